@@ -1,0 +1,1 @@
+//! The identity room: Keystone v3, its data as objects in the store.

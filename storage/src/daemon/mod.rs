@@ -1,0 +1,1 @@
+//! The background daemons of a device.

@@ -1,0 +1,137 @@
+//! What can go wrong in the engine, with the data that tells which, and its [`Class`].
+
+use std::path::PathBuf;
+
+use anello_base::{Class, Timestamp};
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure in the engine.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The account, container or object is not there.
+    #[error("{0} not found")]
+    Missing(&'static str),
+    /// The container holds objects and can't be deleted.
+    #[error("container is not empty")]
+    NotEmpty,
+    /// A version with this or a later timestamp is there already.
+    #[error("a version of {current} is there already")]
+    Stale {
+        /// The version that stands.
+        current: Timestamp,
+    },
+    /// A stated precondition does not hold.
+    #[error("precondition failed")]
+    Precondition,
+    /// A named limit would be exceeded.
+    #[error("{what} of {found} exceeds the limit of {limit}")]
+    TooLarge {
+        /// What is limited.
+        what: &'static str,
+        /// The size that was asked for.
+        found: u64,
+        /// The constant it exceeds.
+        limit: u64,
+    },
+    /// The device's queue is full.
+    #[error("device {device} is busy")]
+    Busy {
+        /// Path of the device.
+        device: PathBuf,
+    },
+    /// No space is left for writes.
+    #[error("device {device} is full")]
+    Full {
+        /// Path of the device.
+        device: PathBuf,
+    },
+    /// The device takes no writes: an earlier I/O error or a read-only filesystem.
+    #[error("device {device} is read-only: {reason}")]
+    ReadOnly {
+        /// Path of the device.
+        device: PathBuf,
+        /// What made it so.
+        reason: String,
+    },
+    /// Fewer than a majority of the replicas acknowledged.
+    #[error("only {done} of {wanted} replicas acknowledged: {cause}")]
+    NoQuorum {
+        /// Replicas that made the write durable.
+        done: usize,
+        /// Replicas that a majority needs.
+        wanted: usize,
+        /// The first failure among the others.
+        cause: Box<Error>,
+    },
+    /// Stored bytes do not match their checksum; they are not served.
+    #[error("corrupt {what} in {file} at {offset}: expected {expected:#010x}, found {found:#010x}")]
+    Corrupt {
+        /// Which part of the format.
+        what: &'static str,
+        /// File it stands in.
+        file: PathBuf,
+        /// Byte offset in the file.
+        offset: u64,
+        /// The checksum or magic that was expected.
+        expected: u64,
+        /// What was found.
+        found: u64,
+    },
+    /// The directory is not the device it should be.
+    #[error("{path} is not device {expected}: {found}")]
+    WrongDevice {
+        /// Path of the device.
+        path: PathBuf,
+        /// What was expected there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// An I/O error from the operating system.
+    #[error("{action} {path}: {message}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's error number, where there is one.
+        code: Option<i32>,
+        /// The system's message.
+        message: String,
+    },
+    /// The index (RocksDB) failed.
+    #[error("index: {0}")]
+    Index(String),
+    /// The device is shutting down.
+    #[error("the store is shutting down")]
+    Stopped,
+}
+
+impl Error {
+    /// Wraps an error of the operating system with what was tried on which file.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
+        Self::Io { action, path: path.into(), code: error.raw_os_error(), message: error.to_string() }
+    }
+
+    /// What the failure means to whoever asked.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Missing(_) => Class::Missing,
+            Self::NotEmpty | Self::Stale { .. } => Class::Conflict,
+            Self::Precondition => Class::Precondition,
+            Self::TooLarge { .. } => Class::TooLarge,
+            Self::Busy { .. } | Self::NoQuorum { .. } | Self::Stopped => Class::Busy,
+            Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
+            Self::Corrupt { .. } => Class::Corrupt,
+            Self::WrongDevice { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
+        }
+    }
+}
+
+impl From<rocksdb::Error> for Error {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Index(error.to_string())
+    }
+}

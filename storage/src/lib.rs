@@ -1,0 +1,25 @@
+//! The engine: object, container and account services on devices. A device is a log; every mutation
+//! on it is a record that is durable before it is acknowledged, and RocksDB holds the index of that
+//! log and nothing that the log could not give back.
+//!
+//! [`Store`] is the door: it knows which devices hold what, writes to all of them and reads from the
+//! best one. Behind it, [`device`] is one disk (superblock, volumes, group commit, recovery) and
+//! [`index`] is what can be asked of the log (objects, listing rows, statistics).
+
+pub mod daemon;
+pub mod device;
+pub mod error;
+pub mod index;
+pub mod key;
+pub mod limits;
+pub mod model;
+pub mod mutation;
+pub mod store;
+
+pub use error::{Error, Result};
+pub use key::{KeyHash, KeyHasher, ObjectPath};
+pub use model::{
+    AccountInfo, ContainerEntry, ContainerInfo, Content, Etags, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo,
+    Precondition,
+};
+pub use store::{ObjectReader, ObjectWriter, Store};

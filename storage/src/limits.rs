@@ -1,0 +1,40 @@
+//! Every limit of the engine, with its reason.
+
+use anello_base::units::{KIB, MIB};
+
+/// Alignment of direct I/O and of every batch and extent: the largest logical sector in use.
+pub const ALIGNMENT: u64 = 4 * KIB;
+
+/// Data are checked in blocks of this size, so that a range read checks what it reads and no more.
+pub const BLOCK_BYTES: u64 = 64 * KIB;
+
+/// Objects up to this size are packed into a log batch; larger ones are streamed into extents first.
+/// Below it, one write for everything is cheaper than a second position to write to.
+pub const INLINE_BYTES_MAX: u64 = 256 * KIB;
+
+/// One write of a streamed object. Large enough that its cost per byte is small, small enough that
+/// memory per upload stays low (two of them are in flight).
+pub const EXTENT_WRITE_BYTES: u64 = MIB;
+
+/// Space reserved at once for a streamed object, so that its data lie together.
+pub const EXTENT_RESERVE_BYTES: u64 = 8 * MIB;
+
+/// A log volume's size. Compaction works on whole volumes, so it bounds the space that waits for it.
+pub const LOG_VOLUME_BYTES: u64 = 256 * MIB;
+
+/// A data volume's size.
+pub const DATA_VOLUME_BYTES: u64 = 4096 * MIB;
+
+/// Bytes of one group commit. Bounds the memory of a batch and the wait of its first record.
+pub const BATCH_BYTES_MAX: u64 = 4 * MIB;
+
+/// Names, metadata and block checksums of one record; a single PUT of 5 GiB has 320 KiB of checksums.
+pub const RECORD_HEAD_BYTES_MAX: u64 = 2 * MIB;
+
+/// Records that may wait for a batch. Behind it the store answers busy.
+pub const QUEUE_RECORDS_MAX: usize = 4096;
+
+const _: () = assert!(INLINE_BYTES_MAX % BLOCK_BYTES == 0);
+const _: () = assert!(EXTENT_WRITE_BYTES % BLOCK_BYTES == 0 && EXTENT_RESERVE_BYTES % EXTENT_WRITE_BYTES == 0);
+const _: () = assert!(INLINE_BYTES_MAX + RECORD_HEAD_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES % ALIGNMENT == 0);
