@@ -40,13 +40,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(
-        topology: &'a Topology,
-        plan: &Plan,
-        table: &'a mut Table,
-        movable: Movable,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(topology: &'a Topology, plan: &Plan, table: &'a mut Table, movable: Movable, seed: u64) -> Self {
         let mut parts = vec![0_u32; topology.len()];
         for device in table.slots() {
             if let Some(leaf) = topology.leaf(*device) {
