@@ -12,7 +12,7 @@ use super::limits::HEADER_BYTES_MAX;
 use super::target::Target;
 
 /// One request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     /// Its method.
     pub(super) method: Method,

@@ -2,7 +2,9 @@
 //! conditions and range count as in GET; its metadata go along unless `X-Fresh-Metadata` says not to, and
 //! what the request says itself wins.
 
-use anello_storage::store::ObjectHead;
+use std::sync::Arc;
+
+use anello_storage::store::{ObjectHead, Written};
 use anello_storage::{ObjectPath, Precondition};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -14,9 +16,9 @@ use super::fault::Fault;
 use super::limits::FILE_BYTES_MAX;
 use super::policy::Rule;
 use super::range::Wanted as WantedRange;
-use super::source::Source;
+use super::source::{Form, Source};
 use super::upload::{self, Wanted};
-use super::{metadata, reply};
+use super::{dlo, large, metadata, reply, slo};
 use crate::body::Body;
 use crate::digest::Md5;
 
@@ -24,7 +26,7 @@ use crate::digest::Md5;
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// COPY: the path is the source, `Destination` says where to. The source has been authorized.
-pub(super) async fn from_path(door: &SwiftDoor, call: &Call, source: &ObjectPath) -> Result<Response<Body>, Fault> {
+pub(super) async fn from_path(door: &SwiftDoor, call: &Arc<Call>, source: &ObjectPath) -> Result<Response<Body>, Fault> {
     let destination = call.header("destination").filter(|text| !text.is_empty());
     let destination = destination
         .ok_or_else(|| Fault::because(StatusCode::PRECONDITION_FAILED, "Destination header required"))?;
@@ -36,7 +38,7 @@ pub(super) async fn from_path(door: &SwiftDoor, call: &Call, source: &ObjectPath
 }
 
 /// PUT with `X-Copy-From`: the path is the destination, which has been authorized.
-pub(super) async fn to_path(door: &SwiftDoor, call: &Call, target: &ObjectPath) -> Result<Response<Body>, Fault> {
+pub(super) async fn to_path(door: &SwiftDoor, call: &Arc<Call>, target: &ObjectPath) -> Result<Response<Body>, Fault> {
     if call.content_length()?.is_some_and(|length| length > 0) {
         return Err(Fault::invalid("Copy requests require a zero byte body"));
     }
@@ -49,16 +51,45 @@ pub(super) async fn to_path(door: &SwiftDoor, call: &Call, target: &ObjectPath) 
 
 async fn run(
     door: &SwiftDoor,
-    call: &Call,
+    call: &Arc<Call>,
     from: &ObjectPath,
     to: &ObjectPath,
 ) -> Result<Response<Body>, Fault> {
-    let mut source = Source::open(&door.store, from).await?.ok_or_else(Fault::missing)?;
+    let mut source = Source::open(door, call, from).await?.ok_or_else(Fault::missing)?;
     let last_modified = source.info.meta_timestamp.seconds_ceil();
     let (of_source, of_target) = conditions(call);
     if let Some(status) = of_source.refuse(&source.info.etag, last_modified) {
         return Err(Fault::status(status));
     }
+    let wanted = Wanted::of(call, to, of_target)?;
+    let head = head(call, &source, &wanted);
+    let mut shown = head.metadata.clone();
+    let (etag, written) = if source.form == Form::Static && large::asks_for_manifest(call) {
+        slo::copy(door, (from, &source.info), to, head, &wanted).await?
+    } else {
+        data(door, call, &mut source, to, head, &wanted).await?
+    };
+
+    let mut response = upload::created(&etag, written);
+    let headers = response.headers_mut();
+    shown.retain(|(name, _)| name.starts_with(metadata::Kind::Object.prefix()));
+    metadata::show_object(&shown, headers);
+    let quoted = |text: &str| utf8_percent_encode(text, QUOTED).to_string();
+    reply::set(headers, "x-copied-from", quoted(&format!("{}/{}", from.container, from.object)));
+    reply::set(headers, "x-copied-from-account", quoted(&from.account));
+    reply::set(headers, "x-copied-from-last-modified", reply::http_date(last_modified));
+    Ok(response)
+}
+
+/// Reads the source (or its range) and writes it; gives the new tag.
+async fn data(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: &mut Source,
+    to: &ObjectPath,
+    mut head: ObjectHead,
+    wanted: &Wanted,
+) -> Result<(String, Written), Fault> {
     let range = match WantedRange::parse(call.header("range"), source.info.size) {
         WantedRange::Whole => None,
         WantedRange::Parts(mut parts) if parts.len() == 1 => Some(parts.remove(0)),
@@ -69,50 +100,31 @@ async fn run(
     if length > FILE_BYTES_MAX {
         return Err(upload::too_large());
     }
-    let wanted = Wanted::of(call, to, of_target)?;
     let mut writer = door.store.object_write(to, Some(length)).await?;
     let mut digest = Md5::default();
-    let mut chunks = source.read(&door.store, range).await?;
+    let mut chunks = source.read(door, call, range).await?;
+    chunks.prime().await?;
     while let Some(data) = chunks.next().await? {
         upload::take(&mut writer, &mut digest, data).await?;
     }
-    let etag = hex::encode(digest.finish().await);
-    let head = head(call, &source, wanted.content_type, wanted.metadata, wanted.delete_at, &etag);
-    let mut response_items = head.metadata.clone();
-    let written = writer.finish(head, &wanted.condition).await?;
-
-    let mut response = upload::created(&etag, written);
-    let headers = response.headers_mut();
-    response_items.retain(|(name, _)| name.starts_with(metadata::Kind::Object.prefix()));
-    metadata::show_object(&response_items, headers);
-    let quoted = |text: &str| utf8_percent_encode(text, QUOTED).to_string();
-    reply::set(headers, "x-copied-from", quoted(&format!("{}/{}", from.container, from.object)));
-    reply::set(headers, "x-copied-from-account", quoted(&from.account));
-    reply::set(headers, "x-copied-from-last-modified", reply::http_date(last_modified));
-    Ok(response)
+    head.etag = hex::encode(digest.finish().await);
+    let etag = head.etag.clone();
+    Ok((etag, writer.finish(head, &wanted.condition).await?))
 }
 
 /// What the copy is like: the source, unless fresh, and over it what the request says.
-fn head(
-    call: &Call,
-    source: &Source,
-    content_type: Option<String>,
-    stated: anello_storage::Metadata,
-    delete_at: Option<u64>,
-    etag: &str,
-) -> ObjectHead {
+fn head(call: &Call, source: &Source, wanted: &Wanted) -> ObjectHead {
     let is_fresh = call.is_set("x-fresh-metadata");
-    let mut items = Vec::new();
-    if !is_fresh {
-        items.extend(source.info.metadata.iter().filter(|(name, _)| metadata::is_shown(name)).cloned());
-    }
-    for (name, value) in stated {
-        metadata::set(&mut items, name, value);
+    // What a dynamic manifest stands for has been copied; the copy stands for itself.
+    let is_kept = |name: &str| metadata::is_shown(name) && (name != dlo::MANIFEST || large::asks_for_manifest(call));
+    let mut items = source.info.metadata.clone();
+    items.retain(|(name, _)| is_kept(name) && !(is_fresh && name != dlo::MANIFEST));
+    for (name, value) in &wanted.metadata {
+        metadata::set(&mut items, name.clone(), value.clone());
     }
     ObjectHead {
-        etag: etag.to_owned(),
-        content_type: content_type.unwrap_or_else(|| source.info.content_type.clone()),
-        delete_at: delete_at.or(if is_fresh { None } else { source.info.delete_at }),
+        content_type: wanted.content_type.clone().unwrap_or_else(|| source.info.content_type.clone()),
+        delete_at: wanted.delete_at.or(if is_fresh { None } else { source.info.delete_at }),
         metadata: items,
         ..ObjectHead::default()
     }

@@ -60,6 +60,17 @@ impl Fault {
         self.status.as_u16()
     }
 
+    /// The status line, for reports that name several failures.
+    pub(super) fn line(&self) -> String {
+        format!("{} {}", self.status.as_u16(), self.status.canonical_reason().unwrap_or(""))
+    }
+
+    /// What exactly is wrong, where it says.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        self.detail.as_deref().unwrap_or("")
+    }
+
     /// The answer that says it.
     pub(super) fn into_response(self) -> Response<Body> {
         let (media_type, text) = match self.detail {

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::SwiftDoor;
 use super::limits::{
-    ACCOUNT_NAME_BYTES_MAX, CONTAINER_NAME_BYTES_MAX, FILE_BYTES_MAX, HEADER_BYTES_MAX, LISTING_ENTRIES_MAX,
-    META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX, OBJECT_NAME_BYTES_MAX,
+    ACCOUNT_NAME_BYTES_MAX, CONTAINER_NAME_BYTES_MAX, DLO_SEGMENTS_MAX, FILE_BYTES_MAX, HEADER_BYTES_MAX, LISTING_ENTRIES_MAX,
+    META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX, OBJECT_NAME_BYTES_MAX, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX,
 };
 use super::reply;
 use crate::body::Body;
@@ -35,6 +35,14 @@ pub(super) fn read(door: &SwiftDoor) -> Response<Body> {
             "account_autocreate": true,
             "valid_api_versions": ["v1", "v1.0"],
         },
+        "slo": {
+            "max_manifest_segments": SLO_SEGMENTS_MAX,
+            "max_manifest_size": SLO_MANIFEST_BYTES_MAX,
+            "min_segment_size": 1,
+            "yield_frequency": 10,
+            "allow_async_delete": false,
+        },
+        "dlo": {"max_segments": DLO_SEGMENTS_MAX},
         "keystoneauth": {},
     });
     reply::with_body(StatusCode::OK, "application/json; charset=UTF-8", text.to_string())

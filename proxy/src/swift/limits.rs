@@ -51,3 +51,19 @@ pub(super) const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of `X-Trans-Id-Extra` that are kept.
 pub(super) const TRANSACTION_EXTRA_BYTES_MAX: usize = 32;
+
+/// Bytes of a static large object's list of segments. Larger: 413.
+pub(super) const SLO_MANIFEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Objects in one such list. More: 413.
+pub(super) const SLO_SEGMENTS_MAX: usize = 1000;
+
+/// Lists within lists. Deeper: the answer breaks off, for a list could lead to itself.
+pub(super) const SLO_DEPTH_MAX: usize = 10;
+
+/// Segments of a new list that are looked at together: enough to hide a slow one, few enough not to crowd
+/// out other requests.
+pub(super) const SLO_CHECKS_AT_ONCE: usize = 8;
+
+/// Segments of a dynamic large object; their names are in memory while it is read. More: 409.
+pub(super) const DLO_SEGMENTS_MAX: usize = 100_000;

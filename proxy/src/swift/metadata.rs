@@ -6,6 +6,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
 
 use super::acl;
+use super::dlo;
 use super::fault::Fault;
 use super::limits::{META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX};
 
@@ -16,8 +17,15 @@ pub(super) const PROJECT_DOMAIN: &str = "x-account-sysmeta-project-domain-id";
 const ACCESS_LISTS: [&str; 2] = ["x-container-read", "x-container-write"];
 
 /// Headers of an object, besides its user metadata, that are kept and shown as they came.
-const OBJECT_HEADERS: [&str; 6] =
-    ["cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag"];
+const OBJECT_HEADERS: [&str; 7] = [
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    dlo::MANIFEST,
+    "x-robots-tag",
+];
 
 /// What metadata belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

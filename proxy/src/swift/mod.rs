@@ -2,7 +2,7 @@
 //!
 //! A request is read into a `Call`, held to what is offered (`unsupported`, `policy`), authorized
 //! (`access`), and answered by its resource: `account`, `container`, `object` with `download`, `upload`
-//! and `copy`. What clients can send and see of metadata is decided in `metadata` alone.
+//! and `copy`. Large objects (`slo`, `dlo`) are read through their segments (`source`, `large`). What clients can send and see of metadata is decided in `metadata` alone.
 //!
 //! Memory per request is bounded by what the store's writer and reader hold and by one listing page.
 //!
@@ -19,18 +19,23 @@ mod config;
 mod container;
 mod copy;
 mod cors;
+mod dlo;
 mod download;
 mod expiry;
 mod fault;
 mod info;
+mod large;
 mod limits;
 mod listing;
+mod manifest;
 mod media_type;
 mod metadata;
 mod object;
 mod policy;
 mod range;
 mod reply;
+mod report;
+mod slo;
 mod source;
 mod target;
 #[cfg(test)]
@@ -98,10 +103,11 @@ impl SwiftDoor {
     {
         let (parts, body) = request.into_parts();
         let mut call = Call::read(parts)?;
-        let mut response = match self.dispatch(&mut call, body).await {
-            Ok(response) => response,
-            Err(fault) => fault.into_response(),
-        };
+        if call.method != Method::OPTIONS {
+            call.caller = self.identify(&call).await?;
+        }
+        let call = Arc::new(call);
+        let mut response = self.dispatch(&call, body).await.unwrap_or_else(Fault::into_response);
         if call.method != Method::OPTIONS {
             cors::share(self, &call, &mut response).await?;
         }
@@ -109,7 +115,7 @@ impl SwiftDoor {
     }
 
     /// Authorizes a request by the rule of its resource and method, and hands it to the resource.
-    async fn dispatch<B>(&self, call: &mut Call, body: B) -> Result<Response<Body>, Fault>
+    async fn dispatch<B>(&self, call: &Arc<Call>, body: B) -> Result<Response<Body>, Fault>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -125,8 +131,6 @@ impl SwiftDoor {
         if call.method == Method::OPTIONS {
             return cors::preflight(self, call, resource).await;
         }
-        call.caller = self.identify(call).await?;
-        let call = &*call;
         let access = match call.target.account() {
             None => Access { owner: false },
             Some(account) => {

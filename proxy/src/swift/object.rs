@@ -6,11 +6,12 @@ use http::{Response, StatusCode};
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::{conditions, expiry, metadata, reply};
+use super::{conditions, dlo, expiry, metadata, reply, slo};
 use crate::body::Body;
 
 /// POST: replaces what clients set of an object's metadata; the doors' own stays.
 pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    dlo::check(call)?;
     let mut items = metadata::object_items(&call.headers)?;
     let delete_at = expiry::delete_at(call)?;
     let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
@@ -24,6 +25,9 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
 
 /// DELETE.
 pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    if call.query.get("multipart-manifest") == Some("delete") {
+        return slo::delete(door, call, path).await;
+    }
     let condition = conditions::for_write(call)?;
     match door.store.object_delete(path, &condition).await {
         Ok(Some(_)) => Ok(reply::bare(StatusCode::NO_CONTENT)),

@@ -31,14 +31,16 @@ impl Wanted {
 
 /// A range as it is asked for; ends are inclusive.
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+pub(super) enum Asked {
+    /// From this byte, to that one or the end.
     From(u64, Option<u64>),
+    /// So many at the end.
     Last(u64),
 }
 
 impl Asked {
     /// The bytes that there are of it.
-    fn within(self, size: u64) -> Option<Range<u64>> {
+    pub(super) fn within(self, size: u64) -> Option<Range<u64>> {
         let range = match self {
             Self::From(start, end) => start..end.map_or(size, |end| end.saturating_add(1).min(size)),
             Self::Last(count) => size.saturating_sub(count)..size,
@@ -48,7 +50,7 @@ impl Asked {
 }
 
 /// `bytes=0-9,20-,-5`; `None` for anything else, which HTTP wants ignored.
-fn parse(header: &str) -> Option<Vec<Asked>> {
+pub(super) fn parse(header: &str) -> Option<Vec<Asked>> {
     let (unit, list) = header.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return None;

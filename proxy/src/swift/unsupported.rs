@@ -8,7 +8,7 @@ use super::fault::Fault;
 
 /// Query parameters that stand for an operation of their own.
 const PARAMETERS: [(&str, &str); 9] = [
-    ("multipart-manifest", "static large objects"),
+    ("part-number", "reading by part number"),
     ("extract-archive", "archive extraction"),
     ("bulk-delete", "bulk deletion"),
     ("temp_url_sig", "temporary URLs"),
@@ -20,8 +20,7 @@ const PARAMETERS: [(&str, &str); 9] = [
 ];
 
 /// Headers that turn something on; prefixes. Without a value they turn it off, which it is.
-const HEADERS: [(&str, &str); 13] = [
-    ("x-object-manifest", "dynamic large objects"),
+const HEADERS: [(&str, &str); 12] = [
     ("x-symlink-target", "symbolic links"),
     ("x-versions-location", "object versioning"),
     ("x-history-location", "object versioning"),
@@ -66,6 +65,7 @@ mod tests {
         assert!(refuses("PUT", "/v1/a?extract-archive=tar", &[]));
         assert!(refuses("POST", "/v1/a?bulk-delete", &[]));
         assert!(refuses("GET", "/v1/a/c/o?temp_url_sig=x&temp_url_expires=1", &[]));
+        assert!(refuses("GET", "/v1/a/c/o?part-number=1", &[]));
         assert!(refuses("PUT", "/v1/a/c/o", &[("x-symlink-target", "c/o")]));
         assert!(refuses("POST", "/v1/a/c", &[("x-container-meta-quota-bytes", "1")]));
         assert!(!refuses("POST", "/v1/a/c", &[("x-versions-location", "")]));

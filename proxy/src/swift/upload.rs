@@ -14,7 +14,7 @@ use super::SwiftDoor;
 use super::call::{Call, is_true};
 use super::fault::Fault;
 use super::limits::{CLIENT_SILENCE_MAX, FILE_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
-use super::{conditions, expiry, media_type, metadata, reply};
+use super::{conditions, dlo, expiry, media_type, metadata, reply, slo};
 use crate::body::Body;
 use crate::digest::Md5;
 
@@ -38,6 +38,7 @@ impl Wanted {
             let detail = format!("Object name length of {} longer than {OBJECT_NAME_BYTES_MAX}", path.object.len());
             return Err(Fault::invalid(detail));
         }
+        dlo::check(call)?;
         if call.headers.contains_key("content-type") && call.header("content-type").is_none() {
             return Err(Fault::invalid("Invalid Content-Type"));
         }
@@ -64,6 +65,11 @@ where
     }
     if length.is_some_and(|length| length > FILE_BYTES_MAX) {
         return Err(too_large());
+    }
+    match call.query.get("multipart-manifest") {
+        None | Some("get" | "delete") => {}
+        Some("put") => return slo::put(door, call, path, body).await,
+        Some(_) => return Err(Fault::invalid("multipart-manifest must be put, get or delete")),
     }
     let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
     if !wanted.condition.is_empty() && !wanted.condition.holds(door.store.object(path).await?.as_ref()) {
