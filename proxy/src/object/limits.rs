@@ -1,5 +1,7 @@
 //! Limits of joined objects, with their reasons.
 
+use std::time::Duration;
+
 use anello_base::units::MIB;
 
 /// Parts of one object; S3's own limit, so that a list stays readable in one piece.
@@ -17,6 +19,9 @@ pub const REAP_BATCH: usize = 64;
 
 /// How long a replaced object's parts are left alone after the reaper first saw it, so that a download
 /// that had begun before comes to its end.
-pub const REAP_GRACE_SECONDS: u64 = 600;
+pub const REAP_GRACE: Duration = Duration::from_secs(600);
+
+/// The reaper's pause when it found nothing to do: deleted space comes back within the grace and this.
+pub const REAP_INTERVAL: Duration = Duration::from_secs(30);
 
 const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);

@@ -160,7 +160,13 @@ mod tests {
             owner: ObjectPath::new("AUTH_a", "b", "k"),
             container: "parts/AUTH_a/b".into(),
             parts: vec![
-                Part { number: 1, size: 5 << 20, md5: [0x11; 16], checksum: vec![1, 2, 3, 4], name: "u/00001/x".into() },
+                Part {
+                    number: 1,
+                    size: 5 << 20,
+                    md5: [0x11; 16],
+                    checksum: vec![1, 2, 3, 4],
+                    name: "u/00001/x".into(),
+                },
                 Part { number: 9, size: 7, md5: [0x22; 16], checksum: Vec::new(), name: "u/00009/y".into() },
             ],
         }

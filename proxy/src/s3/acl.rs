@@ -20,6 +20,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 use super::error::OrNoBucket;
 use super::front::{Front, owner_id};
 use super::policy::Granted;
+use crate::acl::Acl;
 
 /// Container metadata that holds who may read.
 pub(super) const READ: &str = "x-container-read";
@@ -37,9 +38,24 @@ pub(super) enum Grant {
     Write,
 }
 
-/// Whether the container's lists let the caller do it.
-pub(super) fn permits(_container: &ContainerInfo, _caller: Option<&Caller>, _grant: Grant) -> bool {
-    false
+/// Whether the container's lists let somebody do it who may not by role. `is_own` where the caller is of
+/// the project that owns the container; names of roles count for those only. Users and projects count by
+/// their ids: names are unique within a domain only.
+pub(super) fn permits(
+    container: &ContainerInfo,
+    caller: Option<&Caller>,
+    is_own: bool,
+    referrer: Option<&str>,
+    grant: Grant,
+) -> bool {
+    let name = if grant == Grant::Write { WRITE } else { READ };
+    let Some((_, text)) = container.metadata.iter().find(|(found, _)| found == name) else { return false };
+    let acl = Acl::parse(text);
+    if caller.is_some_and(|caller| acl.names(caller, false) || (is_own && acl.grants_role(caller))) {
+        return true;
+    }
+    let open = if grant == Grant::Write { None } else { acl.referrer(referrer) };
+    open.is_some_and(|may_list| may_list || grant == Grant::Read)
 }
 
 /// The container metadata that a canned list is.
@@ -56,14 +72,16 @@ pub(super) fn canned(name: &str) -> S3Result<Metadata> {
 
 /// An object's list may only say what holds anyway.
 pub(super) fn check_object(acl: Option<&dto::ObjectCannedACL>, grants: &[&Option<String>]) -> S3Result<()> {
-    let is_owners = acl.is_none_or(|acl| {
-        matches!(acl.as_str(), "private" | "bucket-owner-full-control" | "bucket-owner-read")
-    });
+    let is_owners =
+        acl.is_none_or(|acl| matches!(acl.as_str(), "private" | "bucket-owner-full-control" | "bucket-owner-read"));
     if is_owners && grants.iter().all(|grant| grant.is_none()) { Ok(()) } else { Err(not_supported()) }
 }
 
 fn not_supported() -> s3s::S3Error {
-    s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs on objects, nor grants other than canned ones.")
+    s3_error!(
+        AccessControlListNotSupported,
+        "The bucket does not allow ACLs on objects, nor grants other than canned ones."
+    )
 }
 
 fn grants(account: &str, container: &ContainerInfo) -> Vec<dto::Grant> {
@@ -127,8 +145,13 @@ pub(super) async fn put_bucket(
 ) -> S3Result<S3Response<dto::PutBucketAclOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let headers =
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write, &input.grant_write_acp];
+    let headers = [
+        &input.grant_full_control,
+        &input.grant_read,
+        &input.grant_read_acp,
+        &input.grant_write,
+        &input.grant_write_acp,
+    ];
     if headers.iter().any(|grant| grant.is_some()) {
         return Err(not_supported());
     }
@@ -190,7 +213,13 @@ pub(super) async fn put_object(
     front.only_current(input.version_id.as_deref())?;
     check_object(
         input.acl.as_ref(),
-        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write, &input.grant_write_acp],
+        &[
+            &input.grant_full_control,
+            &input.grant_read,
+            &input.grant_read_acp,
+            &input.grant_write,
+            &input.grant_write_acp,
+        ],
     )?;
     if let Some(policy) = &input.access_control_policy
         && from_policy(policy, &granted.account)?.iter().any(|(_, list)| !list.is_empty())
@@ -199,4 +228,41 @@ pub(super) async fn put_object(
     }
     front.info(&granted, &input.bucket, &input.key).await?;
     Ok(S3Response::new(dto::PutObjectAclOutput::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use anello_base::Timestamp;
+
+    use super::*;
+
+    fn container(name: &str) -> ContainerInfo {
+        ContainerInfo {
+            created: Timestamp::ZERO,
+            modified: Timestamp::ZERO,
+            object_count: 0,
+            bytes_used: 0,
+            policy: 0,
+            metadata: canned(name).expect(name),
+        }
+    }
+
+    #[test]
+    fn canned_lists_open_what_they_say_and_no_more() {
+        let signed = Caller { user_id: "u".into(), project_id: Some("p".into()), ..Caller::default() };
+        let check = |name: &str, caller: Option<&Caller>, want: [bool; 3]| {
+            let found = [Grant::List, Grant::Read, Grant::Write]
+                .map(|grant| permits(&container(name), caller, false, None, grant));
+            assert_eq!(found, want, "{name} {}", caller.is_some());
+        };
+        check("private", None, [false; 3]);
+        check("private", Some(&signed), [false; 3]);
+        check("public-read", None, [true, true, false]);
+        check("public-read", Some(&signed), [true, true, false]);
+        check("public-read-write", None, [true, true, false]);
+        check("public-read-write", Some(&signed), [true; 3]);
+        check("authenticated-read", None, [false; 3]);
+        check("authenticated-read", Some(&signed), [true, true, false]);
+        assert!(canned("log-delivery-write").is_err());
+    }
 }

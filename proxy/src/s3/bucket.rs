@@ -31,8 +31,13 @@ pub(super) async fn create(
     if !check_bucket_name(bucket) {
         return Err(S3ErrorCode::InvalidBucketName.into());
     }
-    let grants =
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write, &input.grant_write_acp];
+    let grants = [
+        &input.grant_full_control,
+        &input.grant_read,
+        &input.grant_read_acp,
+        &input.grant_write,
+        &input.grant_write_acp,
+    ];
     if grants.iter().any(|grant| grant.is_some()) {
         return Err(s3_error!(NotImplemented, "Grants in headers are not implemented; use a canned ACL."));
     }
@@ -129,7 +134,8 @@ pub(super) async fn list(
             });
         }
     }
-    let continuation_token = marker.filter(|_| is_more && !buckets.is_empty()).map(|name| super::listing::to_token(&name));
+    let continuation_token =
+        marker.filter(|_| is_more && !buckets.is_empty()).map(|name| super::listing::to_token(&name));
     Ok(S3Response::new(dto::ListBucketsOutput {
         buckets: Some(buckets),
         owner: Some(acl::owner(&granted.account)),

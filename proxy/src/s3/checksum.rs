@@ -255,7 +255,8 @@ mod tests {
                 hasher.update(data);
                 hasher.finish()
             };
-            let parts: Vec<_> = [b"12345".as_slice(), b"6", b"789"].iter().map(|part| (digest(part), part.len() as u64)).collect();
+            let parts: Vec<_> =
+                [b"12345".as_slice(), b"6", b"789"].iter().map(|part| (digest(part), part.len() as u64)).collect();
             let joined = join(algorithm, Kind::FullObject, &parts);
             assert_eq!(joined, Checksum::whole(algorithm, &digest(b"123456789")));
             assert!(join(algorithm, Kind::Composite, &parts).value.ends_with("-3"));

@@ -14,7 +14,7 @@ use super::front::Front;
 use super::get::{self, refuse_customer_keys};
 use super::limits::PUT_BYTES_MAX;
 use super::metadata::{Described, copied};
-use super::policy::{self, Granted, Rule};
+use super::policy::{self, Asking, Granted, Rule};
 use super::put::{Extras, plain_head, written_or};
 use super::receive::{Promise, receive};
 use super::tagging;
@@ -38,7 +38,8 @@ pub(super) async fn open(
         return Err(s3_error!(NotImplemented, "Access points are not implemented."));
     };
     front.only_current(version_id.as_deref())?;
-    let theirs = policy::authorize(front, granted.caller.clone(), Some(bucket), Rule::Read).await?;
+    let asking = Asking { caller: granted.caller.clone(), referrer: None };
+    let theirs = policy::authorize(front, asking, Some(bucket), Rule::Read).await?;
     if expected_owner.is_some_and(|expected| expected != super::front::owner_id(&theirs.account)) {
         return Err(S3ErrorCode::AccessDenied.into());
     }
@@ -52,9 +53,8 @@ pub(super) async fn open(
 impl Source {
     /// The bytes that are left to read.
     pub(super) fn into_stream(self) -> BoxStream<'static, anello_storage::Result<Bytes>> {
-        let chunks = try_unfold(self.reader, |mut reader| async move {
-            Ok(reader.next().await?.map(|chunk| (chunk, reader)))
-        });
+        let chunks =
+            try_unfold(self.reader, |mut reader| async move { Ok(reader.next().await?.map(|chunk| (chunk, reader))) });
         Box::pin(chunks)
     }
 }

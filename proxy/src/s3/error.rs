@@ -66,7 +66,10 @@ pub(super) fn from_body(error: &(dyn std::error::Error + Send + Sync)) -> S3Erro
         return S3ErrorCode::SignatureDoesNotMatch.into();
     }
     if text.contains("AwsChunkedStreamError") && !text.contains("Incomplete") && !text.contains("Underlying") {
-        return S3Error::with_message(S3ErrorCode::InvalidRequest, "The body is not valid in the aws-chunked encoding.");
+        return S3Error::with_message(
+            S3ErrorCode::InvalidRequest,
+            "The body is not valid in the aws-chunked encoding.",
+        );
     }
     S3ErrorCode::IncompleteBody.into()
 }
@@ -84,7 +87,9 @@ fn message(code: &str) -> &'static str {
         "AccessDenied" => "Access Denied",
         "BadDigest" => "The Content-MD5 or checksum value that you specified did not match what the server received.",
         "BucketAlreadyExists" => "The requested bucket name is not available. Select a different name and try again.",
-        "BucketAlreadyOwnedByYou" => "Your previous request to create the named bucket succeeded and you already own it.",
+        "BucketAlreadyOwnedByYou" => {
+            "Your previous request to create the named bucket succeeded and you already own it."
+        }
         "BucketNotEmpty" => "The bucket you tried to delete is not empty.",
         "EntityTooLarge" => "Your proposed upload exceeds the maximum allowed object size.",
         "EntityTooSmall" => "Your proposed upload is smaller than the minimum allowed object size.",
@@ -117,7 +122,9 @@ fn message(code: &str) -> &'static str {
              might have been aborted or completed."
         }
         "NotImplemented" => "A header or operation you requested is not implemented.",
-        "OperationAborted" => "A conflicting conditional operation is currently in progress against this resource. Try again.",
+        "OperationAborted" => {
+            "A conflicting conditional operation is currently in progress against this resource. Try again."
+        }
         "PreconditionFailed" => "At least one of the pre-conditions you specified did not hold",
         "RequestTimeTooSkewed" => "The difference between the request time and the server's time is too large.",
         "ServiceUnavailable" => "Service is unable to handle request.",

@@ -55,7 +55,10 @@ impl Wanted {
         let (range, is_partial) = match (self.range, self.part_number) {
             (None, None) => (0..info.size, false),
             (Some(_), Some(_)) => {
-                return Err(s3_error!(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"));
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "Cannot specify both Range header and partNumber query parameter"
+                ));
             }
             (Some(range), None) => (range.check(info.size).map_err(|_| not_satisfiable(info.size))?, true),
             (None, Some(number)) => {
@@ -91,7 +94,8 @@ fn part_range(number: i32, parts: Option<&[Part]>, size: u64) -> S3Result<Range<
         error
     };
     let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    let index = index.ok_or_else(|| s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000."))?;
+    let index =
+        index.ok_or_else(|| s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000."))?;
     match parts {
         None if index == 0 => Ok(0..size),
         None => Err(invalid()),

@@ -106,10 +106,7 @@ pub(super) fn headers(info: &ObjectInfo, with_checksum: bool) -> S3Result<Header
     }
     if let Some(checksum) = Checksum::stored(&info.metadata, &info.etag).filter(|_| with_checksum) {
         put(&mut headers, HeaderName::from_static(checksum.algorithm.header()), &checksum.value)?;
-        headers.insert(
-            HeaderName::from_static("x-amz-checksum-type"),
-            HeaderValue::from_static(checksum.kind.name()),
-        );
+        headers.insert(HeaderName::from_static("x-amz-checksum-type"), HeaderValue::from_static(checksum.kind.name()));
     }
     Ok(headers)
 }

@@ -73,7 +73,8 @@ impl S3Door {
     /// A door to `store`; callers are who `identity` says that their keys belong to.
     pub fn new(config: S3Config, store: Store, identity: Arc<dyn Identity>) -> Result<Self, S3ConfigError> {
         let is_name = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         };
         if !is_name(&config.region) {
             return Err(S3ConfigError::Region(config.region));

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use anello_api::identity::Caller;
+use anello_storage::ContainerInfo;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3ErrorCode, S3Request, S3Result, s3_error};
 
@@ -45,9 +46,19 @@ pub(super) fn rule(operation: &str) -> Option<Rule> {
         "CreateBucket" => Rule::CreateBucket,
         "HeadBucket" | "ListObjects" | "ListObjectsV2" | "ListObjectVersions" | "GetBucketLocation" => Rule::List,
         "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" => Rule::Read,
-        "PutObject" | "CopyObject" | "DeleteObject" | "DeleteObjects" | "PutObjectTagging" | "DeleteObjectTagging"
-        | "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload"
-        | "AbortMultipartUpload" | "ListParts" | "ListMultipartUploads" => Rule::Write,
+        "PutObject"
+        | "CopyObject"
+        | "DeleteObject"
+        | "DeleteObjects"
+        | "PutObjectTagging"
+        | "DeleteObjectTagging"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload"
+        | "ListParts"
+        | "ListMultipartUploads" => Rule::Write,
         "GetBucketAcl" | "GetObjectAcl" | "GetBucketTagging" | "GetBucketVersioning" => Rule::OwnerRead,
         "DeleteBucket" | "PutBucketAcl" | "PutObjectAcl" | "PutBucketTagging" | "DeleteBucketTagging" => {
             Rule::OwnerWrite
@@ -86,7 +97,9 @@ impl S3Access for Access {
             Some(credentials) => Some(self.0.signing_key(&credentials.access_key).await?.caller),
             None => None,
         };
-        let granted = authorize(&self.0, caller, context.s3_path().get_bucket_name(), rule).await?;
+        let referrer = context.headers().get("referer").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let granted =
+            authorize(&self.0, Asking { caller, referrer }, context.s3_path().get_bucket_name(), rule).await?;
         if let Some(expected) = context.headers().get("x-amz-expected-bucket-owner")
             && expected.as_bytes() != owner_id(&granted.account).as_bytes()
         {
@@ -97,50 +110,74 @@ impl S3Access for Access {
     }
 }
 
+/// A request that asks for authority.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asking {
+    /// Who calls; `None` for anonymous callers.
+    pub(super) caller: Option<Arc<Caller>>,
+    /// The page that led here, as the client says.
+    pub(super) referrer: Option<String>,
+}
+
 /// Finds whose the bucket is and whether the caller has what the rule asks for.
-pub(super) async fn authorize(
-    front: &Front,
-    caller: Option<Arc<Caller>>,
-    bucket: Option<&str>,
-    rule: Rule,
-) -> S3Result<Granted> {
-    let own = caller.as_deref().and_then(account_of);
+pub(super) async fn authorize(front: &Front, asking: Asking, bucket: Option<&str>, rule: Rule) -> S3Result<Granted> {
+    let own = asking.caller.as_deref().and_then(account_of);
     let (Some(bucket), false) = (bucket, rule == Rule::CreateBucket) else {
-        let (Some(account), Some(who)) = (own, caller.as_deref()) else { return Err(denied()) };
-        return if has_role(who, rule) { Ok(Granted { account: account.into(), caller }) } else { Err(denied()) };
+        let may = asking.caller.as_deref().is_some_and(|caller| has_role(caller, rule));
+        return match own {
+            Some(account) if may => Ok(Granted { account: account.into(), caller: asking.caller }),
+            _ => Err(denied()),
+        };
     };
     let registered = front.registry.owner(bucket).await.or_no_bucket()?;
-    if let Some(account) = registered {
-        if own.as_deref() == Some(&*account) {
-            return as_owner(caller, account, rule);
-        }
-        if let Some(container) = front.store.container(&account, bucket).await.or_no_bucket()? {
-            let is_granted = match rule {
-                Rule::List => acl::permits(&container, caller.as_deref(), Grant::List),
-                Rule::Read => acl::permits(&container, caller.as_deref(), Grant::Read),
-                Rule::Write => acl::permits(&container, caller.as_deref(), Grant::Write),
-                Rule::OwnBuckets | Rule::CreateBucket | Rule::OwnerRead | Rule::OwnerWrite => false,
-            };
-            return if is_granted { Ok(Granted { caller, account }) } else { Err(denied()) };
-        }
-        front.registry.forget(bucket);
+    let account = match registered {
+        Some(account) if own.as_deref() == Some(&*account) => account,
+        Some(account) => match front.store.container(&account, bucket).await.or_no_bucket()? {
+            Some(container) => return by_lists(asking, account, &container, false, rule),
+            None => {
+                front.registry.forget(bucket);
+                own.ok_or(S3ErrorCode::NoSuchBucket)?.into()
+            }
+        },
+        // Made through Swift, and never claimed: only its own account knows it by this name.
+        None => own.ok_or(S3ErrorCode::NoSuchBucket)?.into(),
+    };
+    if asking.caller.as_deref().is_some_and(|caller| has_role(caller, rule)) {
+        return Ok(Granted { caller: asking.caller, account });
     }
-    // Made through Swift, and never claimed: only its own account knows it by this name.
-    match own {
-        Some(own) => as_owner(caller, own.into(), rule),
-        None => Err(S3ErrorCode::NoSuchBucket.into()),
+    match front.store.container(&account, bucket).await.or_no_bucket()? {
+        Some(container) => by_lists(asking, account, &container, true, rule),
+        None => Err(denied()),
     }
 }
 
-fn as_owner(caller: Option<Arc<Caller>>, account: Arc<str>, rule: Rule) -> S3Result<Granted> {
-    let may = caller.as_deref().is_some_and(|caller| has_role(caller, rule));
-    if may { Ok(Granted { caller, account }) } else { Err(denied()) }
+/// What the container's lists give to whoever has no role for it.
+fn by_lists(
+    asking: Asking,
+    account: Arc<str>,
+    container: &ContainerInfo,
+    is_own: bool,
+    rule: Rule,
+) -> S3Result<Granted> {
+    let grant = match rule {
+        Rule::List => Grant::List,
+        Rule::Read => Grant::Read,
+        Rule::Write => Grant::Write,
+        Rule::OwnBuckets | Rule::CreateBucket | Rule::OwnerRead | Rule::OwnerWrite => return Err(denied()),
+    };
+    let Asking { caller, referrer } = asking;
+    if acl::permits(container, caller.as_deref(), is_own, referrer.as_deref(), grant) {
+        Ok(Granted { caller, account })
+    } else {
+        Err(denied())
+    }
 }
 
 fn has_role(caller: &Caller, rule: Rule) -> bool {
-    let writes = WRITERS.iter().any(|role| caller.has_role(role));
+    let holds = |role: &str| caller.roles.iter().any(|held| held.eq_ignore_ascii_case(role));
+    let writes = WRITERS.into_iter().any(holds);
     match rule {
-        Rule::OwnBuckets | Rule::List | Rule::Read | Rule::OwnerRead => writes || caller.has_role(READER),
+        Rule::OwnBuckets | Rule::List | Rule::Read | Rule::OwnerRead => writes || holds(READER),
         Rule::CreateBucket | Rule::Write | Rule::OwnerWrite => writes,
     }
 }
@@ -159,8 +196,15 @@ mod tests {
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             ..Caller::default()
         };
-        let rules =
-            [Rule::OwnBuckets, Rule::CreateBucket, Rule::List, Rule::Read, Rule::Write, Rule::OwnerRead, Rule::OwnerWrite];
+        let rules = [
+            Rule::OwnBuckets,
+            Rule::CreateBucket,
+            Rule::List,
+            Rule::Read,
+            Rule::Write,
+            Rule::OwnerRead,
+            Rule::OwnerWrite,
+        ];
         for rule in rules {
             let reads = !matches!(rule, Rule::CreateBucket | Rule::Write | Rule::OwnerWrite);
             assert!(has_role(&caller(&["member"]), rule), "{rule:?}");

@@ -10,7 +10,7 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_e
 use super::acl;
 use super::checksum::shown;
 use super::conditions::precondition;
-use super::error::{from_storage, OrNoBucket};
+use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
 use super::get::refuse_customer_keys;
 use super::limits::{DELETE_CONCURRENCY, DELETE_MANY_MAX};

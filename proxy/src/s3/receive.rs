@@ -86,9 +86,9 @@ fn stated(headers: &HeaderMap) -> S3Result<Option<(Algorithm, Stated)>> {
     };
     for algorithm in Algorithm::ALL {
         if let Some(value) = text(algorithm.header()) {
-            let digest = algorithm.parse(value).ok_or_else(|| {
-                s3_error!(InvalidRequest, "Value for {} header is invalid.", algorithm.header())
-            })?;
+            let digest = algorithm
+                .parse(value)
+                .ok_or_else(|| s3_error!(InvalidRequest, "Value for {} header is invalid.", algorithm.header()))?;
             take(algorithm, Stated::Header(digest))?;
         }
     }
@@ -169,21 +169,18 @@ fn from_source(error: StdError) -> s3s::S3Error {
     }
 }
 
-fn compare(
-    algorithm: Algorithm,
-    stated: &Stated,
-    digest: &[u8],
-    trailers: Option<&TrailingHeaders>,
-) -> S3Result<()> {
+fn compare(algorithm: Algorithm, stated: &Stated, digest: &[u8], trailers: Option<&TrailingHeaders>) -> S3Result<()> {
     let matches = match stated {
         Stated::Nowhere => true,
         Stated::Header(stated) => stated == digest,
         Stated::Trailer => {
             let value = trailers.and_then(|trailers| {
-                trailers.read(|headers| headers.get(algorithm.header())?.to_str().ok().map(|text| text.trim().to_owned()))
+                trailers
+                    .read(|headers| headers.get(algorithm.header())?.to_str().ok().map(|text| text.trim().to_owned()))
             });
             let value = value.flatten().and_then(|value| algorithm.parse(&value));
-            value.ok_or_else(|| s3_error!(InvalidRequest, "The trailer {} is missing or invalid.", algorithm.header()))?
+            value
+                .ok_or_else(|| s3_error!(InvalidRequest, "The trailer {} is missing or invalid.", algorithm.header()))?
                 == digest
         }
     };
@@ -209,7 +206,11 @@ mod tests {
     fn promises_are_read_or_refused() {
         let check = |items: &[(&'static str, &'static str)], want: Result<Option<Algorithm>, S3ErrorCode>| {
             let found = Promise::from_headers(&headers(items), Some(3));
-            assert_eq!(found.map(|promise| promise.algorithm()).map_err(|error| error.code().clone()), want, "{items:?}");
+            assert_eq!(
+                found.map(|promise| promise.algorithm()).map_err(|error| error.code().clone()),
+                want,
+                "{items:?}"
+            );
         };
         check(&[], Ok(None));
         check(&[("x-amz-checksum-crc32", "y/Q5Jg==")], Ok(Some(Algorithm::Crc32)));

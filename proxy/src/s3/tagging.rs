@@ -191,7 +191,11 @@ mod tests {
     #[test]
     fn tags_that_break_the_rules_are_refused() {
         for text in ["a=1&a=2", "aws:x=1", "=v", &format!("{}=1", "k".repeat(129)), &format!("k={}", "v".repeat(257))] {
-            assert_eq!(parse_header(text).map_err(|error| error.code().clone()), Err(S3ErrorCode::InvalidTag), "{text}");
+            assert_eq!(
+                parse_header(text).map_err(|error| error.code().clone()),
+                Err(S3ErrorCode::InvalidTag),
+                "{text}"
+            );
         }
         let many: Vec<_> = (0..11).map(|n| format!("k{n}=v")).collect();
         assert!(parse_header(&many.join("&")).is_err());

@@ -67,12 +67,7 @@ fn is_made_by(info: &ObjectInfo, upload: &Upload) -> bool {
     info.content == Content::Multipart && info.metadata.iter().any(is_ours)
 }
 
-async fn assemble(
-    front: &Front,
-    upload: &Upload,
-    record: &Record,
-    wanted: &[dto::CompletedPart],
-) -> S3Result<Whole> {
+async fn assemble(front: &Front, upload: &Upload, record: &Record, wanted: &[dto::CompletedPart]) -> S3Result<Whole> {
     if wanted.is_empty() {
         return Err(S3ErrorCode::MalformedXML.into());
     }
@@ -170,7 +165,11 @@ fn check_stated(input: &dto::CompleteMultipartUploadInput, whole: &Whole) -> S3R
         let bare = computed.value.rsplit_once('-').map_or(computed.value.as_str(), |(bare, _)| bare);
         let is_same = *value == computed.value || (computed.kind == Kind::Composite && value == bare);
         if !is_same {
-            return Err(s3_error!(BadDigest, "The {} you specified did not match the calculated checksum.", algorithm.name()));
+            return Err(s3_error!(
+                BadDigest,
+                "The {} you specified did not match the calculated checksum.",
+                algorithm.name()
+            ));
         }
     }
     Ok(())
@@ -179,7 +178,13 @@ fn check_stated(input: &dto::CompleteMultipartUploadInput, whole: &Whole) -> S3R
 /// Claims the record, writes the object, and clears away what is left of the upload. Dropped half-way it
 /// leaves a claimed record, which can be completed again after a while, or once more at once when only
 /// the clearing was missed.
-async fn write(front: &Front, upload: &Upload, record: &Record, whole: &Whole, condition: &Precondition) -> S3Result<()> {
+async fn write(
+    front: &Front,
+    upload: &Upload,
+    record: &Record,
+    whole: &Whole,
+    condition: &Precondition,
+) -> S3Result<()> {
     if record.is_claimed(upload) {
         return Err(S3ErrorCode::OperationAborted.into());
     }
@@ -240,7 +245,11 @@ pub(super) async fn parts_in_use(store: &Store, upload: &Upload) -> S3Result<Has
     Ok(reader.parts().unwrap_or_default().iter().map(|part| part.name.clone()).collect())
 }
 
-fn answer(upload: &Upload, etag: String, checksum: Option<&Checksum>) -> S3Response<dto::CompleteMultipartUploadOutput> {
+fn answer(
+    upload: &Upload,
+    etag: String,
+    checksum: Option<&Checksum>,
+) -> S3Response<dto::CompleteMultipartUploadOutput> {
     let checksum = shown(checksum);
     S3Response::new(dto::CompleteMultipartUploadOutput {
         bucket: Some(upload.bucket.clone()),

@@ -81,7 +81,8 @@ pub(in crate::s3) async fn uploads(
 ) -> S3Result<S3Response<dto::ListMultipartUploadsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let (encoding, limit) = (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_uploads, "max-uploads")?);
+    let (encoding, limit) =
+        (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_uploads, "max-uploads")?);
     front.container(&granted, &input.bucket).await?;
     let page = page(front, &granted, &input, limit).await?;
     let owner = acl::owner(&granted.account);

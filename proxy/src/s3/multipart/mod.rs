@@ -225,7 +225,11 @@ pub(super) async fn create(
     let upload = Upload::new(&granted, &input.bucket, &input.key, &new_id())?;
     for container in [uploads_container(&upload.account, &upload.bucket), upload.parts_container()] {
         if front.store.container(PARTS_ACCOUNT, &container).await.or_no_bucket()?.is_none() {
-            front.store.container_update(PARTS_ACCOUNT, &container, Vec::new(), 0, IfMissing::Create).await.or_no_bucket()?;
+            front
+                .store
+                .container_update(PARTS_ACCOUNT, &container, Vec::new(), 0, IfMissing::Create)
+                .await
+                .or_no_bucket()?;
         }
     }
     let head = ObjectHead { etag: upload.id.clone(), content_type, metadata, ..ObjectHead::default() };
