@@ -79,6 +79,12 @@ pub enum Error {
         /// What was found.
         found: u64,
     },
+    /// Stored data end before the length that their record states.
+    #[error("stored data end {missing} bytes early")]
+    Truncated {
+        /// Bytes that are not there.
+        missing: u64,
+    },
     /// The directory is not the device it should be.
     #[error("{path} is not device {expected}: {found}")]
     WrongDevice {
@@ -124,7 +130,7 @@ impl Error {
             Self::TooLarge { .. } => Class::TooLarge,
             Self::Busy { .. } | Self::NoQuorum { .. } | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
-            Self::Corrupt { .. } => Class::Corrupt,
+            Self::Corrupt { .. } | Self::Truncated { .. } => Class::Corrupt,
             Self::WrongDevice { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
         }
     }

@@ -1,5 +1,7 @@
 //! Every limit of the engine, with its reason.
 
+use std::time::Duration;
+
 use anello_base::units::{KIB, MIB};
 
 /// Alignment of direct I/O and of every batch and extent: the largest logical sector in use.
@@ -33,6 +35,26 @@ pub const RECORD_HEAD_BYTES_MAX: u64 = 2 * MIB;
 
 /// Records that may wait for a batch. Behind it the store answers busy.
 pub const QUEUE_RECORDS_MAX: usize = 4096;
+
+/// Entries that a listing may have to be made on the reactor; longer ones go to the blocking pool, so that
+/// they don't hold up small requests.
+pub const LISTING_INLINE_MAX: usize = 1000;
+
+/// Units of work that a worker takes at once, so that it holds nothing for long.
+pub const WORKER_STEP_MAX: usize = 256;
+
+/// How often statistics are sent to accounts on other devices; the age of a total seen by a client.
+pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often expired objects are looked for. They are hidden from the second that was set; this only
+/// bounds how long they take space.
+pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a tombstone is kept, as in Swift: a replica that was away for longer may bring back the dead.
+pub const RECLAIM_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often old tombstones are looked for.
+pub const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(INLINE_BYTES_MAX % BLOCK_BYTES == 0);
 const _: () = assert!(EXTENT_WRITE_BYTES % BLOCK_BYTES == 0 && EXTENT_RESERVE_BYTES % EXTENT_WRITE_BYTES == 0);
