@@ -6,4 +6,6 @@ pub(crate) enum DeviceCommand {
     /// Show
     Inspect { dir: PathBuf },
 }
-pub(crate) fn run(_: DeviceCommand) -> crate::Outcome { Ok(()) }
+pub(crate) fn run(_: DeviceCommand) -> crate::Outcome {
+    Ok(())
+}

@@ -51,9 +51,7 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections to the control socket at a time: only `anello status` and an operator use it.
 pub(crate) const CONTROL_CONNECTIONS_MAX: usize = 16;
 
-/// What a client says on the control socket, and how long it may take to say it.
-pub(crate) const CONTROL_REQUEST_BYTES_MAX: u64 = 4 * KIB;
-/// See [`CONTROL_REQUEST_BYTES_MAX`].
+/// The whole of `anello status`'s exchange with the server.
 pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A configuration file; it is read into memory.

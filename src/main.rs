@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Command, Cli, ConfigCommand};
+use crate::cli::{Cli, Command, ConfigCommand};
 
 /// Allocation is a measurable part of a small request; mimalloc costs about half of glibc's.
 #[global_allocator]

@@ -355,7 +355,9 @@ fn parse_sizes(text: &str) -> Result<Vec<u64>, PlanError> {
         let median = size(median)? as f64;
         let Ok(sigma) = sigma.parse::<f64>() else { return wrong(format!("{sigma:?} is no sigma")) };
         let steps = (0..SIZE_STEPS).map(|step| (step as f64 + 0.5) / SIZE_STEPS as f64);
-        return Ok(steps.map(|share| ((median * (sigma * normal_quantile(share)).exp()) as u64).min(SIZE_MAX)).collect());
+        return Ok(steps
+            .map(|share| ((median * (sigma * normal_quantile(share)).exp()) as u64).min(SIZE_MAX))
+            .collect());
     }
     if let Some((low, high)) = text.split_once("..") {
         let (low, high) = (size(low)?.max(1) as f64, size(high)? as f64);

@@ -88,12 +88,7 @@ impl Connection {
 
     /// Sends a request and reads its answer. A connection that the server had closed while it was idle is
     /// opened again: requests of ours may be repeated.
-    pub(crate) async fn exchange(
-        &mut self,
-        head: &[u8],
-        body: &[u8],
-        sink: Sink<'_>,
-    ) -> Result<Answer, ClientError> {
+    pub(crate) async fn exchange(&mut self, head: &[u8], body: &[u8], sink: Sink<'_>) -> Result<Answer, ClientError> {
         let exchange = async {
             let reused = self.stream.is_some();
             if let Err(error) = self.begin(head, body).await {

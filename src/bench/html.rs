@@ -63,11 +63,8 @@ fn operations(html: &mut String, report: &Report) {
     for it in &report.operations {
         let latency = &it.latency_us;
         let times = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max];
-        let mut cells = vec![
-            it.operation.to_uppercase(),
-            format!("{:.1}", it.per_second),
-            format_size(it.bytes_per_second as u64),
-        ];
+        let mut cells =
+            vec![it.operation.to_uppercase(), format!("{:.1}", it.per_second), format_size(it.bytes_per_second as u64)];
         cells.extend(times.map(|time| format!("{time:.0}")));
         cells.push(it.errors.to_string());
         row(html, &cells);

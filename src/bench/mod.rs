@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub(crate) use crate::bench::args::BenchArgs;
 use crate::Outcome;
+pub(crate) use crate::bench::args::BenchArgs;
 use crate::bench::args::Plan;
 use crate::bench::payload::Payloads;
 use crate::bench::probe::Probe;
@@ -88,7 +88,10 @@ fn measure(plan: &Plan, target: &Arc<Target>, workload: &Arc<Workload>) -> Resul
         threads: plan.threads,
         rate: plan.rate,
         count: plan.count,
-        window: Window { warm_up: if plan.count.is_some() { std::time::Duration::ZERO } else { plan.warm_up }, duration: plan.count.is_none().then_some(plan.duration) },
+        window: Window {
+            warm_up: if plan.count.is_some() { std::time::Duration::ZERO } else { plan.warm_up },
+            duration: plan.count.is_none().then_some(plan.duration),
+        },
         probe: Some(probe),
     };
     let done = run_job(job, target, workload, &progress("measuring", total, plan))?;

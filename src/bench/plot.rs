@@ -17,6 +17,9 @@ const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 /// Lines of the grid on a linear axis, about.
 const GRID_LINES: f64 = 6.0;
 
+/// A bound that is a line of the grid but for rounding shows it.
+const ROUNDING: f64 = 1e-6;
+
 /// How values lie on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -54,16 +57,16 @@ impl Scale {
                 let raw = ((high - low) / GRID_LINES).max(f64::MIN_POSITIVE);
                 let power = 10_f64.powf(raw.log10().floor());
                 let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|it| it * power).find(|it| *it >= raw).unwrap_or(raw);
-                let first = (low / step).ceil() as i64;
-                let last = (high / step).floor() as i64;
+                let first = (low / step - ROUNDING).ceil() as i64;
+                let last = (high / step + ROUNDING).floor() as i64;
                 (first..=last).map(|line| line as f64 * step).map(|value| (value, label(value))).collect()
             }
             Self::Logarithmic => {
-                let powers = low.ceil() as i64..=high.floor() as i64;
+                let powers = (low - ROUNDING).ceil() as i64..=(high + ROUNDING).floor() as i64;
                 powers.map(|power| (power as f64, label(10_f64.powi(power as i32)))).collect()
             }
             Self::Nines => {
-                let nines = 0..=high.floor() as i64;
+                let nines = 0..=(high + ROUNDING).floor() as i64;
                 let share = |nines: i64| 100.0 * (1.0 - 10_f64.powi(-(nines as i32)));
                 nines.map(|it| (it as f64, format!("{} %", (share(it) * 1e6).round() / 1e6))).collect()
             }
@@ -116,11 +119,18 @@ pub(crate) fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> String {
     for (place, text) in x.scale.grid(x_low, x_high) {
         let at = place_x(place);
         let (top, bottom, below) = (TOP, HEIGHT - BOTTOM, HEIGHT - BOTTOM + 15.0);
-        let _ = write!(svg, "<path class=\"grid\" d=\"M{at:.1} {top}V{bottom}\"/><text x=\"{at:.1}\" y=\"{below}\" class=\"middle\">{text}</text>");
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{at:.1} {top}V{bottom}\"/><text x=\"{at:.1}\" y=\"{below}\" class=\"middle\">{text}</text>"
+        );
     }
     for (place, text) in y.scale.grid(y_low, y_high) {
         let (at, right, beside) = (place_y(place), WIDTH - RIGHT, LEFT - 6.0);
-        let _ = write!(svg, "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/><text x=\"{beside}\" y=\"{:.1}\" class=\"end\">{text}</text>", at + 4.0);
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/><text x=\"{beside}\" y=\"{:.1}\" class=\"end\">{text}</text>",
+            at + 4.0
+        );
     }
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let mut path = String::new();
@@ -128,11 +138,20 @@ pub(crate) fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> String {
             let (at_x, at_y) = (place_x(x.scale.place(*x_value)), place_y(y.scale.place(*y_value)));
             let _ = write!(path, "{}{at_x:.1} {at_y:.1}", if index == 0 { 'M' } else { 'L' });
         }
-        let _ = write!(svg, "<path class=\"line\" stroke=\"{colour}\" d=\"{path}\"><title>{}</title></path>", escape(&line.name));
+        let _ = write!(
+            svg,
+            "<path class=\"line\" stroke=\"{colour}\" d=\"{path}\"><title>{}</title></path>",
+            escape(&line.name)
+        );
     }
     for (index, (line, colour)) in lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let at = TOP + 14.0 * (index as f64 + 1.0);
-        let _ = write!(svg, "<text x=\"{}\" y=\"{at}\" fill=\"{colour}\" class=\"name\">{}</text>", LEFT + 8.0, escape(&line.name));
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{at}\" fill=\"{colour}\" class=\"name\">{}</text>",
+            LEFT + 8.0,
+            escape(&line.name)
+        );
     }
     let (middle_x, low_y, middle_y) = ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6.0, (TOP + HEIGHT - BOTTOM) / 2.0);
     let _ = write!(

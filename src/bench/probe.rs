@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn the_series_of_a_metric_are_summed_and_no_other() {
-        let text = "# HELP a_total x\na_total{device=\"1\"} 2\na_total{device=\"2\"} 3.5\na_total_seconds 9\nb_total 7\n";
+        let text =
+            "# HELP a_total x\na_total{device=\"1\"} 2\na_total{device=\"2\"} 3.5\na_total_seconds 9\nb_total 7\n";
         assert!((sum_of(text, "a_total") - 5.5).abs() < 1e-9);
         assert!((sum_of(text, "b_total") - 7.0).abs() < 1e-9);
     }

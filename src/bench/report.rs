@@ -171,7 +171,8 @@ impl Report {
             let _ = writeln!(text, "client  {own:.1} µs CPU per operation");
         }
         if self.unsent > 0 {
-            let _ = writeln!(text, "{} requests were due and never sent: the rate is above what is served", self.unsent);
+            let _ =
+                writeln!(text, "{} requests were due and never sent: the rate is above what is served", self.unsent);
         }
         for (failure, times) in &self.failures {
             let _ = writeln!(text, "failed  {times} × {failure}");

@@ -201,7 +201,12 @@ mod tests {
         let now = UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
         for (method, key, query, want) in [
             ("GET", "k/000000000001", "", "649319e9a98f3de40c9de49e01add8c0b8f9c3cd7455401c8d4bdeb3e7ab57f2"),
-            ("GET", "", "delimiter=%2F&list-type=2&max-keys=1000&prefix=k%2F", "65eace0d3191748c6920183628e6fe2a5dc0bd1f8606f63313cef217d47053bb"),
+            (
+                "GET",
+                "",
+                "delimiter=%2F&list-type=2&max-keys=1000&prefix=k%2F",
+                "65eace0d3191748c6920183628e6fe2a5dc0bd1f8606f63313cef217d47053bb",
+            ),
         ] {
             let mut head = String::new();
             s3.write_head_at(&mut Signer::new(), now, method, key, query, None, &mut head);

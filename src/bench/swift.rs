@@ -135,7 +135,10 @@ mod tests {
     fn a_page_gives_its_count_and_the_way_on() {
         assert_eq!(read_page("a\nb\nc\n"), (3, Some("c".to_owned())));
         assert_eq!(read_page(""), (0, None));
-        assert_eq!(Swift::list_query("k/", Some("/"), Some("k/a b"), 20_000), "limit=10000&prefix=k/&delimiter=/&marker=k/a%20b");
+        assert_eq!(
+            Swift::list_query("k/", Some("/"), Some("k/a b"), 20_000),
+            "limit=10000&prefix=k/&delimiter=/&marker=k/a%20b"
+        );
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl Target {
     pub(crate) fn create_container(&self) -> Result<(), TargetError> {
         let mut session = self.session();
         runtime()?.block_on(async {
-            let answer = session.request(self, "PUT", "", "", Some((b"".as_slice(), EMPTY_SHA256)), Sink::Discard).await?;
+            let answer =
+                session.request(self, "PUT", "", "", Some((b"".as_slice(), EMPTY_SHA256)), Sink::Discard).await?;
             match answer.status {
                 200..300 | 409 => Ok(()),
                 status => Err(TargetError::Container(format!("{status} {}", session.connection.error_text()))),
@@ -145,7 +146,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 impl Session {
-    pub(crate) async fn put(&mut self, target: &Target, key: &str, payload: Payload<'_>) -> Result<Verdict, ClientError> {
+    pub(crate) async fn put(
+        &mut self,
+        target: &Target,
+        key: &str,
+        payload: Payload<'_>,
+    ) -> Result<Verdict, ClientError> {
         let body = Some((payload.bytes, payload.sha256));
         let answer = self.request(target, "PUT", key, "", body, Sink::Discard).await?;
         Ok(self.judge(answer, |_| Verdict::Good { amount: payload.bytes.len() as u64 }))

@@ -210,8 +210,7 @@ mod tests {
     #[test]
     fn the_printed_default_documents_keys_that_exist() {
         let is_key = |line: &&str| line.starts_with("# ") && line.contains(" = \"");
-        let uncomment =
-            |line| if is_key(&line) { line.trim_start_matches("# ") } else { line };
+        let uncomment = |line| if is_key(&line) { line.trim_start_matches("# ") } else { line };
         let text: Vec<&str> = DEFAULT.lines().map(uncomment).collect();
         let config: Config = toml::from_str(&text.join("\n")).expect("every commented key");
         assert!(config.tls.key.is_some() && config.s3.base_domain.is_some() && config.gateway.public_url.is_some());

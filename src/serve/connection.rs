@@ -21,9 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{
-    HEADER_BYTES_MAX, HEADER_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STALL_CHECK, STALL_TIMEOUT,
-};
+use crate::limits::{HEADER_BYTES_MAX, HEADER_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STALL_CHECK, STALL_TIMEOUT};
 use crate::serve::body::{RequestBody, ResponseBody};
 
 /// Who is at the other end.
@@ -160,7 +158,11 @@ struct Watched<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }

@@ -84,7 +84,8 @@ impl Gateway {
     }
 
     async fn answer(&self, route: Route, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
-        if !matches!(route, Route::Swift | Route::Identity) && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(route, Route::Swift | Route::Identity) && !matches!(*request.method(), Method::GET | Method::HEAD)
+        {
             return fault(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are served here.");
         }
         match (route, self.shared.rooms.get()) {
@@ -148,8 +149,7 @@ where
 {
     let mut meter = shared.metrics.begin(door, request.method());
     // Only the path: a query may bear a signature.
-    let line =
-        tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let line = tracing::enabled!(Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
     let response = answer(request).await;
     meter.answered(response.status());
     if let Some((method, path)) = line {
@@ -162,11 +162,7 @@ where
 /// `/metrics`.
 pub(crate) fn metrics_answer(shared: &Shared) -> Response<ResponseBody> {
     match shared.metrics_text() {
-        Ok(text) => typed(
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            text,
-        ),
+        Ok(text) => typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
         Err(error) => {
             tracing::error!(%error, "metrics cannot be encoded");
             fault(StatusCode::INTERNAL_SERVER_ERROR, "Metrics cannot be encoded.")

@@ -109,11 +109,7 @@ pub(crate) struct Home {
 impl Home {
     /// Takes the directory, creating it (mode 0700) and the cluster where there is none yet.
     pub(crate) fn open(directory: &Path) -> Result<Self, HomeError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(HomeError::io("create", directory))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(HomeError::io("create", directory))?;
         let lock = lock(directory)?;
         let path = directory.join("cluster.toml");
         let cluster = if let Some(cluster) = read(&path)? {
@@ -198,7 +194,8 @@ fn write(path: &Path, cluster: &Cluster) -> Result<(), HomeError> {
         path: path.to_owned(),
         source: std::io::Error::other(error),
     })?;
-    let text = format!("# The cluster's identity. Keep it secret, and keep a copy: devices are useless without it.\n{body}");
+    let text =
+        format!("# The cluster's identity. Keep it secret, and keep a copy: devices are useless without it.\n{body}");
     write_whole(path, &text)
 }
 
