@@ -87,12 +87,8 @@ impl Device {
         if self.replication_port == 0 {
             self.replication_port = self.port;
         }
-        let texts = [
-            ("ip", &self.ip),
-            ("replication_ip", &self.replication_ip),
-            ("device", &self.name),
-            ("meta", &self.meta),
-        ];
+        let texts =
+            [("ip", &self.ip), ("replication_ip", &self.replication_ip), ("device", &self.name), ("meta", &self.meta)];
         for (field, text) in texts {
             if text.len() > TEXT_BYTES_MAX {
                 return refuse(field, "longer than 1,024 bytes");

@@ -61,12 +61,7 @@ pub struct Handoffs<'a> {
 }
 
 impl<'a> Handoffs<'a> {
-    pub(crate) fn new(
-        table: &'a Table,
-        domains: &'a Domains,
-        partition: Partition,
-        primaries: &[DeviceId],
-    ) -> Self {
+    pub(crate) fn new(table: &'a Table, domains: &'a Domains, partition: Partition, primaries: &[DeviceId]) -> Self {
         let mut handoffs = Self {
             table,
             domains,

@@ -65,8 +65,7 @@ impl Plan {
         if (usable[0] as usize) < shape.width() {
             return Err(Error::TooFewDevices { replicas: shape.width() as f64, devices: usable[0] as usize });
         }
-        let mut plan =
-            Self { classes: Vec::new(), weighted_parts: vec![0.0; topology.len()], required_overload: 0.0 };
+        let mut plan = Self { classes: Vec::new(), weighted_parts: vec![0.0; topology.len()], required_overload: 0.0 };
         for (partitions, replicas) in shape.ranges() {
             let weighted = by_weight(topology, weights, replicas);
             let dispersed = by_dispersion(topology, &weighted, &usable, replicas);

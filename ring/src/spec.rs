@@ -52,8 +52,7 @@ impl DeviceMatch {
     /// # Errors
     /// [`Error::Spec`] where zone, address, port or name is missing.
     pub fn into_device(self, weight: f64) -> Result<Device, Error> {
-        let missing =
-            |reason| Error::Spec { text: "the device".to_owned(), reason };
+        let missing = |reason| Error::Spec { text: "the device".to_owned(), reason };
         let ip = self.ip.ok_or_else(|| missing("its address is missing, as in r1z1-10.0.0.1:6200/sdb1"))?;
         let port = self.port.ok_or_else(|| missing("its port is missing, as in r1z1-10.0.0.1:6200/sdb1"))?;
         Ok(Device {

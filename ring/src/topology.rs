@@ -30,9 +30,7 @@ impl Topology {
     /// The tree over `devices`. Their order does not matter.
     pub(crate) fn new<'a>(devices: impl Iterator<Item = &'a Device>) -> Self {
         let mut sorted: Vec<&Device> = devices.collect();
-        sorted.sort_by(|a, b| {
-            (a.region, a.zone, a.ip.as_str(), a.id).cmp(&(b.region, b.zone, b.ip.as_str(), b.id))
-        });
+        sorted.sort_by(|a, b| (a.region, a.zone, a.ip.as_str(), a.id).cmp(&(b.region, b.zone, b.ip.as_str(), b.id)));
         let differ = |a: &Device, b: &Device, level: usize| match level {
             0 => a.region != b.region,
             1 => a.zone != b.zone,

@@ -102,7 +102,11 @@ fn truncated_files_are_refused_at_every_length() {
 fn hostile_ring_files_are_refused_with_the_reason() {
     let refused = |bytes: &[u8], class: Class, piece: &str| {
         let error = Ring::read(bytes).expect_err(piece);
-        assert!(error.class() == class && error.to_string().contains(piece), "{piece:?}: {error} ({:?})", error.class());
+        assert!(
+            error.class() == class && error.to_string().contains(piece),
+            "{piece:?}: {error} ({:?})",
+            error.class()
+        );
     };
     let plain = |bytes: &[u8]| gzip(bytes);
     refused(b"no gzip at all", Class::Corrupt, "not a ring file");
@@ -125,7 +129,11 @@ fn hostile_ring_files_are_refused_with_the_reason() {
     refused(&ring_file(&head(31, 1), b"\x00\x00\xff\xff"), Class::Corrupt, "no device");
     refused(&ring_file(&head(31, 1).replace("sda", "../etc"), b"\x00\x00\x00\x00"), Class::Invalid, "device");
     refused(&ring_file(&head(31, 1).replace("\"id\":0", "\"id\":7"), b"\x00\x00\x00\x00"), Class::Corrupt, "has id 7");
-    refused(&ring_file(&head(31, 1).replace("\"weight\":1", "\"weight\":-1"), b"\x00\x00\x00\x00"), Class::Invalid, "weight");
+    refused(
+        &ring_file(&head(31, 1).replace("\"weight\":1", "\"weight\":-1"), b"\x00\x00\x00\x00"),
+        Class::Invalid,
+        "weight",
+    );
     Ring::read(&ring_file(&head(31, 1), b"\x00\x00\x00\x00")[..]).expect("the smallest whole file");
 }
 

@@ -132,9 +132,14 @@ proptest! {
 
 #[test]
 fn replicas_of_even_clusters_are_as_far_apart_as_they_can_be() {
-    for (regions, zones, hosts, disks, replicas) in
-        [(1, 3, 2, 2, 3.0), (2, 2, 3, 2, 3.0), (1, 1, 5, 3, 3.0), (3, 1, 1, 4, 3.0), (2, 3, 4, 3, 5.0), (1, 2, 2, 5, 2.5)]
-    {
+    for (regions, zones, hosts, disks, replicas) in [
+        (1, 3, 2, 2, 3.0),
+        (2, 2, 3, 2, 3.0),
+        (1, 1, 5, 3, 3.0),
+        (3, 1, 1, 4, 3.0),
+        (2, 3, 4, 3, 5.0),
+        (1, 2, 2, 5, 2.5),
+    ] {
         let cluster = Cluster::even(regions, zones, hosts, disks, replicas);
         let report = cluster.balanced().dispersion().expect("it was rebalanced");
         assert!(report.percent == 0.0, "{cluster:?}: {report:#?}");

@@ -3,7 +3,7 @@
 
 mod clusters;
 
-use anello_ring::{Ring, Rebalanced};
+use anello_ring::{Rebalanced, Ring};
 use clusters::{Cluster, device, rebalance};
 use std::fs::File;
 use std::path::Path;

@@ -176,12 +176,7 @@ fn read_rows(source: &mut impl Read, count: usize, partitions: usize) -> Result<
     Ok(rows)
 }
 
-fn assemble(
-    rows: &[Vec<u8>],
-    power: PartPower,
-    devices: &[Option<Device>],
-    swap: bool,
-) -> Result<Table, Error> {
+fn assemble(rows: &[Vec<u8>], power: PartPower, devices: &[Option<Device>], swap: bool) -> Result<Table, Error> {
     let mut table = Table::empty(power, rows.len());
     for partition in 0..power.partitions() {
         let mut count = 0;

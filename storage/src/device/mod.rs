@@ -16,6 +16,10 @@ use crate::mutation::{Applies, Extents, Mutation};
 #[derive(Debug, Clone, Default)]
 pub struct DeviceOptions {}
 
+/// How a device is, for operators.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct DeviceStatus {}
+
 /// One disk in service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Device {
@@ -26,6 +30,11 @@ impl Device {
     /// Opens the device in `dir`, creating it where the directory is empty or absent.
     pub fn open(dir: &Path, cluster_id: &str, options: DeviceOptions) -> Result<Self> {
         todo!("{dir:?} {cluster_id} {options:?}")
+    }
+
+    /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
+    pub fn id(&self) -> &str {
+        todo!()
     }
 
     /// The index, for look-ups and listings.
@@ -47,6 +56,16 @@ impl Device {
     /// Begins to read `range` of an object's stored bytes.
     pub async fn read(&self, row: &ObjectRow, range: Range<u64>) -> Result<DataReader> {
         todo!("{row:?} {range:?}")
+    }
+
+    /// The parts of a replaced multipart object are gone ([`Index::settle_parts`]): its record is dead.
+    pub async fn settle_parts(&self, id: &[u8]) -> Result<()> {
+        todo!("{id:?}")
+    }
+
+    /// How the device is.
+    pub fn status(&self) -> DeviceStatus {
+        todo!()
     }
 
     /// Writes what is queued, flushes the index and stops the thread.

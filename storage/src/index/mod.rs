@@ -24,6 +24,17 @@ pub struct ObjectRow {
     pub meta_location: Option<Location>,
 }
 
+/// What the index knows of an object's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectState {
+    /// Nothing.
+    Absent,
+    /// A tombstone, and its version.
+    Deleted(Timestamp),
+    /// An object.
+    Live(Box<ObjectRow>),
+}
+
 /// A record together with where it stands and which parts of it concern this device.
 #[derive(Debug, Clone)]
 pub struct Placed {
@@ -84,6 +95,11 @@ impl Index {
 
     /// An object that is there.
     pub fn object(&self, hash: KeyHash) -> Result<Option<ObjectRow>> {
+        todo!("{hash:?}")
+    }
+
+    /// What is known of an object, deleted or not; what replicas are compared by.
+    pub fn object_state(&self, hash: KeyHash) -> Result<ObjectState> {
         todo!("{hash:?}")
     }
 
