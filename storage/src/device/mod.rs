@@ -68,6 +68,11 @@ impl Device {
         Ok(Self { inner: Arc::new(Inner::open(dir, cluster_id, &options)?) })
     }
 
+    /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
+    pub fn id(&self) -> &str {
+        todo!()
+    }
+
     /// The index, for look-ups and listings.
     pub fn index(&self) -> &Index {
         self.inner.index.as_deref().expect("only the device's own tests run without an index")
