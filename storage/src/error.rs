@@ -107,6 +107,14 @@ pub enum Error {
         /// The system's message.
         message: String,
     },
+    /// A ring can't be used.
+    #[error("ring {path}: {message}")]
+    Ring {
+        /// The ring's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The index (RocksDB) failed.
     #[error("index: {0}")]
     Index(String),
@@ -121,6 +129,11 @@ impl Error {
         Self::Io { action, path: path.into(), code: error.raw_os_error(), message: error.to_string() }
     }
 
+    /// Says what is wrong with a ring's file.
+    pub fn ring(path: impl Into<PathBuf>, message: &dyn std::fmt::Display) -> Self {
+        Self::Ring { path: path.into(), message: message.to_string() }
+    }
+
     /// What the failure means to whoever asked.
     pub fn class(&self) -> Class {
         match self {
@@ -131,7 +144,7 @@ impl Error {
             Self::Busy { .. } | Self::NoQuorum { .. } | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
             Self::Corrupt { .. } | Self::Truncated { .. } => Class::Corrupt,
-            Self::WrongDevice { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
+            Self::WrongDevice { .. } | Self::Ring { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
         }
     }
 }

@@ -36,6 +36,22 @@ pub const RECORD_HEAD_BYTES_MAX: u64 = 2 * MIB;
 /// Records that may wait for a batch. Behind it the store answers busy.
 pub const QUEUE_RECORDS_MAX: usize = 4096;
 
+/// Free space below which only deletions and compaction may take more: one log volume, so that
+/// compaction can always run and free the rest.
+pub const SPACE_RESERVE_BYTES: u64 = LOG_VOLUME_BYTES;
+
+/// Objects up to this size are read together with their record's head, in one read.
+pub const READ_TOGETHER_BYTES_MAX: u64 = INLINE_BYTES_MAX;
+
+/// Large objects are read in windows of this size. One is handed out while the next is being read
+/// ahead, so a reader holds two.
+pub const READ_WINDOW_BYTES: u64 = MIB;
+
+/// Windows whose memory is kept for the next reader.
+pub const READ_WINDOWS_IDLE_MAX: usize = 16;
+
+/// Buffers of streamed objects whose memory is kept for the next one.
+pub const EXTENT_BUFFERS_IDLE_MAX: usize = 16;
 /// Entries that a listing may have to be made on the reactor; longer ones go to the blocking pool, so that
 /// they don't hold up small requests.
 pub const LISTING_INLINE_MAX: usize = 1000;
@@ -60,3 +76,4 @@ const _: () = assert!(INLINE_BYTES_MAX % BLOCK_BYTES == 0);
 const _: () = assert!(EXTENT_WRITE_BYTES % BLOCK_BYTES == 0 && EXTENT_RESERVE_BYTES % EXTENT_WRITE_BYTES == 0);
 const _: () = assert!(INLINE_BYTES_MAX + RECORD_HEAD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES % ALIGNMENT == 0);
+const _: () = assert!(READ_WINDOW_BYTES % BLOCK_BYTES == 0 && LOG_VOLUME_BYTES > 2 * BATCH_BYTES_MAX);

@@ -9,7 +9,7 @@ use anello_storage::{AccountInfo, ContainerInfo, Metadata};
 use http::StatusCode;
 
 use super::SwiftDoor;
-use super::acl::Acl;
+use crate::acl::Acl;
 use super::call::Call;
 use super::fault::Fault;
 use super::metadata::{self, PROJECT_DOMAIN};

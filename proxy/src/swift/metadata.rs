@@ -5,7 +5,7 @@ use anello_storage::Metadata;
 use http::header::{HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
 
-use super::acl;
+use crate::acl;
 use super::dlo;
 use super::fault::Fault;
 use super::limits::{META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX};

@@ -12,7 +12,6 @@
 
 mod access;
 mod account;
-mod acl;
 mod call;
 mod conditions;
 mod config;

@@ -32,6 +32,11 @@ impl Device {
         todo!("{dir:?} {cluster_id} {options:?}")
     }
 
+    /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
+    pub fn id(&self) -> &str {
+        todo!()
+    }
+
     /// The index, for look-ups and listings.
     pub fn index(&self) -> &Index {
         &self.inner

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 /// An access list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Acl {
+pub(crate) struct Acl {
     /// Referrer designations in order, without `.r:`.
     referrers: Vec<String>,
     /// Everything else.
@@ -17,7 +17,7 @@ pub(super) struct Acl {
 
 impl Acl {
     /// Reads a cleaned list.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut acl = Self::default();
         for item in text.split(',').filter(|item| !item.is_empty()) {
             match item.strip_prefix(".r:") {
@@ -29,7 +29,7 @@ impl Acl {
     }
 
     /// Whether an element `project:user` names the caller; by name only where `names` may be used.
-    pub(super) fn names(&self, caller: &Caller, names: bool) -> bool {
+    pub(crate) fn names(&self, caller: &Caller, names: bool) -> bool {
         let fits = |text: &str, id: Option<&str>, name: Option<&str>| {
             text == "*" || id == Some(text) || (names && name == Some(text))
         };
@@ -44,18 +44,18 @@ impl Acl {
     }
 
     /// Whether any element needs names to be compared: only then is it worth asking whether they may be.
-    pub(super) fn has_members(&self) -> bool {
+    pub(crate) fn has_members(&self) -> bool {
         self.groups.iter().any(|group| group.contains(':'))
     }
 
     /// Whether the list names one of the caller's roles.
-    pub(super) fn grants_role(&self, caller: &Caller) -> bool {
+    pub(crate) fn grants_role(&self, caller: &Caller) -> bool {
         self.groups.iter().any(|group| caller.roles.iter().any(|role| role.eq_ignore_ascii_case(group)))
     }
 
     /// What the referrer designations say of a request: `None` where they don't let it through, otherwise
     /// whether it may also list.
-    pub(super) fn referrer(&self, referrer: Option<&str>) -> Option<bool> {
+    pub(crate) fn referrer(&self, referrer: Option<&str>) -> Option<bool> {
         let host = referrer.and_then(host_of).unwrap_or_else(|| "unknown".into());
         let fits = |pattern: &str| pattern == host || (pattern.starts_with('.') && host.ends_with(pattern));
         let is_allowed = self.referrers.iter().fold(false, |allowed, pattern| match pattern.strip_prefix('-') {
@@ -74,7 +74,7 @@ fn host_of(referrer: &str) -> Option<String> {
 
 /// Brings a list into the form that [`Acl::parse`] reads; says what is wrong with it otherwise. A list for
 /// writing has no referrers.
-pub(super) fn clean(text: &str, is_for_writing: bool) -> Result<String, String> {
+pub(crate) fn clean(text: &str, is_for_writing: bool) -> Result<String, String> {
     let mut items = Vec::new();
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         let Some((first, second)) = item.split_once(':').map(|(first, second)| (first.trim(), second.trim())) else {
