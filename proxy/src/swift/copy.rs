@@ -26,10 +26,14 @@ use crate::digest::Md5;
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// COPY: the path is the source, `Destination` says where to. The source has been authorized.
-pub(super) async fn from_path(door: &SwiftDoor, call: &Arc<Call>, source: &ObjectPath) -> Result<Response<Body>, Fault> {
+pub(super) async fn from_path(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: &ObjectPath,
+) -> Result<Response<Body>, Fault> {
     let destination = call.header("destination").filter(|text| !text.is_empty());
-    let destination = destination
-        .ok_or_else(|| Fault::because(StatusCode::PRECONDITION_FAILED, "Destination header required"))?;
+    let destination =
+        destination.ok_or_else(|| Fault::because(StatusCode::PRECONDITION_FAILED, "Destination header required"))?;
     let account = account_of(call, "destination-account", &source.account)?;
     let (container, object) = split("Destination", destination)?;
     let target = ObjectPath { account, container, object };
@@ -49,12 +53,7 @@ pub(super) async fn to_path(door: &SwiftDoor, call: &Arc<Call>, target: &ObjectP
     run(door, call, &source, target).await
 }
 
-async fn run(
-    door: &SwiftDoor,
-    call: &Arc<Call>,
-    from: &ObjectPath,
-    to: &ObjectPath,
-) -> Result<Response<Body>, Fault> {
+async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectPath) -> Result<Response<Body>, Fault> {
     let mut source = Source::open(door, call, from).await?.ok_or_else(Fault::missing)?;
     let last_modified = source.info.meta_timestamp.seconds_ceil();
     let (of_source, of_target) = conditions(call);

@@ -41,12 +41,7 @@ pub(super) fn check(call: &Call) -> Result<(), Fault> {
 }
 
 /// Lists the segments, for a caller who may list them.
-pub(super) async fn segments(
-    door: &SwiftDoor,
-    call: &Call,
-    account: &str,
-    prefix: &str,
-) -> Result<Segments, Fault> {
+pub(super) async fn segments(door: &SwiftDoor, call: &Call, account: &str, prefix: &str) -> Result<Segments, Fault> {
     let (container, prefix) = split(prefix).ok_or_else(|| Fault::status(StatusCode::CONFLICT))?;
     door.authorize(call, Rule::ContainerRead, account, Some(&container)).await?;
     let mut found = Segments { pieces: Vec::new(), size: 0, etag: String::new() };
@@ -97,9 +92,15 @@ mod tests {
 
     #[test]
     fn a_manifest_names_container_and_prefix() {
-        for (text, is_valid) in
-            [("c/p", true), ("c/a/b", true), ("c%20d/p", true), ("c", false), ("/c/p", false), ("c/", false), ("c/p?x", false)]
-        {
+        for (text, is_valid) in [
+            ("c/p", true),
+            ("c/a/b", true),
+            ("c%20d/p", true),
+            ("c", false),
+            ("/c/p", false),
+            ("c/", false),
+            ("c/p?x", false),
+        ] {
             assert_eq!(check(&call("PUT", "/v1/a/c/o", &[(MANIFEST, text)])).is_ok(), is_valid, "{text}");
         }
     }

@@ -19,11 +19,7 @@ use super::{large, metadata, reply, slo};
 use crate::body::{self, Body};
 
 /// GET and HEAD.
-pub(super) async fn read(
-    door: &SwiftDoor,
-    call: &Arc<Call>,
-    path: &ObjectPath,
-) -> Result<Response<Body>, Fault> {
+pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) -> Result<Response<Body>, Fault> {
     let is_head = call.method == http::Method::HEAD;
     let mut source = Source::open(door, call, path).await?.ok_or_else(Fault::missing)?;
     if large::asks_for_manifest(call) && source.form == Form::Static {

@@ -56,6 +56,7 @@ impl Fault {
     }
 
     /// The status as a number.
+    #[cfg(test)]
     pub(super) fn code(&self) -> u16 {
         self.status.as_u16()
     }

@@ -159,9 +159,8 @@ impl Joined {
 
     /// A manifest is no key to what its reader may not read.
     async fn check_access(&mut self, path: &ObjectPath) -> Result<(), Error> {
-        let is_known = |(account, container): &(String, String)| {
-            *account == path.account && *container == path.container
-        };
+        let is_known =
+            |(account, container): &(String, String)| *account == path.account && *container == path.container;
         if self.allowed.iter().any(is_known) {
             return Ok(());
         }

@@ -284,13 +284,7 @@ fn json<E: Row>(rows: &[Listed<E>]) -> String {
     out
 }
 
-fn xml<E: Row>(
-    root: &str,
-    name: &str,
-    gap: &str,
-    rows: &[Listed<E>],
-    subdir: impl Fn(&str, &mut String),
-) -> String {
+fn xml<E: Row>(root: &str, name: &str, gap: &str, rows: &[Listed<E>], subdir: impl Fn(&str, &mut String)) -> String {
     let mut out = String::with_capacity(rows.len() * 224 + 128);
     push(&mut out, format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} name=\"{}\">{gap}", escape(name)));
     for row in rows {

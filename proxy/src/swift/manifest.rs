@@ -60,8 +60,11 @@ fn entry(item: &Value, manifest: &ObjectPath, is_last: bool) -> Result<Entry, St
     } else {
         return Err("expected keys to include one of 'path' or 'data'".into());
     };
-    let extra: Vec<_> =
-        item.keys().filter(|key| *key != kind && !allowed.contains(&key.as_str())).map(|key| format!("{key:?}")).collect();
+    let extra: Vec<_> = item
+        .keys()
+        .filter(|key| *key != kind && !allowed.contains(&key.as_str()))
+        .map(|key| format!("{key:?}"))
+        .collect();
     if !extra.is_empty() {
         return Err(format!("extraneous keys {}", extra.join(", ")));
     }
@@ -157,7 +160,10 @@ mod tests {
         check("[]", Ok(0));
         check("nonsense", Err(&["valid JSON"]));
         check("{}", Err(&["must be a list"]));
-        check(r#"[1, {"path": "c"}, {}]"#, Err(&["Index 0: not a JSON", "Index 1: path does not", "Index 2: expected"]));
+        check(
+            r#"[1, {"path": "c"}, {}]"#,
+            Err(&["Index 0: not a JSON", "Index 1: path does not", "Index 2: expected"]),
+        );
         check(r#"[{"path": "/c/o", "size": 1}]"#, Err(&["extraneous keys \"size\""]));
         check(r#"[{"path": "/c/manifest"}]"#, Err(&["must not include itself"]));
         check(r#"[{"path": "/c/o", "size_bytes": 0}, {"path": "/c/o"}]"#, Err(&["too small"]));

@@ -129,9 +129,8 @@ pub(super) fn check_changed(current: &Metadata, changes: &Metadata, kind: Kind) 
 fn check_total(items: &Metadata, kind: Kind) -> Result<(), Fault> {
     let prefix = kind.prefix();
     let user_items = items.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
-    let (count, bytes) = user_items.fold((0, 0), |(count, bytes), (name, value)| {
-        (count + 1, bytes + name.len() + value.len())
-    });
+    let (count, bytes) =
+        user_items.fold((0, 0), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
     if count > META_COUNT_MAX {
         return Err(Fault::invalid(format!("Too many metadata items; max {META_COUNT_MAX}")));
     }
@@ -174,7 +173,8 @@ pub(super) fn show_changes(metadata: &Metadata, kind: Kind, owner: bool, headers
 fn show<'a>(items: impl Iterator<Item = &'a (String, String)>, headers: &mut HeaderMap) {
     for (name, value) in items {
         // What came in as a header goes out as one; what another door wrote and no header can carry does not.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
         {
             headers.insert(name, value);
         }
@@ -255,7 +255,10 @@ mod tests {
         let check = |count: usize, name: usize, value: usize, want: Result<(), u16>| {
             let named = |at: usize| {
                 let name = format!("x-object-meta-{}", format!("{at:04}{}", "n".repeat(name)).split_at(name).0);
-                (HeaderName::from_bytes(name.as_bytes()).expect("name"), HeaderValue::from_str(&"v".repeat(value)).expect("value"))
+                (
+                    HeaderName::from_bytes(name.as_bytes()).expect("name"),
+                    HeaderValue::from_str(&"v".repeat(value)).expect("value"),
+                )
             };
             let headers: HeaderMap = (0..count).map(named).collect();
             let found = user_items(&headers, Kind::Object).map(drop).map_err(|fault| fault.code());

@@ -114,11 +114,7 @@ fn is_framed(call: &Call) -> bool {
 }
 
 /// Takes the whole body; gives back the writer and the body's MD5 in hexadecimal digits.
-async fn receive<B>(
-    mut writer: ObjectWriter,
-    mut body: B,
-    length: Option<u64>,
-) -> Result<(ObjectWriter, String), Fault>
+async fn receive<B>(mut writer: ObjectWriter, mut body: B, length: Option<u64>) -> Result<(ObjectWriter, String), Fault>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,

@@ -1,0 +1,300 @@
+//! From a request to a room's handler and back. A handler gets a [`Call`] and gives a [`Reply`]; a reply can
+//! only be made from a [`Granted`], which only [`Call::authorize`] gives: a handler that asks no policy
+//! does not compile.
+//!
+//! Requests that change something run in a task of their own, so that a client that hangs up does not
+//! stop a change half-way; the task ends with its one change.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{OriginalUri, RawPathParams, Request};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+use super::{Credentials, Dialect, Fault, Links, Policy, Query, Target};
+use crate::limits::JSON_BODY_BYTES_MAX;
+
+/// What a room tells the dispatcher.
+pub trait Service: Send + Sync + 'static {
+    /// What it knows of a caller.
+    type Caller: Credentials;
+
+    /// How it speaks.
+    fn dialect(&self) -> &'static Dialect;
+
+    /// Its rules.
+    fn policy(&self) -> &Policy;
+
+    /// Its configured public address, where links are not to follow the request.
+    fn public_url(&self) -> Option<&str>;
+
+    /// Who is calling; `None` without a token or with an invalid one.
+    fn identify<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Option<Arc<Self::Caller>>, Fault>>;
+}
+
+type Handler<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
+
+/// One method of one path, the rule that guards it, and who handles it.
+pub struct Route<S: Service> {
+    /// HTTP method. A GET answers HEAD as well, unless HEAD has a route of its own.
+    pub method: Method,
+    /// Path template: `/v3/users/{user_id}`.
+    pub path: &'static str,
+    /// Name of the policy rule.
+    pub rule: &'static str,
+    handler: Handler<S>,
+}
+
+impl<S: Service> Route<S> {
+    /// A route.
+    pub fn new<F>(
+        method: Method,
+        path: &'static str,
+        rule: &'static str,
+        handler: impl Fn(Call<S>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Reply, Fault>> + Send + 'static,
+    {
+        Self { method, path, rule, handler: Arc::new(move |call| Box::pin(handler(call))) }
+    }
+}
+
+/// A request on its way to a handler.
+pub struct Call<S: Service> {
+    /// The room.
+    pub service: Arc<S>,
+    /// The query string.
+    pub query: Query,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Builds links under the address that the client used.
+    pub links: Links,
+    caller: Option<Arc<S::Caller>>,
+    rule: &'static str,
+    params: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl<S: Service> Call<S> {
+    /// Asks the policy whether the caller may do to `target` what the route stands for. 403 otherwise.
+    pub fn authorize(&self, target: &Target) -> Result<Granted, Fault> {
+        self.authorize_as(self.rule, target)
+    }
+
+    /// As [`Call::authorize`], by another rule than the route's.
+    pub fn authorize_as(&self, rule: &str, target: &Target) -> Result<Granted, Fault> {
+        let caller = self.caller.as_deref().map(|caller| caller as &dyn Credentials);
+        if self.service.policy().allows(rule, caller, target) {
+            return Ok(Granted(()));
+        }
+        Err(match caller {
+            None => Fault::unauthenticated(),
+            Some(_) => Fault::forbidden(format!("You are not authorized to perform the requested action: {rule}.")),
+        })
+    }
+
+    /// Who is calling. 401 where nobody is known.
+    pub fn caller(&self) -> Result<&Arc<S::Caller>, Fault> {
+        self.caller.as_ref().ok_or_else(Fault::unauthenticated)
+    }
+
+    /// A part of the path by its name in the template; empty where the template has none.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The body as JSON; 400 where it is none.
+    pub fn json(&self) -> Result<Value, Fault> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Fault::invalid(format!("The request body is not valid JSON: {error}.")))
+    }
+}
+
+/// The policy said yes. Replies are made from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted(());
+
+impl Granted {
+    /// 200 with a JSON body.
+    pub fn ok(self, body: Value) -> Reply {
+        self.status(StatusCode::OK, Some(body))
+    }
+
+    /// 201 with a JSON body.
+    pub fn created(self, body: Value) -> Reply {
+        self.status(StatusCode::CREATED, Some(body))
+    }
+
+    /// 204.
+    pub fn no_content(self) -> Reply {
+        self.status(StatusCode::NO_CONTENT, None)
+    }
+
+    /// Another status.
+    pub fn status(self, status: StatusCode, body: Option<Value>) -> Reply {
+        Reply { status, body, headers: HeaderMap::new() }
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    body: Option<Value>,
+    headers: HeaderMap,
+}
+
+impl Reply {
+    /// With one header more. A value that is no header value is left out.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+}
+
+/// A router for all of a room's routes, each with and without a trailing slash. Mount it with `nest_service`,
+/// so that the mount point itself answers with and without a slash too.
+///
+/// # Panics
+/// Where a route names a rule that the policy does not declare, or two routes are the same.
+pub fn router<S: Service>(service: &Arc<S>, routes: Vec<Route<S>>) -> Router {
+    let mut router = Router::new();
+    for route in routes {
+        assert!(service.policy().declares(route.rule), "{} {} has no rule", route.method, route.path);
+        let filter = MethodFilter::try_from(route.method.clone()).expect("routes use standard methods");
+        let (path, service) = (route.path, Arc::clone(service));
+        let route = Arc::new(route);
+        let handler = move |params: RawPathParams, request: Request| {
+            let (service, route) = (Arc::clone(&service), Arc::clone(&route));
+            async move { serve(service, &route, collect(&params), request).await }
+        };
+        let methods: MethodRouter = on(filter, handler);
+        if !path.ends_with('/') {
+            router = router.route(&format!("{path}/"), methods.clone());
+        }
+        router = router.route(path, methods);
+    }
+    let (unknown, wrong_method) = (Arc::clone(service), Arc::clone(service));
+    router
+        .method_not_allowed_fallback(move |request: Request| {
+            let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed for the requested URL.");
+            refuse(Arc::clone(&wrong_method), request, fault)
+        })
+        .fallback(move |request: Request| {
+            let fault = Fault::new(StatusCode::NOT_FOUND, "The resource could not be found.");
+            refuse(Arc::clone(&unknown), request, fault)
+        })
+}
+
+fn collect(params: &RawPathParams) -> Vec<(String, String)> {
+    params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// An answer for a path or method that no route has.
+async fn refuse<S: Service>(service: Arc<S>, request: Request, fault: Fault) -> Response {
+    let links = links(&*service, &request);
+    finish(service.dialect(), &links, &anello_base::id::request_id(), Err(fault))
+}
+
+fn links<S: Service>(service: &S, request: &Request) -> Links {
+    let inner = request.uri().path().trim_end_matches('/');
+    let outer = request.extensions().get::<OriginalUri>().map_or(inner, |uri| uri.path());
+    let mount = outer.trim_end_matches('/').strip_suffix(inner).unwrap_or("");
+    Links::new(service.public_url(), request.headers(), mount)
+}
+
+async fn serve<S: Service>(
+    service: Arc<S>,
+    route: &Route<S>,
+    params: Vec<(String, String)>,
+    request: Request,
+) -> Response {
+    let request_id = anello_base::id::request_id();
+    let links = links(&*service, &request);
+    let dialect = service.dialect();
+    let method = request.method().clone();
+    let path = route.path;
+    let result = answer(service, route, params, links.clone(), request).await;
+    match &result {
+        Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status.as_u16(), "{}", dialect.name),
+        Err(fault) if fault.status.is_server_error() => {
+            tracing::error!(%method, path, request_id, status = fault.status.as_u16(), message = fault.message);
+        }
+        Err(fault) => tracing::debug!(%method, path, request_id, status = fault.status.as_u16(), "{}", fault.message),
+    }
+    finish(dialect, &links, &request_id, result)
+}
+
+async fn answer<S: Service>(
+    service: Arc<S>,
+    route: &Route<S>,
+    params: Vec<(String, String)>,
+    links: Links,
+    request: Request,
+) -> Result<Reply, Fault> {
+    let (parts, body) = request.into_parts();
+    let caller = service.identify(&parts.headers).await?;
+    if caller.is_none() && !service.policy().is_public(route.rule) {
+        return Err(Fault::unauthenticated());
+    }
+    let query = Query::parse(&parts.uri)?;
+    let body = read(body).await?;
+    let call = Call { service, query, headers: parts.headers, links, caller, rule: route.rule, params, body };
+    if parts.method.is_safe() {
+        return (route.handler)(call).await;
+    }
+    let change = tokio::spawn((route.handler)(call));
+    change.await.unwrap_or_else(|_| Err(Fault::of(anello_base::Class::Internal, "An unexpected error occurred.")))
+}
+
+async fn read(body: axum::body::Body) -> Result<Bytes, Fault> {
+    match Limited::new(body, JSON_BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Fault::of(
+            anello_base::Class::TooLarge,
+            format!("Request body must not exceed {JSON_BODY_BYTES_MAX} bytes."),
+        )),
+        Err(_) => Err(Fault::invalid("The request body could not be read.")),
+    }
+}
+
+/// The answer with the headers that every answer of the dialect has.
+fn finish(dialect: &Dialect, links: &Links, request_id: &str, result: Result<Reply, Fault>) -> Response {
+    let (status, mut headers, body) = match result {
+        Ok(reply) => (reply.status, reply.headers, reply.body),
+        Err(fault) => {
+            let mut headers: HeaderMap = fault.headers.iter().cloned().collect();
+            if let (StatusCode::UNAUTHORIZED, Some(path)) = (fault.status, dialect.challenge_path) {
+                let challenge = format!("Keystone uri=\"{}\"", links.to(path));
+                headers.extend(HeaderValue::from_str(&challenge).ok().map(|value| (WWW_AUTHENTICATE, value)));
+            }
+            (fault.status, headers, Some((dialect.fault)(&fault)))
+        }
+    };
+    for name in dialect.request_id_headers {
+        headers.extend(HeaderValue::from_str(request_id).ok().map(|id| (HeaderName::from_static(name), id)));
+    }
+    headers.extend(dialect.vary.map(|vary| (VARY, HeaderValue::from_static(vary))));
+    let body = match body {
+        Some(body) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            axum::body::Body::from(body.to_string())
+        }
+        None => axum::body::Body::empty(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,22 @@
+//! Who somebody is and what he may do: how log-ins are checked, tokens issued and validated, roles worked
+//! out, and signed requests verified.
+
+mod authority;
+mod catalog;
+mod login;
+mod request;
+mod roles;
+mod signature;
+mod signing;
+mod tokens;
+mod view;
+
+pub(crate) use authority::{Authority, Refusal};
+pub(crate) use login::LoginError;
+pub(crate) use catalog::catalog;
+pub(crate) use request::LoginRequest;
+pub(crate) use roles::{Assigned, assignments, effective_roles, expand, projects_of, scopes_of};
+pub(crate) use signing::{EC2, Ec2Blob, SigningKeys};
+pub(crate) use signature::{ec2_signature_matches, s3_signature_matches, signed_at};
+pub(crate) use tokens::{Issue, Tokens, now_us};
+pub(crate) use view::token_view;

@@ -1,0 +1,116 @@
+//! Reads the records into the view: all of them at start, later those that changed elsewhere. What a crash
+//! left between a name's claim and its record is put right here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::PoisonError;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::name::{Claim, Hold, claim_id};
+use super::write::unpack;
+use super::Directory;
+use crate::error::{Error, Result};
+use crate::limits::LOADS_AT_ONCE_MAX;
+use crate::model::{
+    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
+    Revocation, Role, Service, User,
+};
+use crate::records::{Kind, Version};
+
+/// Tags of the claims by their ids.
+type Claims = HashMap<String, String>;
+
+impl Directory {
+    /// Brings the view up to what the back end holds. Costs one listing per kind, and one read per record
+    /// that changed.
+    pub async fn refresh(&self) -> Result<()> {
+        self.refresh_kind::<Domain>().await?;
+        self.refresh_kind::<Project>().await?;
+        self.refresh_kind::<User>().await?;
+        self.refresh_kind::<Group>().await?;
+        self.refresh_kind::<Membership>().await?;
+        self.refresh_kind::<Role>().await?;
+        self.refresh_kind::<Implication>().await?;
+        self.refresh_kind::<Grant>().await?;
+        self.refresh_kind::<Service>().await?;
+        self.refresh_kind::<Endpoint>().await?;
+        self.refresh_kind::<Region>().await?;
+        self.refresh_kind::<Credential>().await?;
+        self.refresh_kind::<ApplicationCredential>().await?;
+        self.refresh_kind::<Revocation>().await
+    }
+
+    async fn refresh_kind<T: Kept>(&self) -> Result<()> {
+        let (known, deletions) = self.known::<T>();
+        let listed = self.records.versions(T::KIND).await?;
+        let there: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
+        for (id, version) in &known {
+            // Gone elsewhere; not so if it was made here after the listing, which a later version shows.
+            if !there.contains(id.as_str()) {
+                self.hide::<T>(id, version.timestamp);
+            }
+        }
+        let is_new = |id: &str, version: &Version| {
+            known.get(id).is_none_or(|known: &Version| version.timestamp > known.timestamp)
+        };
+        let new: Vec<String> =
+            listed.into_iter().filter(|(id, version)| is_new(id, version)).map(|(id, _)| id).collect();
+        if !new.is_empty() {
+            let claims = self.records.versions(Kind::Name).await?;
+            let claims: Claims = claims.into_iter().map(|(id, version)| (id, version.etag)).collect();
+            let read = new.iter().map(|id| self.read::<T>(id, &claims));
+            stream::iter(read).buffer_unordered(LOADS_AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
+        }
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        T::table_mut(&mut view).drop_deletions(&deletions);
+        Ok(())
+    }
+
+    fn known<T: Kept>(&self) -> (HashMap<String, Version>, Vec<String>) {
+        let view = self.view();
+        let table = T::table(&view);
+        (table.versions().map(|(id, version)| (id.to_owned(), version.clone())).collect(), table.deletions())
+    }
+
+    /// Reads one record and shows it, if its name is its own.
+    async fn read<T: Kept>(&self, id: &str, claims: &Claims) -> Result<()> {
+        let Some((version, data)) = self.records.get(T::KIND, id).await? else { return Ok(()) };
+        let (record, renamed_from) = unpack::<T>(id, &data)?;
+        if let Some((scope, name)) = record.unique_name() {
+            let held = Claim::new(id, Hold::Held).etag();
+            let is_held = claims.get(&claim_id(T::KIND, &scope, name)) == Some(&held);
+            if !is_held && !self.settle(&record, &version, renamed_from.as_deref()).await? {
+                return Ok(());
+            }
+        }
+        self.show(record, version, renamed_from);
+        Ok(())
+    }
+
+    /// Decides about a record whose claim was not held when the claims were listed: whether it is to be
+    /// shown as it was read. Claims are read again here, because other writers may be in the middle.
+    async fn settle<T: Kept>(&self, record: &T, version: &Version, renamed_from: Option<&str>) -> Result<bool> {
+        let id = record.id();
+        let Some((scope, name)) = record.unique_name() else { return Ok(true) };
+        let settled = match self.records.get(Kind::Name, &claim_id(T::KIND, &scope, name)).await? {
+            Some(_) => self.confirm::<T>(&scope, name, &id).await,
+            None => self.reclaim::<T>(&scope, name, &id).await,
+        };
+        match settled {
+            Ok(()) => return Ok(true),
+            Err(Error::Changed | Error::NameTaken { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(before) = renamed_from {
+            let old = self.records.get(Kind::Name, &claim_id(T::KIND, &scope, before)).await?;
+            if old.is_some_and(|(version, _)| version.etag == Claim::new(&id, Hold::Held).etag()) {
+                return match self.undo_rename(T::clone(record), before, version).await {
+                    Ok(()) | Err(Error::Changed) => Ok(false),
+                    Err(error) => Err(error),
+                };
+            }
+        }
+        tracing::warn!(kind = T::KIND.noun(), id, "a record whose name belongs to another one is not shown");
+        Ok(false)
+    }
+}

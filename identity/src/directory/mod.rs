@@ -1,0 +1,76 @@
+//! All records in memory, and the one way to change them. What is asked for is answered from the [`View`]; a
+//! change is durable in [`crate::records`] before the view shows it.
+//!
+//! **Unique names.** A record with a unique name (a user in its domain) stands only together with a *claim*: a
+//! record of its own whose id is made from kind, scope and name, written on the condition that it is
+//! absent. A claim is *reserved* before the record is written and *held* after; each step expects the one
+//! before it. Whatever crash leaves behind is decided by what is there:
+//! - a claim without its record is free: the next who wants the name takes it over;
+//! - a record with a reserved claim is whole, and the claim is turned to held;
+//! - a record whose new name another one holds keeps the old name, whose claim it still has;
+//! - a record without any claim of its own was never acknowledged, and is not shown.
+
+mod load;
+mod name;
+mod table;
+mod write;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use anello_base::Timestamp;
+
+pub use table::{Table, View};
+
+use crate::model::Kept;
+use crate::records::{Records, Version};
+
+/// The records and their view.
+pub struct Directory {
+    records: Arc<dyn Records>,
+    /// Never held across an await; nothing else is locked while it is.
+    view: RwLock<View>,
+    /// Grows with each change of the view.
+    generation: AtomicU64,
+}
+
+impl Directory {
+    /// A directory over a back end; empty until [`Directory::refresh`].
+    pub fn new(records: Arc<dyn Records>) -> Self {
+        Self { records, view: RwLock::default(), generation: AtomicU64::new(1) }
+    }
+
+    /// What is known now.
+    pub fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that grows with each change: what was derived from the view is good while it stands.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A record by its id.
+    pub fn get<T: Kept>(&self, id: &str) -> Option<Arc<T>> {
+        T::table(&self.view()).get(id).cloned()
+    }
+
+    /// The back end, for records that have no view (keys).
+    pub fn records(&self) -> &dyn Records {
+        &*self.records
+    }
+
+    fn show<T: Kept>(&self, record: T, version: Version, renamed_from: Option<String>) -> Arc<T> {
+        let record = Arc::new(record);
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        T::table_mut(&mut view).put(Arc::clone(&record), version, renamed_from);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        record
+    }
+
+    fn hide<T: Kept>(&self, id: &str, deleted: Timestamp) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        T::table_mut(&mut view).remove(id, deleted);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,161 @@
+//! The records of all kinds in memory, by id and by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use anello_base::Timestamp;
+
+use crate::model::{
+    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
+    Revocation, Role, Service, User,
+};
+use crate::records::Version;
+
+/// Everything that identity knows.
+#[derive(Default)]
+pub struct View {
+    /// Domains.
+    pub domains: Table<Domain>,
+    /// Projects.
+    pub projects: Table<Project>,
+    /// Users.
+    pub users: Table<User>,
+    /// Groups.
+    pub groups: Table<Group>,
+    /// Users in groups.
+    pub memberships: Table<Membership>,
+    /// Roles.
+    pub roles: Table<Role>,
+    /// Roles implied by roles.
+    pub implications: Table<Implication>,
+    /// Roles held.
+    pub grants: Table<Grant>,
+    /// Services.
+    pub services: Table<Service>,
+    /// Endpoints.
+    pub endpoints: Table<Endpoint>,
+    /// Regions.
+    pub regions: Table<Region>,
+    /// Credentials.
+    pub credentials: Table<Credential>,
+    /// Application credentials.
+    pub application_credentials: Table<ApplicationCredential>,
+    /// Revocations.
+    pub revocations: Table<Revocation>,
+}
+
+/// A record as it stands.
+pub(super) struct Row<T> {
+    pub(super) record: Arc<T>,
+    pub(super) version: Version,
+    pub(super) renamed_from: Option<String>,
+}
+
+/// The records of one kind.
+pub struct Table<T> {
+    rows: BTreeMap<String, Row<T>>,
+    ids_by_name: HashMap<(String, String), String>,
+    /// Versions up to these are deleted: what a slow reader brings later is not shown again.
+    deleted: HashMap<String, Timestamp>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), ids_by_name: HashMap::new(), deleted: HashMap::new() }
+    }
+}
+
+impl<T: Kept> Table<T> {
+    /// A record by its id.
+    pub fn get(&self, id: &str) -> Option<&Arc<T>> {
+        self.rows.get(id).map(|row| &row.record)
+    }
+
+    /// A record by the scope and name that only it has.
+    pub fn by_name(&self, scope: &str, name: &str) -> Option<&Arc<T>> {
+        self.get(self.ids_by_name.get(&(scope.to_owned(), name.to_owned()))?)
+    }
+
+    /// All records, sorted by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.rows.values().map(|row| &row.record)
+    }
+
+    /// All records with their ids, sorted by id.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &Arc<T>)> {
+        self.rows.iter().map(|(id, row)| (id.as_str(), &row.record))
+    }
+
+    /// The records whose ids begin with `prefix`.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<T>> {
+        let from = self.rows.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+        from.take_while(move |(id, _)| id.starts_with(prefix)).map(|(_, row)| &row.record)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn row(&self, id: &str) -> Option<&Row<T>> {
+        self.rows.get(id)
+    }
+
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &Version)> {
+        self.rows.iter().map(|(id, row)| (id.as_str(), &row.version))
+    }
+
+    /// Shows a record, unless a later version is shown or deleted already.
+    pub(super) fn put(&mut self, record: Arc<T>, version: Version, renamed_from: Option<String>) {
+        let id = record.id();
+        let is_old = |later: Timestamp| later >= version.timestamp;
+        if self.deleted.get(&id).copied().is_some_and(is_old) {
+            return;
+        }
+        if let Some(row) = self.rows.get(&id) {
+            if is_old(row.version.timestamp) {
+                return;
+            }
+            self.forget_name(&id);
+        }
+        if let Some((scope, name)) = record.unique_name() {
+            self.ids_by_name.insert((scope, name.to_owned()), id.clone());
+        }
+        self.rows.insert(id, Row { record, version, renamed_from });
+    }
+
+    /// Shows versions up to `deleted` of a record no more.
+    pub(super) fn remove(&mut self, id: &str, deleted: Timestamp) {
+        if self.rows.get(id).is_some_and(|row| row.version.timestamp <= deleted) {
+            self.forget_name(id);
+            self.rows.remove(id);
+        }
+        let until = self.deleted.entry(id.to_owned()).or_default();
+        *until = deleted.max(*until);
+    }
+
+    fn forget_name(&mut self, id: &str) {
+        let name = self.rows.get(id).and_then(|row| row.record.unique_name().map(|(s, n)| (s, n.to_owned())));
+        if let Some(name) = name
+            && self.ids_by_name.get(&name).is_some_and(|owner| owner == id)
+        {
+            self.ids_by_name.remove(&name);
+        }
+    }
+
+    /// What is remembered of deletions, to be dropped once no reader from before them is left.
+    pub(super) fn deletions(&self) -> Vec<String> {
+        self.deleted.keys().cloned().collect()
+    }
+
+    pub(super) fn drop_deletions(&mut self, ids: &[String]) {
+        for id in ids {
+            self.deleted.remove(id);
+        }
+    }
+}

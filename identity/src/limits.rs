@@ -1,0 +1,82 @@
+//! Every limit of the identity room, with its reason.
+
+use std::time::Duration;
+
+/// Characters of a project's or domain's name: the width that Keystone's clients and schemas expect.
+pub const PROJECT_NAME_CHARS_MAX: usize = 64;
+
+/// Characters of a user's, group's, role's, service's, or credential's name.
+pub const NAME_CHARS_MAX: usize = 255;
+
+/// Characters of a description. Keystone has none; a body of 112 KiB would hold it anyway.
+pub const DESCRIPTION_CHARS_MAX: usize = 65_536;
+
+/// Characters of a URL in the catalog.
+pub const URL_CHARS_MAX: usize = 1024;
+
+/// Characters of an id that clients choose (regions, foreign ids in requests).
+pub const ID_CHARS_MAX: usize = 255;
+
+/// Characters of a password; Keystone's default. A longer one is refused, so that hashing stays cheap.
+pub const PASSWORD_CHARS_MAX: usize = 4096;
+
+/// Tags of one project.
+pub const TAGS_MAX: usize = 80;
+
+/// Bytes of a credential's blob.
+pub const BLOB_BYTES_MAX: usize = 65_536;
+
+/// Depth of the tree of projects below a domain, as Keystone's `max_project_tree_depth`.
+pub const PROJECT_DEPTH_MAX: usize = 5;
+
+/// Memory of one password hash: OWASP's recommendation for Argon2id with two passes (2024).
+pub const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
+
+/// Passes of one password hash, see [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES: u32 = 2;
+
+/// Lanes of one password hash, see [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES: u32 = 1;
+
+/// Passwords hashed at the same time: bounds the memory of a flood of log-ins to 76 MiB, and leaves cores to
+/// the data path.
+pub const HASHES_AT_ONCE_MAX: usize = 4;
+
+/// Log-ins that may wait for a hash (some 5 s of them at 20 ms each and four at once); behind it the answer is 503.
+pub const HASHES_WAITING_MAX: usize = 1024;
+
+/// Life of a token; Keystone's default.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// How long behind its end a service may still validate a token (`allow_expired`); Keystone's default.
+pub const TOKEN_EXPIRED_WINDOW: Duration = Duration::from_secs(48 * 3600);
+
+/// How much longer than any token a revocation is kept, for clocks that differ; Keystone's default.
+pub const REVOCATION_MARGIN: Duration = Duration::from_secs(1800);
+
+/// Decrypted tokens that are remembered: some 1 KB each. A token that fell out is decrypted again (20 µs).
+pub const TOKENS_CACHED_MAX: u64 = 20_000;
+
+/// Signing keys that are remembered, resolved to their owners: some 1 KB each.
+pub const SIGNING_KEYS_CACHED_MAX: u64 = 50_000;
+
+/// Fernet keys in use: one staged, one primary, and secondaries for what older tokens were made with.
+pub const TOKEN_KEYS_MAX: usize = 3;
+
+/// Age of a signed EC2 request that is still accepted; Keystone's `auth_ttl`.
+pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Attempts of an update that meets other writers. Each attempt reads what the winner wrote.
+pub const UPDATE_ATTEMPTS_MAX: usize = 8;
+
+/// Records read at the same time when the view is loaded.
+pub const LOADS_AT_ONCE_MAX: usize = 16;
+
+/// Rows of one page when records are listed in the store.
+pub const RECORDS_PAGE_ROWS: usize = 10_000;
+
+/// Bytes of one record: blobs and descriptions with their JSON escapes fit.
+pub const RECORD_BYTES_MAX: usize = 512 * 1024;
+
+const _: () = assert!(RECORD_BYTES_MAX > 6 * BLOB_BYTES_MAX);
+const _: () = assert!(TOKEN_KEYS_MAX >= 2);

@@ -1,0 +1,85 @@
+//! What identity knows: its records, as they are kept. Each is small, whole in itself, and refers to others
+//! by id; a reference whose record is gone counts for nothing.
+//!
+//! Times are microseconds since 1970.
+
+mod assignment;
+mod catalog;
+mod credential;
+mod people;
+mod resource;
+mod revocation;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+pub use assignment::{Actor, Grant, Implication, Membership, Role, Scope};
+pub use catalog::{Endpoint, Interface, Region, Service};
+pub use credential::{ApplicationCredential, Credential, Delegate, access_id};
+pub use people::{Group, Password, User};
+pub use resource::{Domain, Project};
+pub use revocation::{Revocation, Revoked};
+
+use crate::directory::{Table, View};
+use crate::records::Kind;
+
+/// Attributes that nobody here knows, kept and shown as they came.
+pub type Extra = Map<String, Value>;
+
+/// A record that the directory keeps.
+pub trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// Its id, unique in its kind.
+    fn id(&self) -> String;
+
+    /// Scope (such as a domain's id) and name that no other record of the kind has, where there is such a rule.
+    fn unique_name(&self) -> Option<(String, &str)> {
+        None
+    }
+
+    /// Gives the record another name, where it has a unique one: a rename that was not finished is undone.
+    fn set_name(&mut self, _name: &str) {}
+
+    /// Its table in a view.
+    fn table(view: &View) -> &Table<Self>;
+
+    /// Its table in a view, to be changed.
+    fn table_mut(view: &mut View) -> &mut Table<Self>;
+}
+
+/// Declares which kind and table a record belongs to; the rest of [`Kept`] follows from its fields.
+macro_rules! kept {
+    ($record:ty, $kind:ident, $table:ident, id: $id:expr $(, name: $name:expr)?) => {
+        impl $crate::model::Kept for $record {
+            const KIND: $crate::records::Kind = $crate::records::Kind::$kind;
+
+            fn id(&self) -> String {
+                let id: fn(&Self) -> String = $id;
+                id(self)
+            }
+
+            $(
+                fn unique_name(&self) -> Option<(String, &str)> {
+                    let name: fn(&Self) -> (String, &str) = $name;
+                    Some(name(self))
+                }
+
+                fn set_name(&mut self, name: &str) {
+                    self.name = name.to_owned();
+                }
+            )?
+
+            fn table(view: &$crate::directory::View) -> &$crate::directory::Table<Self> {
+                &view.$table
+            }
+
+            fn table_mut(view: &mut $crate::directory::View) -> &mut $crate::directory::Table<Self> {
+                &mut view.$table
+            }
+        }
+    };
+}
+pub(crate) use kept;

@@ -1,0 +1,63 @@
+//! Users and groups.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Extra, kept};
+
+/// Who can log in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// 32 hex digits.
+    pub id: String,
+    /// Unique in its domain.
+    pub name: String,
+    /// Domain that the user belongs to.
+    pub domain_id: String,
+    /// What a token without a stated scope is for, if the user has a role there.
+    pub default_project_id: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// A disabled user gets no token.
+    pub enabled: bool,
+    /// The password, where there is one.
+    pub password: Option<Password>,
+    /// `lock_password` and the like.
+    pub options: Extra,
+    /// Attributes not known here, `email` among them.
+    pub extra: Extra,
+}
+
+/// A password as it is kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Password {
+    /// PHC string of Argon2id.
+    pub hash: String,
+    /// When it was set, in microseconds since 1970.
+    pub set_at_us: u64,
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Password").field("set_at_us", &self.set_at_us).finish_non_exhaustive()
+    }
+}
+
+/// Users who hold roles together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// 32 hex digits.
+    pub id: String,
+    /// Unique in its domain.
+    pub name: String,
+    /// Domain that the group belongs to.
+    pub domain_id: String,
+    /// For people.
+    pub description: String,
+    /// Attributes not known here.
+    pub extra: Extra,
+}
+
+kept!(User, User, users, id: |it| it.id.clone(), name: |it| (it.domain_id.clone(), &it.name));
+kept!(Group, Group, groups, id: |it| it.id.clone(), name: |it| (it.domain_id.clone(), &it.name));

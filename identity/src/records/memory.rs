@@ -1,0 +1,96 @@
+//! Records in memory: for tests, and for trying the room without a store. Optionally stops after a number of
+//! writes, as a process that is killed does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anello_base::{HybridClock, SystemClock, Timestamp};
+use bytes::Bytes;
+use futures::future::{BoxFuture, ready};
+
+use super::{Expect, Kind, Records, Version, etag};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<(Kind, String), (Version, Bytes)>,
+    writes_left: Option<usize>,
+}
+
+/// Records in memory. Clones share them.
+#[derive(Debug, Clone)]
+pub struct MemoryRecords {
+    state: Arc<Mutex<State>>,
+    clock: Arc<HybridClock>,
+}
+
+impl Default for MemoryRecords {
+    fn default() -> Self {
+        Self { state: Arc::default(), clock: Arc::new(HybridClock::new(SystemClock)) }
+    }
+}
+
+impl MemoryRecords {
+    /// Lets `writes` more writes pass and fails all behind them; `None` lets every one pass.
+    pub fn stop_after(&self, writes: Option<usize>) {
+        self.state().writes_left = writes;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(state: &mut State, kind: Kind, id: &str, expect: Expect<'_>) -> Result<()> {
+        if let Some(left) = &mut state.writes_left {
+            *left = left.checked_sub(1).ok_or(Error::Store(anello_storage::Error::Stopped))?;
+        }
+        let found = state.records.get(&(kind, id.to_owned())).map(|(version, _)| version.etag.as_str());
+        let holds = match expect {
+            Expect::Anything => true,
+            Expect::Absent => found.is_none(),
+            Expect::Etag(etag) => found == Some(etag),
+        };
+        if holds { Ok(()) } else { Err(Error::Changed) }
+    }
+
+    fn put_now(&self, kind: Kind, id: &str, data: Bytes, expect: Expect<'_>) -> Result<Version> {
+        let mut state = self.state();
+        Self::check(&mut state, kind, id, expect)?;
+        let version = Version { timestamp: self.clock.tick(), etag: etag(&data) };
+        state.records.insert((kind, id.to_owned()), (version.clone(), data));
+        Ok(version)
+    }
+
+    fn delete_now(&self, kind: Kind, id: &str, expect: Expect<'_>) -> Result<Option<Timestamp>> {
+        let mut state = self.state();
+        match Self::check(&mut state, kind, id, expect) {
+            Ok(()) => Ok(state.records.remove(&(kind, id.to_owned())).map(|(version, _)| version.timestamp)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Records for MemoryRecords {
+    fn prepare(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn versions(&self, kind: Kind) -> BoxFuture<'_, Result<Vec<(String, Version)>>> {
+        let state = self.state();
+        let of_kind = state.records.iter().filter(|((found, _), _)| *found == kind);
+        let versions = of_kind.map(|((_, id), (version, _))| (id.clone(), version.clone())).collect();
+        Box::pin(ready(Ok(versions)))
+    }
+
+    fn get<'a>(&'a self, kind: Kind, id: &'a str) -> BoxFuture<'a, Result<Option<(Version, Bytes)>>> {
+        Box::pin(ready(Ok(self.state().records.get(&(kind, id.to_owned())).cloned())))
+    }
+
+    fn put<'a>(&'a self, kind: Kind, id: &'a str, data: Bytes, expect: Expect<'a>) -> BoxFuture<'a, Result<Version>> {
+        Box::pin(ready(self.put_now(kind, id, data, expect)))
+    }
+
+    fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>> {
+        Box::pin(ready(self.delete_now(kind, id, expect)))
+    }
+}

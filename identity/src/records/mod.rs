@@ -1,0 +1,164 @@
+//! Where identity's records are kept: the seam between the room and its back ends (objects now; SQL and LDAP
+//! are further implementations of [`Records`]).
+//!
+//! A record is a few hundred bytes of JSON under a kind and an id. All that a back end must give is: each
+//! write is durable before it returns, and a write with an expectation is one step with its check.
+
+mod memory;
+mod objects;
+
+use anello_base::Timestamp;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use md5::{Digest, Md5};
+
+pub use memory::MemoryRecords;
+pub use objects::ObjectRecords;
+
+use crate::error::Result;
+
+/// Kinds of records. Each has a container of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Domains.
+    Domain,
+    /// Projects.
+    Project,
+    /// Users.
+    User,
+    /// Groups.
+    Group,
+    /// Who is in which group.
+    Membership,
+    /// Roles.
+    Role,
+    /// Which role implies which.
+    Implication,
+    /// Who holds which role where.
+    Grant,
+    /// Services of the catalog.
+    Service,
+    /// Endpoints of the catalog.
+    Endpoint,
+    /// Regions of the catalog.
+    Region,
+    /// EC2 keys and other credentials, sealed.
+    Credential,
+    /// Application credentials.
+    ApplicationCredential,
+    /// What tokens are revoked.
+    Revocation,
+    /// Key repositories, sealed.
+    Keys,
+    /// Claims on names, see [`crate::directory`].
+    Name,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 16] = [
+        Self::Domain,
+        Self::Project,
+        Self::User,
+        Self::Group,
+        Self::Membership,
+        Self::Role,
+        Self::Implication,
+        Self::Grant,
+        Self::Service,
+        Self::Endpoint,
+        Self::Region,
+        Self::Credential,
+        Self::ApplicationCredential,
+        Self::Revocation,
+        Self::Keys,
+        Self::Name,
+    ];
+
+    /// The container that holds it.
+    pub fn container(self) -> &'static str {
+        match self {
+            Self::Domain => "domains",
+            Self::Project => "projects",
+            Self::User => "users",
+            Self::Group => "groups",
+            Self::Membership => "memberships",
+            Self::Role => "roles",
+            Self::Implication => "implications",
+            Self::Grant => "grants",
+            Self::Service => "services",
+            Self::Endpoint => "endpoints",
+            Self::Region => "regions",
+            Self::Credential => "credentials",
+            Self::ApplicationCredential => "application_credentials",
+            Self::Revocation => "revocations",
+            Self::Keys => "keys",
+            Self::Name => "names",
+        }
+    }
+
+    /// What people call one of them.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Domain => "domain",
+            Self::Project => "project",
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Membership => "user in group",
+            Self::Role => "role",
+            Self::Implication => "role inference",
+            Self::Grant => "role assignment",
+            Self::Service => "service",
+            Self::Endpoint => "endpoint",
+            Self::Region => "region",
+            Self::Credential => "credential",
+            Self::ApplicationCredential => "application credential",
+            Self::Revocation => "revocation event",
+            Self::Keys => "key repository",
+            Self::Name => "name",
+        }
+    }
+}
+
+/// One state of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Later versions have later timestamps.
+    pub timestamp: Timestamp,
+    /// [`etag`] of the data.
+    pub etag: String,
+}
+
+/// What a write expects to find; otherwise it fails with [`crate::Error::Changed`] and changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect<'a> {
+    /// No matter what.
+    Anything,
+    /// Nothing there.
+    Absent,
+    /// The data with this [`etag`].
+    Etag(&'a str),
+}
+
+/// The tag of a record's data: its MD5 in lower-case hex, so that it is known without asking the back end.
+pub fn etag(data: &[u8]) -> String {
+    hex::encode(Md5::digest(data))
+}
+
+/// A back end.
+pub trait Records: Send + Sync + 'static {
+    /// Makes what the kinds need (containers, tables). Idempotent.
+    fn prepare(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Every record of a kind, with its version, sorted by id.
+    fn versions(&self, kind: Kind) -> BoxFuture<'_, Result<Vec<(String, Version)>>>;
+
+    /// A record.
+    fn get<'a>(&'a self, kind: Kind, id: &'a str) -> BoxFuture<'a, Result<Option<(Version, Bytes)>>>;
+
+    /// Writes a record; when it returns, the record is durable.
+    fn put<'a>(&'a self, kind: Kind, id: &'a str, data: Bytes, expect: Expect<'a>) -> BoxFuture<'a, Result<Version>>;
+
+    /// Deletes a record; tells which version was deleted, `None` where nothing was there.
+    fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>>;
+}
