@@ -165,6 +165,12 @@ impl Index {
         todo!()
     }
 
+    /// The log volume is gone, durably: forgets its dead bytes. Until then tombstones that have older
+    /// records in it can't be reclaimed.
+    pub fn forget_volume(&self, volume: u32) -> Result<()> {
+        todo!("{volume}")
+    }
+
     /// Whether anything still refers to the record at `location` (compaction copies it if so).
     pub fn is_live(&self, mutation: &Mutation, location: Location) -> Result<bool> {
         todo!("{mutation:?} {location:?}")

@@ -37,19 +37,10 @@ pub(crate) struct Commit {
     pub(crate) mutation: Mutation,
     /// Which parts of it concern this device.
     pub(crate) applies: Applies,
-    /// Set where compaction copies it.
-    pub(crate) moved: Option<Move>,
+    /// Where it stood, where compaction copies it.
+    pub(crate) moved: Option<Location>,
     /// Told when it is durable and applied.
     pub(crate) done: Answer<Effect>,
-}
-
-/// Where a record that is copied stood.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Move {
-    /// Its old place.
-    pub(crate) from: Location,
-    /// Copied even where the index has no use for it: a tombstone that older volumes still need.
-    pub(crate) carried: bool,
 }
 
 impl Commit {
