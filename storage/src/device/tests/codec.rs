@@ -197,7 +197,7 @@ fn a_small_object_costs_little_beyond_its_names() {
 fn golden_mutations() -> Vec<(Mutation, Applies)> {
     let hash = |byte: u8| KeyHash([byte; 16]);
     let hashes = PathHashes { account: hash(1), container: hash(2), object: hash(3) };
-    let at = |seconds| Timestamp::from_seconds(1_700_000_000 + seconds);
+    let at = |seconds: u64| Timestamp::from_seconds(1_700_000_000 + seconds);
     let path = || ObjectPath::new("AUTH_ö", "box", "dir/name");
     let put = |body, etag: &str, content, delete_at| {
         Mutation::ObjectPut(ObjectPut {

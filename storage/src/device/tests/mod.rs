@@ -5,6 +5,7 @@
 mod codec;
 mod crash;
 mod device;
+mod faults;
 mod flip;
 mod model;
 mod sample;
