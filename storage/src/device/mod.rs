@@ -70,8 +70,8 @@ impl Device {
     }
 
     /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
-    pub fn id(&self) -> &str {
-        todo!()
+    pub fn id(&self) -> String {
+        self.inner.superblock.device_hex()
     }
 
     /// The index, for look-ups and listings.
