@@ -12,6 +12,7 @@
 //! At start the superblock is checked (a wrong disk is refused), the log is replayed from where the
 //! index stands, and a torn end is cut: see [`recovery`]. What reading checks, [`reader`] says.
 
+pub(crate) mod audit;
 pub(crate) mod backend;
 pub(crate) mod buffer;
 pub(crate) mod catalog;
@@ -53,7 +54,7 @@ use volume::VolumeKind;
 /// and the thread ends.
 #[derive(Debug, Clone)]
 pub struct Device {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Device {
@@ -68,8 +69,8 @@ impl Device {
     }
 
     /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
-    pub fn id(&self) -> &str {
-        todo!()
+    pub fn id(&self) -> String {
+        self.inner.superblock.device_hex()
     }
 
     /// The index, for look-ups and listings.
@@ -162,6 +163,11 @@ impl Device {
             Err(Error::Stopped) => Ok(()),
             other => other,
         }
+    }
+
+    /// The state alone, which costs nothing to ask for.
+    pub fn state(&self) -> DeviceState {
+        self.inner.shared.state.get()
     }
 
     /// Fails where the device takes no such write. A full device is asked again whether it still is.

@@ -21,7 +21,7 @@ use super::extent::DataSpace;
 use super::reader::Access;
 use super::recovery::{Recovery, find_space};
 use super::superblock::{self, Superblock};
-use super::volume::Volumes;
+use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::limits::{DATA_VOLUME_BYTES, LOG_VOLUME_BYTES, READ_WINDOW_BYTES, READ_WINDOWS_IDLE_MAX};
@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) access: Arc<Access>,
     pub(crate) backend: &'static str,
     pub(crate) log_volume_bytes: u64,
+    /// Data volumes that were there at the start, and how far extents had been placed in each.
+    pub(crate) searchable: Vec<(Arc<Volume>, u64)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -123,6 +125,13 @@ impl Inner {
         let recovery = Recovery::new(&volumes, &*catalog, &shared.counters, tag, log_volume_bytes);
         let tail = recovery.run(position)?;
         let space = Arc::new(find_space(&volumes, &*catalog, data_volume_bytes)?);
+        // What is behind these offsets is new from now on, and none of the compactor's business.
+        let searchable = volumes.all(VolumeKind::Data).into_iter().map(|volume| {
+            let end = space.handed_out(volume.id);
+            (volume, end)
+        });
+        let searchable = searchable.collect();
+        forget_removed(&volumes, &*catalog)?;
         let windows = BufferPool::new(READ_WINDOW_BYTES as usize, READ_WINDOWS_IDLE_MAX);
         let (thread, backend) = {
             let (shared, catalog, volumes, space) =
@@ -142,9 +151,20 @@ impl Inner {
             access: Arc::new(access),
             backend,
             log_volume_bytes,
+            searchable,
             thread: Some(thread),
         })
     }
+}
+
+/// Ends a compaction that a crash interrupted after it had removed the volume.
+fn forget_removed(volumes: &Volumes, catalog: &dyn Catalog) -> Result<()> {
+    for (id, _) in catalog.dead_bytes()? {
+        if volumes.get(VolumeKind::Log, id).is_none() {
+            catalog.forget_volume(id)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Inner {

@@ -222,7 +222,7 @@ impl DataReader {
             let end = start + piece.length;
             if start < range.end && range.start < end {
                 let volume = self.access.volumes.get(VolumeKind::Data, piece.volume).ok_or_else(missing)?;
-                volume.pin(piece.offset);
+                volume.pin(*piece);
                 self.pins.push((Arc::clone(&volume), piece.offset));
                 self.add_windows(&volume, piece.offset, start, piece.length, range);
             }
@@ -304,7 +304,7 @@ impl DataReader {
 
 impl Drop for DataReader {
     fn drop(&mut self) {
-        let freed = self.pins.drain(..).filter_map(|(volume, offset)| volume.unpin(offset)).collect();
+        let freed = self.pins.drain(..).flat_map(|(volume, offset)| volume.unpin(offset)).collect();
         self.access.shared.free(freed);
     }
 }

@@ -11,6 +11,7 @@
 //! killed it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Commit;
 use super::run::{Engine, Pending};
@@ -152,6 +153,7 @@ impl Engine {
             .create(VolumeKind::Log, id, self.log_volume_bytes)
             .map_err(|error| self.shared.write_failed(&error))?;
         self.tail.last_id = id;
+        self.shared.tail_volume.store(id, Ordering::Release);
         self.tail.volume = Some(Arc::clone(&volume));
         self.tail.offset = 0;
         Ok(volume)

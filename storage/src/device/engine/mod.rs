@@ -8,7 +8,7 @@ mod batch;
 mod run;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
@@ -89,6 +89,8 @@ pub(crate) struct Shared {
     sleeping: AtomicBool,
     waker: OnceLock<Arc<dyn Wake>>,
     records: AtomicUsize,
+    /// The log volume that is being written; zero before the first.
+    tail_volume: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -107,12 +109,18 @@ impl Shared {
             sleeping: AtomicBool::new(false),
             waker: OnceLock::new(),
             records: AtomicUsize::new(0),
+            tail_volume: AtomicU32::new(0),
         }
     }
 
     /// Records that wait for their batch.
     pub(crate) fn queue_length(&self) -> usize {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// The log volume that is being written: none from it on may be compacted.
+    pub(crate) fn tail_volume(&self) -> u32 {
+        self.tail_volume.load(Ordering::Acquire)
     }
 
     /// Hands a request to the thread.
