@@ -88,6 +88,13 @@ impl Plan {
         quotas(topology, &classes, current)
     }
 
+    /// The class of a partition.
+    #[inline]
+    pub(crate) fn class(&self, partition: usize) -> &Class {
+        let first = &self.classes[0];
+        if first.partitions.contains(&partition) { first } else { &self.classes[1] }
+    }
+
     /// The target of a node in assignments, rounded down and up.
     pub(crate) fn bounds(&self, node: Node) -> (u32, u32) {
         bounds(self.classes.iter(), node)

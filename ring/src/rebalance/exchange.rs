@@ -2,7 +2,7 @@
 //! room for it and goes to a hungry device itself. Both succeed or neither is done.
 
 use super::place::Aim;
-use super::work::{Slot, Work};
+use super::work::{REPORT_EVERY, Slot, Work};
 use super::{Progress, Step};
 use crate::limits::{EXCHANGE_TRIES, EXCHANGES_MAX};
 use crate::plan::Class;
@@ -10,14 +10,10 @@ use crate::plan::Class;
 impl Work<'_> {
     /// Fills the hole by taking the device of another slot that was a hole in this rebalance too, so
     /// that nothing moves which would not move anyway.
-    pub(super) fn fill_by_exchange(&mut self, class: &Class, hole: Slot) -> bool {
+    pub(super) fn fill_by_exchange(&mut self, hole: Slot) -> bool {
         for _ in 0..EXCHANGE_TRIES.min(self.filled.len()) {
             let other = self.filled[self.random.below(self.filled.len() as u32) as usize];
-            // Slots of the other class obey other bounds.
-            if other.partition != hole.partition
-                && class.partitions.contains(&other.partition)
-                && self.exchange_with(class, hole, other)
-            {
+            if other.partition != hole.partition && self.exchange_with(hole, other) {
                 return true;
             }
         }
@@ -32,30 +28,28 @@ impl Work<'_> {
             if self.surplus == 0 || attempts == EXCHANGES_MAX {
                 break;
             }
-            if done % 4096 == 0 {
+            if done % REPORT_EVERY == 0 {
                 progress(Step::Exchange, done, total);
             }
-            if !self.movable.is(partition) {
-                continue;
-            }
             let slots = (0..class.replicas).map(|replica| Slot { partition, replica });
-            let Some(slot) = slots.filter(|slot| self.surplus_of(*slot) > 0).max_by_key(|slot| self.surplus_of(*slot))
-            else {
+            let fullest = slots.max_by_key(|slot| self.surplus_of(*slot));
+            let Some(slot) = fullest.filter(|slot| self.movable.is(partition) && self.surplus_of(*slot) > 0) else {
                 continue;
             };
             attempts += 1;
             let from = self.take(slot);
-            if !self.relieve_by_exchange(class, slot) {
+            if !self.relieve_by_exchange(slot) {
                 self.put(slot, from);
             }
         }
     }
 
-    fn relieve_by_exchange(&mut self, class: &Class, slot: Slot) -> bool {
+    fn relieve_by_exchange(&mut self, slot: Slot) -> bool {
         for _ in 0..EXCHANGE_TRIES {
-            let partition = class.partitions.start + self.random.below(class.partitions.len() as u32) as usize;
-            let other = Slot { partition, replica: self.random.below(class.replicas as u32) as usize };
-            if partition != slot.partition && self.movable.is(partition) && self.exchange_with(class, slot, other) {
+            let partition = self.random.below(self.table.partitions() as u32) as usize;
+            let replicas = self.plan.class(partition).replicas;
+            let other = Slot { partition, replica: self.random.below(replicas as u32) as usize };
+            if partition != slot.partition && self.movable.is(partition) && self.exchange_with(slot, other) {
                 self.movable.lock(slot.partition);
                 self.movable.lock(partition);
                 return true;
@@ -65,13 +59,11 @@ impl Work<'_> {
     }
 
     /// Places the empty slot `first`, for which `second` leaves its device and is placed anew.
-    fn exchange_with(&mut self, class: &Class, first: Slot, second: Slot) -> bool {
+    fn exchange_with(&mut self, first: Slot, second: Slot) -> bool {
         let was = self.take(second);
-        self.load(first.partition);
-        if let Some(leaf) = self.place(class, Aim::Hungry) {
+        if let Some(leaf) = self.place(first.partition, Aim::Hungry) {
             self.put(first, leaf);
-            self.load(second.partition);
-            if let Some(other) = self.place(class, Aim::Hungry) {
+            if let Some(other) = self.place(second.partition, Aim::Hungry) {
                 self.put(second, other);
                 return true;
             }

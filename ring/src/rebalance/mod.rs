@@ -87,7 +87,7 @@ pub(crate) fn run(
     for class in &plan.classes {
         work.disperse(class, progress);
     }
-    work.settle(plan);
+    work.settle();
     for class in &plan.classes {
         work.balance(class, progress);
     }

@@ -16,8 +16,8 @@ pub(super) enum Aim {
 }
 
 impl Work<'_> {
-    /// Makes `partition` the one under work. To be repeated when its row has changed.
-    pub(super) fn load(&mut self, partition: usize) {
+    /// Makes `partition` the one under work.
+    fn load(&mut self, partition: usize) {
         let paths = self.table.row(partition).iter().map(|device| *self.topology.path(*device));
         self.paths.clear();
         self.paths.extend(paths.filter(|path| *path != NO_PATH));
@@ -29,8 +29,10 @@ impl Work<'_> {
         self.paths.iter().map(|path| u8::from(path[level] as Node == node)).sum()
     }
 
-    /// By how many replicas, over all nodes, the partition under work is outside the plan's bounds.
-    pub(super) fn violations(&self, class: &Class) -> u32 {
+    /// By how many replicas, over all nodes, the partition is outside the plan's bounds.
+    pub(super) fn violations(&mut self, partition: usize) -> u32 {
+        self.load(partition);
+        let class = self.plan.class(partition);
         let mut sum = 0;
         for (index, path) in self.paths.iter().enumerate() {
             for level in 0..LEVELS {
@@ -49,10 +51,14 @@ impl Work<'_> {
         sum
     }
 
-    /// A leaf for one more replica of the partition under work; the aim says which.
-    pub(super) fn place(&mut self, class: &Class, aim: Aim) -> Option<Node> {
+    /// A leaf for one more replica of the partition; the aim says which.
+    pub(super) fn place(&mut self, partition: usize, aim: Aim) -> Option<Node> {
+        if aim == Aim::Hungry && self.hunger[0] == 0 {
+            return None;
+        }
+        self.load(partition);
+        let class = self.plan.class(partition);
         match aim {
-            Aim::Hungry if self.hunger[0] == 0 => None,
             Aim::Hungry => self.draw(class).or_else(|| self.search(class, 0, 0)),
             Aim::Bounds => {
                 let mut best = None;

@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::topology::{Node, Path, Topology};
 
 /// Partitions between reports of progress.
-const REPORT_EVERY: usize = 4096;
+pub(super) const REPORT_EVERY: usize = 4096;
 
 /// A place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(super) struct Slot {
 /// Counts by node follow every change of the table: `parts` for leaves, `hunger` for all nodes.
 pub(super) struct Work<'a> {
     pub(super) topology: &'a Topology,
+    pub(super) plan: &'a Plan,
     pub(super) table: &'a mut Table,
     pub(super) movable: Movable,
     pub(super) random: Random,
@@ -40,7 +41,13 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(topology: &'a Topology, plan: &Plan, table: &'a mut Table, movable: Movable, seed: u64) -> Self {
+    pub(super) fn new(
+        topology: &'a Topology,
+        plan: &'a Plan,
+        table: &'a mut Table,
+        movable: Movable,
+        seed: u64,
+    ) -> Self {
         let mut parts = vec![0_u32; topology.len()];
         for device in table.slots() {
             if let Some(leaf) = topology.leaf(*device) {
@@ -57,7 +64,7 @@ impl<'a> Work<'a> {
         }
         topology.sum_up(&mut hunger);
         let (paths, filled, random) = (Vec::new(), Vec::new(), Random::new(mix(seed)));
-        Self { topology, table, movable, random, parts, quota, hunger, surplus, paths, filled, seed }
+        Self { topology, plan, table, movable, random, parts, quota, hunger, surplus, paths, filled, seed }
     }
 
     /// Empties a slot; answers the leaf that held it.
@@ -118,11 +125,10 @@ impl<'a> Work<'a> {
                 }
                 let slot = Slot { partition, replica };
                 self.movable.lock(partition);
-                self.load(partition);
-                if let Some(leaf) = self.place(class, Aim::Hungry) {
+                if let Some(leaf) = self.place(partition, Aim::Hungry) {
                     self.put(slot, leaf);
-                } else if !self.fill_by_exchange(class, slot) {
-                    let leaf = self.place(class, Aim::Bounds).or_else(|| self.place(class, Aim::Distinct));
+                } else if !self.fill_by_exchange(slot) {
+                    let leaf = self.place(partition, Aim::Bounds).or_else(|| self.place(partition, Aim::Distinct));
                     let leaf = leaf.expect("the plan has at least as many devices as replicas");
                     self.put(slot, leaf);
                 }
@@ -141,15 +147,14 @@ impl<'a> Work<'a> {
             if !self.movable.is(partition) {
                 continue;
             }
-            self.load(partition);
-            let before = self.violations(class);
+            let before = self.violations(partition);
             if before == 0 {
                 continue;
             }
             let mut slots: Vec<Slot> = (0..class.replicas).map(|replica| Slot { partition, replica }).collect();
             slots.sort_by_key(|slot| std::cmp::Reverse(self.surplus_of(*slot)));
             for aim in [Aim::Hungry, Aim::Bounds] {
-                if slots.iter().any(|slot| self.improve(class, *slot, aim, before)) {
+                if slots.iter().any(|slot| self.improve(*slot, aim, before)) {
                     break;
                 }
             }
@@ -157,13 +162,11 @@ impl<'a> Work<'a> {
     }
 
     /// Moves the replica in `slot` if that leaves fewer violations than `before`.
-    fn improve(&mut self, class: &Class, slot: Slot, aim: Aim, before: u32) -> bool {
+    fn improve(&mut self, slot: Slot, aim: Aim, before: u32) -> bool {
         let from = self.take(slot);
-        self.load(slot.partition);
-        if let Some(to) = self.place(class, aim) {
+        if let Some(to) = self.place(slot.partition, aim) {
             self.put(slot, to);
-            self.load(slot.partition);
-            if to != from && self.violations(class) < before {
+            if to != from && self.violations(slot.partition) < before {
                 self.movable.lock(slot.partition);
                 return true;
             }
@@ -175,9 +178,9 @@ impl<'a> Work<'a> {
 
     /// Where one device has the partition that rounding gave to another, lets it keep it: both are as near
     /// to their targets as whole partitions allow.
-    pub(super) fn settle(&mut self, plan: &Plan) {
+    pub(super) fn settle(&mut self) {
         let rounded = |leaf: &Node| {
-            let (low, high) = plan.bounds(*leaf);
+            let (low, high) = self.plan.bounds(*leaf);
             (low..=high).contains(&self.parts[*leaf])
         };
         let leaves: Vec<Node> = self.topology.level(3).filter(rounded).collect();
@@ -222,8 +225,7 @@ impl<'a> Work<'a> {
             let Some((_, replica)) = fullest else { return };
             let slot = Slot { partition, replica };
             let from = self.take(slot);
-            self.load(partition);
-            if let Some(to) = self.place(class, Aim::Hungry) {
+            if let Some(to) = self.place(partition, Aim::Hungry) {
                 self.put(slot, to);
                 self.movable.lock(partition);
                 return;

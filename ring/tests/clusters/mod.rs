@@ -95,6 +95,21 @@ pub fn any() -> impl Strategy<Value = Cluster> {
     )
 }
 
+/// What operators build: zones, hosts and disks in like numbers, weights that differ by less than three times.
+pub fn ordinary() -> impl Strategy<Value = Cluster> {
+    let sizes = (1_u32..=2, 2_u32..=4, 2_u32..=4, 2_u32..=5);
+    let replicas = prop::sample::select(vec![2.0, 3.0, 3.0, 2.5]);
+    let weights = prop::collection::vec(prop::sample::select(vec![1.0, 1.0, 2.0, 2.5]), 160);
+    (sizes, replicas, weights, 6_u8..=11, any_seed()).prop_map(|(sizes, replicas, weights, power, seed)| {
+        let (regions, zones, hosts, disks) = sizes;
+        let mut cluster = Cluster { power, seed, ..Cluster::even(regions, zones, hosts, disks, replicas) };
+        for (device, weight) in cluster.devices.iter_mut().zip(weights) {
+            device.weight = weight;
+        }
+        cluster
+    })
+}
+
 fn any_seed() -> impl Strategy<Value = u64> {
     proptest::num::u64::ANY
 }

@@ -4,6 +4,9 @@
 //! The last batch of the log is the only one that may be torn: its records are checked with all their
 //! data, and it counts only as a whole. Every batch before it was synced before the next one was
 //! written; there a bad record is damage, and only that record is left out.
+//!
+//! Extents that die during a replay are not freed at once: a later record may have been given their
+//! place. What no object holds at the end is freed afterwards (`daemon::compactor`).
 
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use bytes::Bytes;
 
 use super::catalog::Catalog;
 use super::codec::record;
-use super::engine::{Tail, dead_extents};
+use super::engine::Tail;
 use super::extent::DataSpace;
 use super::quarantine;
 use super::scan::{Batch, Found, Scanner};
@@ -20,7 +23,7 @@ use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::index::Placed;
 use crate::limits::{ALIGNMENT, BATCH_BYTES_MAX};
-use crate::mutation::{Extent, Location, LogPosition};
+use crate::mutation::{Location, LogPosition};
 
 /// Records that are applied to the index in one step.
 const REPLAY_RECORDS: usize = 512;
@@ -36,16 +39,6 @@ pub(crate) struct Recovery<'a> {
     /// Decoded and not applied yet.
     waiting: Vec<Placed>,
     position: LogPosition,
-    dead: Vec<Extent>,
-}
-
-/// What a replay found.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    /// Where the next batch goes.
-    pub(crate) tail: Tail,
-    /// Extents that nobody needs any more.
-    pub(crate) dead: Vec<Extent>,
 }
 
 impl<'a> Recovery<'a> {
@@ -56,12 +49,12 @@ impl<'a> Recovery<'a> {
         tag: [u8; 8],
         log_volume_bytes: u64,
     ) -> Self {
-        let (waiting, dead) = (Vec::new(), Vec::new());
-        Self { volumes, catalog, counters, tag, log_volume_bytes, waiting, position: LogPosition::default(), dead }
+        let (waiting, position) = (Vec::new(), LogPosition::default());
+        Self { volumes, catalog, counters, tag, log_volume_bytes, waiting, position }
     }
 
-    /// Replays everything behind `position`.
-    pub(crate) fn run(mut self, position: LogPosition) -> Result<Recovered> {
+    /// Replays everything behind `position`; tells where the next batch goes.
+    pub(crate) fn run(mut self, position: LogPosition) -> Result<Tail> {
         self.position = position;
         let logs = self.volumes.all(VolumeKind::Log);
         let last_id = logs.last().map_or(0, |volume| volume.id).max(position.volume);
@@ -87,8 +80,7 @@ impl<'a> Recovery<'a> {
             self.finish_last(&last, &mut ends)?;
         }
         self.apply_waiting()?;
-        let tail = self.find_tail(ends, last_id)?;
-        Ok(Recovered { tail, dead: self.dead })
+        self.find_tail(ends, last_id)
     }
 
     fn replay_volume(
@@ -140,8 +132,7 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.waiting);
-        let effects = self.catalog.apply(&batch, self.position)?;
-        self.dead.extend(dead_extents(&batch, &effects));
+        self.catalog.apply(&batch, self.position)?;
         self.counters.replayed_records.add(batch.len() as u64);
         Ok(())
     }
@@ -220,11 +211,7 @@ fn placed(batch: &Batch, offset: u64, decoded: record::Decoded) -> Placed {
 
 /// Where new extents go: behind the last one that lives in the last data volume. What stands behind it
 /// was never named by a record, and is freed.
-pub(crate) fn find_space(
-    volumes: &Arc<Volumes>,
-    catalog: &dyn Catalog,
-    data_volume_bytes: u64,
-) -> Result<DataSpace> {
+pub(crate) fn find_space(volumes: &Arc<Volumes>, catalog: &dyn Catalog, data_volume_bytes: u64) -> Result<DataSpace> {
     let Some(volume) = volumes.all(VolumeKind::Data).pop() else {
         return Ok(DataSpace::new(Arc::clone(volumes), data_volume_bytes, None, 0));
     };
