@@ -52,6 +52,32 @@ pub const READ_WINDOWS_IDLE_MAX: usize = 16;
 
 /// Buffers of streamed objects whose memory is kept for the next one.
 pub const EXTENT_BUFFERS_IDLE_MAX: usize = 16;
+
+/// A log volume is compacted once this part of it is dead. Lower wastes less space and copies more.
+pub const COMPACT_DEAD_PERCENT: u64 = 40;
+
+/// While the device is full, compaction takes volumes with this much dead.
+pub const COMPACT_DEAD_PERCENT_FULL: u64 = 5;
+
+/// Bytes that compaction reads and copies per second, so that clients come first. Not held to while the
+/// device is full.
+pub const COMPACT_BYTES_PER_SECOND: u64 = 64 * MIB;
+
+/// How often compaction looks for work when there was none.
+pub const COMPACT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Log behind which the index is made durable, so that a start replays no more than about that.
+pub const INDEX_FLUSH_BYTES: u64 = LOG_VOLUME_BYTES;
+
+/// Bytes that the auditor reads per second: a disk of 4 TiB takes three days.
+pub const AUDIT_BYTES_PER_SECOND: u64 = 16 * MIB;
+
+/// Objects that the auditor takes from the index at once, and after which it notes where it stands.
+pub const AUDIT_OBJECTS_STEP: usize = 256;
+
+/// Pause between two passes of the auditor.
+pub const AUDIT_PAUSE: Duration = Duration::from_secs(6 * 3600);
+
 /// Entries that a listing may have to be made on the reactor; longer ones go to the blocking pool, so that
 /// they don't hold up small requests.
 pub const LISTING_INLINE_MAX: usize = 1000;

@@ -52,7 +52,7 @@ pub(super) async fn create(
         Claimed::Taken => return Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
     front.store.container_update(&granted.account, bucket, settings, 0, IfMissing::Create).await.or_no_bucket()?;
-    Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{bucket}")), ..Default::default() }))
+    Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{bucket}")) }))
 }
 
 fn check_location(front: &Front, configuration: Option<&dto::CreateBucketConfiguration>) -> S3Result<()> {
@@ -130,7 +130,7 @@ pub(super) async fn list(
             buckets.push(dto::Bucket {
                 name: Some(entry.name),
                 creation_date: Some(entry.created.system_time().into()),
-                bucket_region: input.max_buckets.map(|_| front.region.clone().into()),
+                bucket_region: input.max_buckets.map(|_| front.region.clone()),
             });
         }
     }

@@ -215,7 +215,6 @@ fn answer(etag: String, modified: u64, checksum: Option<&Checksum>) -> S3Respons
         checksum_sha1: checksum.checksum_sha1,
         checksum_sha256: checksum.checksum_sha256,
         checksum_type: checksum.checksum_type,
-        ..Default::default()
     };
     S3Response::new(dto::CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
 }

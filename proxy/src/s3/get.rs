@@ -303,7 +303,6 @@ fn attribute_parts(
             checksum_sha256: own.checksum_sha256,
             part_number: Some(i32::from(part.number)),
             size: Some(i64::try_from(part.size).unwrap_or(i64::MAX)),
-            ..Default::default()
         }
     };
     let is_truncated = behind.len() > limit;

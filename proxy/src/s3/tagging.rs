@@ -26,7 +26,7 @@ pub(super) fn parse_header(text: &str) -> S3Result<Tags> {
 fn parse(text: &str) -> Option<Tags> {
     let decode = |part: &str| {
         let spaced = part.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())

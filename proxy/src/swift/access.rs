@@ -9,11 +9,11 @@ use anello_storage::{AccountInfo, ContainerInfo, Metadata};
 use http::StatusCode;
 
 use super::SwiftDoor;
-use crate::acl::Acl;
 use super::call::Call;
 use super::fault::Fault;
 use super::metadata::{self, PROJECT_DOMAIN};
 use super::policy::Rule;
+use crate::acl::Acl;
 
 /// What the domain of an account's project is called while no owner has made it known.
 const UNKNOWN_DOMAIN: &str = "_unknown";

@@ -5,10 +5,10 @@ use anello_storage::Metadata;
 use http::header::{HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
 
-use crate::acl;
 use super::dlo;
 use super::fault::Fault;
 use super::limits::{META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX};
+use crate::acl;
 
 /// Where an account keeps the domain of its project.
 pub(super) const PROJECT_DOMAIN: &str = "x-account-sysmeta-project-domain-id";

@@ -168,15 +168,12 @@ impl Call {
         let names = names.join(";");
         let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
         let lines: String = self.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-        let canonical =
-            format!("{}\n{path}\n{}\n{lines}\n{names}\n{payload}", self.method, canonical_query(query));
+        let canonical = format!("{}\n{path}\n{}\n{lines}\n{names}\n{payload}", self.method, canonical_query(query));
         let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
         let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8]);
         let digest = hex::encode(Sha256::digest(canonical));
         let signature = hex::encode(hmac(&signing_key, &format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}")));
-        let value = format!(
-            "AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        );
+        let value = format!("AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}");
         self.headers.push(("authorization".into(), value));
         Some(Seed { signing_key, stamp, scope, signature })
     }

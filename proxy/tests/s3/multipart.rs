@@ -23,9 +23,8 @@ async fn part(client: &Client, key: &str, id: &str, number: u32, body: Bytes) ->
 }
 
 async fn complete(client: &Client, key: &str, id: &str, parts: &[(u32, &str)]) -> Answer {
-    let part = |(number, etag): &(u32, &str)| {
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
-    };
+    let part =
+        |(number, etag): &(u32, &str)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
     let xml: String = parts.iter().map(part).collect();
     let xml = format!("<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>");
     client.send(Call::new("POST", format!("/photos/{key}?uploadId={id}")).body(xml)).await
@@ -170,7 +169,10 @@ async fn checksums_of_parts_join() {
         }
         let head = Call::new("HEAD", "/photos/k").header("x-amz-checksum-mode", "ENABLED");
         let head = client.send(head).await.expect(200);
-        assert_eq!((head.header("x-amz-checksum-crc32"), head.header("x-amz-checksum-type")), (Some(shown.as_str()), Some(kind)));
+        assert_eq!(
+            (head.header("x-amz-checksum-crc32"), head.header("x-amz-checksum-type")),
+            (Some(shown.as_str()), Some(kind))
+        );
     }
 }
 
@@ -214,7 +216,8 @@ async fn uploads_list_by_key_and_roll_up() {
         if page.element("IsTruncated").as_deref() != Some("true") {
             break;
         }
-        let (key, id) = (page.element("NextKeyMarker").expect("a key"), page.element("NextUploadIdMarker").expect("an id"));
+        let (key, id) =
+            (page.element("NextKeyMarker").expect("a key"), page.element("NextUploadIdMarker").expect("an id"));
         let key = key.replace('/', "%2F");
         uri = format!("/photos?key-marker={key}&max-uploads=1&upload-id-marker={id}&uploads");
     }

@@ -188,14 +188,10 @@ async fn a_copy_takes_data_and_as_told_metadata() {
     client.send(copy("from")).await.expect_error(400, "InvalidRequest");
     let itself = copy("from").header("x-amz-metadata-directive", "REPLACE").header("x-amz-meta-c", "3");
     client.send(itself).await.expect(200);
-    let from =
-        client.send(Call::new("GET", "/photos/from").header("x-amz-checksum-mode", "ENABLED")).await.expect(200);
+    let from = client.send(Call::new("GET", "/photos/from").header("x-amz-checksum-mode", "ENABLED")).await.expect(200);
     assert_eq!((from.header("x-amz-meta-a"), from.header("x-amz-meta-c")), (None, Some("3")));
     assert_eq!((from.text(), from.header("x-amz-checksum-crc32")), ("123456789".into(), Some("y/Q5Jg==")));
-    client
-        .send(copy("x").header("x-amz-copy-source-if-match", "\"no\""))
-        .await
-        .expect_error(412, "PreconditionFailed");
+    client.send(copy("x").header("x-amz-copy-source-if-match", "\"no\"")).await.expect_error(412, "PreconditionFailed");
     let missing = Call::new("PUT", "/photos/x").header("x-amz-copy-source", "/photos/none");
     client.send(missing).await.expect_error(404, "NoSuchKey");
 }

@@ -24,6 +24,8 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     fn dead_bytes(&self) -> Result<Vec<(u32, u64)>>;
     /// See [`Index::is_live`].
     fn is_live(&self, mutation: &Mutation, location: Location) -> Result<bool>;
+    /// See [`Index::forget_volume`].
+    fn forget_volume(&self, volume: u32) -> Result<()>;
     /// See [`Index::flush`].
     fn flush(&self) -> Result<()>;
 }
@@ -55,6 +57,10 @@ impl Catalog for Index {
 
     fn is_live(&self, mutation: &Mutation, location: Location) -> Result<bool> {
         Self::is_live(self, mutation, location)
+    }
+
+    fn forget_volume(&self, volume: u32) -> Result<()> {
+        Self::forget_volume(self, volume)
     }
 
     fn flush(&self) -> Result<()> {

@@ -2,9 +2,10 @@
 //! switch; the rest by the device's thread. Every block's CRC32 is checked before a byte of it is
 //! handed out.
 //!
-//! A row may be outdated by the time it is used: its record moved by compaction, its extents freed. A
-//! reader therefore first holds on to the volume and the extents, then checks that the head at the
-//! row's place is the row's own, and where it is not, asks the index once more.
+//! A row may be outdated by the time it is used: its record moved by compaction, its extents freed. The
+//! head at the row's place must be the row's own, and every block must pass its checksum; where one does
+//! not, the index is asked once more, before anything is called damaged. From its start on a reader
+//! keeps volumes and extents from going away.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -47,6 +48,8 @@ pub struct DataReader {
     ready: Option<Bytes>,
     ahead: Option<oneshot::Receiver<Result<(ReadBuffer, usize)>>>,
     pins: Vec<(Arc<Volume>, u64)>,
+    /// What extents belong to: they may have been freed before they were pinned.
+    version: Option<(KeyHash, ObjectRow)>,
 }
 
 /// Whole blocks that lie together in one volume.
@@ -91,33 +94,46 @@ impl Access {
         full(buffer, count, volume, offset)
     }
 
-    fn corrupt(&self, volume: &Volume, offset: u64, damage: Malformed) -> Error {
-        self.shared.counters.corrupt_reads.add(1);
-        let error = damage.at(&volume.path, offset);
-        tracing::error!(%error, "stored bytes are damaged and not served");
-        error
-    }
-
     /// Begins to read. A row that is outdated is looked up again, as often as compaction may overtake.
-    pub(crate) async fn open(self: &Arc<Self>, hash: KeyHash, row: &ObjectRow, range: Range<u64>) -> Result<DataReader> {
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        hash: Option<KeyHash>,
+        row: &ObjectRow,
+        range: Range<u64>,
+    ) -> Result<DataReader> {
         let mut location = row.location;
         loop {
             let error = match self.open_at(hash, row, location, range.clone()).await {
                 Err(error @ (Error::Corrupt { .. } | Error::Missing(_))) => error,
                 other => return other,
             };
-            match self.catalog.object(hash)? {
-                Some(now) if now.info.timestamp != row.info.timestamp => return Err(Error::Missing("this version")),
-                Some(now) if now.location != location => location = now.location,
-                Some(_) => return Err(error),
-                None => return Err(Error::Missing("object")),
+            match self.present(hash, row)? {
+                Some(now) if now != location => location = now,
+                _ => return Err(self.report(error)),
             }
         }
     }
 
+    /// Where the index has the version of `row` now; `None` where it can't tell. Fails with
+    /// [`Error::Missing`] where it has another version, or none.
+    fn present(&self, hash: Option<KeyHash>, row: &ObjectRow) -> Result<Option<Location>> {
+        let Some(hash) = hash else { return Ok(None) };
+        match self.catalog.object(hash)? {
+            Some(now) if now.info.timestamp == row.info.timestamp => Ok(Some(now.location)),
+            _ => Err(Error::Missing("this version of the object")),
+        }
+    }
+
+    /// Counts and logs what is about to be answered instead of data.
+    fn report(&self, error: Error) -> Error {
+        self.shared.counters.corrupt_reads.add(1);
+        tracing::error!(%error, "stored bytes are damaged or missing, and not served");
+        error
+    }
+
     async fn open_at(
         self: &Arc<Self>,
-        hash: KeyHash,
+        hash: Option<KeyHash>,
         row: &ObjectRow,
         location: Location,
         range: Range<u64>,
@@ -134,12 +150,12 @@ impl Access {
         let data_end = range.end.next_multiple_of(BLOCK_BYTES).min(data_length);
         let length = u64::from(location.data_start) + if together { data_end } else { 0 };
         let bytes = Bytes::from(self.read(&volume, location.offset, length as usize).await?);
-        let damaged = |damage: Malformed| self.corrupt(&volume, location.offset, damage);
+        let damaged = |damage: Malformed| damage.at(&volume.path, location.offset);
         let header = check_place(&bytes, hash, row, location).map_err(damaged)?;
         if row.in_extents {
             let extents = extents(&bytes, row).map_err(damaged)?;
             reader.read_extents(&extents, &range)?;
-            self.check_current(hash, row)?;
+            reader.version = hash.map(|hash| (hash, row.clone()));
             return Ok(reader);
         }
         if data_length != row.info.stored_size {
@@ -156,14 +172,6 @@ impl Access {
         }
         Ok(reader)
     }
-
-    /// Extents are pinned now; if the object stood after that, nobody has freed them.
-    fn check_current(&self, hash: KeyHash, row: &ObjectRow) -> Result<()> {
-        match self.catalog.object(hash)? {
-            Some(now) if now.info.timestamp == row.info.timestamp => Ok(()),
-            _ => Err(Error::Missing("this version")),
-        }
-    }
 }
 
 fn full(buffer: ReadBuffer, count: usize, volume: &Volume, offset: u64) -> Result<ReadBuffer> {
@@ -175,7 +183,7 @@ fn full(buffer: ReadBuffer, count: usize, volume: &Volume, offset: u64) -> Resul
 }
 
 /// Checks that the head at a location is the one that the row means.
-fn check_place(bytes: &[u8], hash: KeyHash, row: &ObjectRow, location: Location) -> Result<Header, Malformed> {
+fn check_place(bytes: &[u8], hash: Option<KeyHash>, row: &ObjectRow, location: Location) -> Result<Header, Malformed> {
     let header = record::check_head(bytes)?;
     let same_length = (header.length, header.data_start) == (location.length, location.data_start);
     if !same_length {
@@ -184,7 +192,7 @@ fn check_place(bytes: &[u8], hash: KeyHash, row: &ObjectRow, location: Location)
     if header.timestamp != row.info.timestamp {
         return Err(Malformed::mismatch("record version", row.info.timestamp.ticks(), header.timestamp.ticks()));
     }
-    if header.hash != hash {
+    if hash.is_some_and(|hash| hash != header.hash) {
         return Err(Malformed::plain("record key"));
     }
     Ok(header)
@@ -203,7 +211,7 @@ fn extents(bytes: &[u8], row: &ObjectRow) -> Result<Extents, Malformed> {
 impl DataReader {
     fn new(access: Arc<Access>) -> Self {
         let (windows, pins) = (VecDeque::new(), Vec::new());
-        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: None, pins }
+        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: None, pins, version: None }
     }
 
     fn read_extents(&mut self, extents: &Extents, range: &Range<u64>) -> Result<()> {
@@ -214,7 +222,7 @@ impl DataReader {
             let end = start + piece.length;
             if start < range.end && range.start < end {
                 let volume = self.access.volumes.get(VolumeKind::Data, piece.volume).ok_or_else(missing)?;
-                volume.pin(piece.offset);
+                volume.pin(*piece);
                 self.pins.push((Arc::clone(&volume), piece.offset));
                 self.add_windows(&volume, piece.offset, start, piece.length, range);
             }
@@ -261,7 +269,10 @@ impl DataReader {
         };
         if let Err(damage) = record::check_blocks(&self.crcs, window.block, buffer.as_ref()) {
             self.windows.clear();
-            return Err(self.access.corrupt(&window.volume, window.offset, damage));
+            if let Some((hash, row)) = &self.version {
+                self.access.present(Some(*hash), row)?;
+            }
+            return Err(self.access.report(damage.at(&window.volume.path, window.offset)));
         }
         let bytes = Bytes::from(buffer).slice(window.wanted);
         self.access.shared.counters.bytes_read.add(bytes.len() as u64);
@@ -293,7 +304,7 @@ impl DataReader {
 
 impl Drop for DataReader {
     fn drop(&mut self) {
-        let freed = self.pins.drain(..).filter_map(|(volume, offset)| volume.unpin(offset)).collect();
+        let freed = self.pins.drain(..).flat_map(|(volume, offset)| volume.unpin(offset)).collect();
         self.access.shared.free(freed);
     }
 }

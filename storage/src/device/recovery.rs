@@ -4,6 +4,9 @@
 //! The last batch of the log is the only one that may be torn: its records are checked with all their
 //! data, and it counts only as a whole. Every batch before it was synced before the next one was
 //! written; there a bad record is damage, and only that record is left out.
+//!
+//! Extents that die during a replay are not freed at once: a later record may have been given their
+//! place. What no object holds at the end is freed afterwards (`daemon::compactor`).
 
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use bytes::Bytes;
 
 use super::catalog::Catalog;
 use super::codec::record;
-use super::engine::{Tail, dead_extents};
+use super::engine::Tail;
 use super::extent::DataSpace;
 use super::quarantine;
 use super::scan::{Batch, Found, Scanner};
@@ -20,32 +23,23 @@ use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::index::Placed;
 use crate::limits::{ALIGNMENT, BATCH_BYTES_MAX};
-use crate::mutation::{Extent, Location, LogPosition};
+use crate::mutation::{Location, LogPosition};
 
 /// Records that are applied to the index in one step.
 const REPLAY_RECORDS: usize = 512;
 
 /// Replays the log.
-#[derive(Debug)]
 pub(crate) struct Recovery<'a> {
     volumes: &'a Volumes,
     catalog: &'a dyn Catalog,
     counters: &'a Counters,
     tag: [u8; 8],
     log_volume_bytes: u64,
+    /// Told the length of each batch that was read.
+    progress: &'a mut dyn FnMut(u64),
     /// Decoded and not applied yet.
     waiting: Vec<Placed>,
     position: LogPosition,
-    dead: Vec<Extent>,
-}
-
-/// What a replay found.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    /// Where the next batch goes.
-    pub(crate) tail: Tail,
-    /// Extents that nobody needs any more.
-    pub(crate) dead: Vec<Extent>,
 }
 
 impl<'a> Recovery<'a> {
@@ -55,13 +49,14 @@ impl<'a> Recovery<'a> {
         counters: &'a Counters,
         tag: [u8; 8],
         log_volume_bytes: u64,
+        progress: &'a mut dyn FnMut(u64),
     ) -> Self {
-        let (waiting, dead) = (Vec::new(), Vec::new());
-        Self { volumes, catalog, counters, tag, log_volume_bytes, waiting, position: LogPosition::default(), dead }
+        let (waiting, position) = (Vec::new(), LogPosition::default());
+        Self { volumes, catalog, counters, tag, log_volume_bytes, progress, waiting, position }
     }
 
-    /// Replays everything behind `position`.
-    pub(crate) fn run(mut self, position: LogPosition) -> Result<Recovered> {
+    /// Replays everything behind `position`; tells where the next batch goes.
+    pub(crate) fn run(mut self, position: LogPosition) -> Result<Tail> {
         self.position = position;
         let logs = self.volumes.all(VolumeKind::Log);
         let last_id = logs.last().map_or(0, |volume| volume.id).max(position.volume);
@@ -87,8 +82,7 @@ impl<'a> Recovery<'a> {
             self.finish_last(&last, &mut ends)?;
         }
         self.apply_waiting()?;
-        let tail = self.find_tail(ends, last_id)?;
-        Ok(Recovered { tail, dead: self.dead })
+        self.find_tail(ends, last_id)
     }
 
     fn replay_volume(
@@ -130,6 +124,7 @@ impl<'a> Recovery<'a> {
                 Err(damage) => self.keep_record(batch, offset, &bytes, damage.what),
             }
         }
+        (self.progress)(u64::from(batch.header.length));
         let (volume, sequence) = (batch.header.volume, batch.header.sequence);
         self.position = LogPosition { volume, offset: batch.end(), sequence };
         if self.waiting.len() >= REPLAY_RECORDS { self.apply_waiting() } else { Ok(()) }
@@ -140,8 +135,7 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.waiting);
-        let effects = self.catalog.apply(&batch, self.position)?;
-        self.dead.extend(dead_extents(&batch, &effects));
+        self.catalog.apply(&batch, self.position)?;
         self.counters.replayed_records.add(batch.len() as u64);
         Ok(())
     }
@@ -186,9 +180,9 @@ impl<'a> Recovery<'a> {
         if start >= size {
             return Ok(());
         }
-        let file = &volume.file;
-        file.punch(start, size - start)
-            .and_then(|()| file.allocate(start, size - start))
+        let (file, length) = (&volume.file, (size - start).next_multiple_of(ALIGNMENT));
+        file.punch(start, length)
+            .and_then(|()| file.allocate(start, length))
             .and_then(|()| file.sync())
             .map_err(|error| volume.error("cut", &error))
     }
@@ -220,11 +214,7 @@ fn placed(batch: &Batch, offset: u64, decoded: record::Decoded) -> Placed {
 
 /// Where new extents go: behind the last one that lives in the last data volume. What stands behind it
 /// was never named by a record, and is freed.
-pub(crate) fn find_space(
-    volumes: &Arc<Volumes>,
-    catalog: &dyn Catalog,
-    data_volume_bytes: u64,
-) -> Result<DataSpace> {
+pub(crate) fn find_space(volumes: &Arc<Volumes>, catalog: &dyn Catalog, data_volume_bytes: u64) -> Result<DataSpace> {
     let Some(volume) = volumes.all(VolumeKind::Data).pop() else {
         return Ok(DataSpace::new(Arc::clone(volumes), data_volume_bytes, None, 0));
     };

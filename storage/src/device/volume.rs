@@ -4,7 +4,7 @@
 //! A data volume also knows which extents are being read, so that the blocks of a deleted object are
 //! not freed under its last reader.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -57,46 +57,50 @@ pub(crate) struct Volume {
     /// Writers that may still name extents in it.
     writers: AtomicU32,
     /// Extents being read, by offset.
-    pins: Mutex<HashMap<u64, Pin>>,
+    pins: Mutex<BTreeMap<u64, Pin>>,
 }
 
 #[derive(Debug, Default)]
 struct Pin {
     readers: u32,
-    /// Set when the extent died while it was being read.
-    dead: Option<Extent>,
+    length: u64,
+    /// What died while this was being read, and lies in the same place.
+    dead: Vec<Extent>,
 }
 
 impl Volume {
-    fn pins(&self) -> MutexGuard<'_, HashMap<u64, Pin>> {
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<u64, Pin>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the extent at `offset` from being freed until [`Volume::unpin`].
-    pub(crate) fn pin(&self, offset: u64) {
-        self.pins().entry(offset).or_default().readers += 1;
+    /// Keeps an extent from being freed until [`Volume::unpin`].
+    pub(crate) fn pin(&self, extent: Extent) {
+        let mut pins = self.pins();
+        let pin = pins.entry(extent.offset).or_default();
+        pin.readers += 1;
+        pin.length = pin.length.max(extent.length);
     }
 
-    /// Ends a [`Volume::pin`]; returns an extent that died meanwhile and can be freed now.
-    pub(crate) fn unpin(&self, offset: u64) -> Option<Extent> {
+    /// Ends a [`Volume::pin`]; returns extents that died meanwhile and may be freed now.
+    pub(crate) fn unpin(&self, offset: u64) -> Vec<Extent> {
         let mut pins = self.pins();
-        let pin = pins.get_mut(&offset)?;
+        let Some(pin) = pins.get_mut(&offset) else { return Vec::new() };
         pin.readers -= 1;
         if pin.readers > 0 {
-            return None;
+            return Vec::new();
         }
-        pins.remove(&offset)?.dead
+        pins.remove(&offset).map(|pin| pin.dead).unwrap_or_default()
     }
 
-    /// The extent is dead. Whether it can be freed at once; otherwise its last reader will do so.
+    /// The extent is dead. Whether it can be freed at once; otherwise a reader will do so at its end.
     pub(crate) fn retire(&self, extent: Extent) -> bool {
-        match self.pins().get_mut(&extent.offset) {
-            Some(pin) => {
-                pin.dead = Some(extent);
-                false
-            }
-            None => true,
-        }
+        let mut pins = self.pins();
+        let read = pins.range_mut(..extent.offset + extent.length).rev();
+        let Some((_, pin)) = read.into_iter().find(|(offset, pin)| **offset + pin.length > extent.offset) else {
+            return true;
+        };
+        pin.dead.push(extent);
+        false
     }
 
     /// A writer begins to place extents here.

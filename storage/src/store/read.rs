@@ -9,7 +9,7 @@ use super::placement::Slot;
 use crate::device::{DataReader, Device};
 use crate::error::{Error, Result};
 use crate::index::{ObjectRow, ObjectState};
-use crate::key::ObjectPath;
+use crate::key::{KeyHash, ObjectPath};
 use crate::limits::LISTING_INLINE_MAX;
 use crate::model::ObjectInfo;
 use crate::mutation::PathHashes;
@@ -60,7 +60,7 @@ impl Store {
                 newest.clear();
             }
             if timestamp == version {
-                newest.extend(row.map(|row| Replica { device: device.clone(), row: *row }));
+                newest.extend(row.map(|row| Replica { device: device.clone(), hash: Some(hashes.object), row: *row }));
             }
         }
         match failure {
@@ -121,6 +121,8 @@ impl Store {
 #[derive(Debug)]
 struct Replica {
     device: Device,
+    /// The object's key, where `row` is its present row.
+    hash: Option<KeyHash>,
     row: ObjectRow,
 }
 
@@ -141,7 +143,7 @@ impl ObjectReader {
 
     /// A reader of one replica's row.
     pub(super) fn of(device: Device, row: ObjectRow) -> Self {
-        Self { range: 0..row.info.stored_size, replicas: vec![Replica { device, row }], data: None }
+        Self { range: 0..row.info.stored_size, replicas: vec![Replica { device, hash: None, row }], data: None }
     }
 
     fn serving(&self) -> &Replica {
@@ -187,7 +189,7 @@ impl ObjectReader {
             Some(data) => data,
             None => {
                 let replica = self.serving();
-                let opened = replica.device.read(&replica.row, self.range.clone()).await?;
+                let opened = replica.device.read(replica.hash, &replica.row, self.range.clone()).await?;
                 self.data.insert(opened)
             }
         };

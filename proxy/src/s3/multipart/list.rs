@@ -64,14 +64,49 @@ fn show_part(part: StoredPart) -> dto::Part {
     }
 }
 
-/// A page of uploads.
+/// A page of uploads being filled. Prefixes are rolled up here, since the engine would also look for the
+/// delimiter in the ids.
 #[derive(Debug, Default)]
-struct Uploads {
+struct Page {
+    prefix: String,
+    delimiter: Option<String>,
+    /// A prefix that was shown before.
+    shown: Option<String>,
+    limit: usize,
     /// Keys and ids.
     uploads: Vec<(String, String)>,
     prefixes: Vec<String>,
-    /// Key and id to go on behind.
+    last: Option<(String, String)>,
+    /// Key and id to go on behind, where more follow.
     next: Option<(String, String)>,
+}
+
+impl Page {
+    /// Takes the next upload; `false` once the page is full and there is more.
+    fn take(&mut self, key: &str, id: &str) -> bool {
+        let rolled = self.delimiter.as_ref().and_then(|delimiter| {
+            let at = key.get(self.prefix.len()..)?.find(delimiter)?;
+            Some(&key[..self.prefix.len() + at + delimiter.len()])
+        });
+        if rolled.is_some() && (rolled == self.shown.as_deref() || rolled == self.prefixes.last().map(String::as_str)) {
+            return true;
+        }
+        if self.uploads.len() + self.prefixes.len() >= self.limit {
+            self.next = self.last.take();
+            return false;
+        }
+        match rolled {
+            Some(rolled) => {
+                self.prefixes.push(rolled.to_owned());
+                self.last = Some((rolled.to_owned(), String::new()));
+            }
+            None => {
+                self.uploads.push((key.to_owned(), id.to_owned()));
+                self.last = self.uploads.last().cloned();
+            }
+        }
+        true
+    }
 }
 
 /// ListMultipartUploads.
@@ -114,61 +149,39 @@ pub(in crate::s3) async fn uploads(
     }))
 }
 
-/// Reads records until the page is full. Prefixes are rolled up here, since the engine would also look
-/// for the delimiter in the ids.
+/// Reads records until the page is full.
 async fn page(
     front: &Front,
     granted: &Granted,
     input: &dto::ListMultipartUploadsInput,
     limit: usize,
-) -> S3Result<Uploads> {
+) -> S3Result<Page> {
     let container = uploads_container(&granted.account, &input.bucket);
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+    let mut page = Page {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().filter(|delimiter| !delimiter.is_empty()),
+        shown: input.key_marker.clone(),
+        limit,
+        ..Page::default()
+    };
     let mut marker = start(input.key_marker.as_deref(), input.upload_id_marker.as_deref());
-    let mut page = Uploads::default();
-    let mut last = None;
-    'pages: while limit > 0 {
-        let query =
-            ListQuery { prefix: prefix.clone(), marker: marker.clone(), limit: PAGE_MAX, ..ListQuery::default() };
+    let mut is_more = limit > 0;
+    while is_more {
+        let query = ListQuery { prefix: page.prefix.clone(), marker, limit: PAGE_MAX, ..ListQuery::default() };
         let rows = match front.store.container_list(PARTS_ACCOUNT, &container, &query).await {
             Err(Error::Missing(_)) => break,
             other => other.or_no_bucket()?,
         };
-        let is_end = rows.len() < PAGE_MAX;
+        is_more = rows.len() == PAGE_MAX;
+        marker = None;
         for row in rows {
             let Listed::Entry(entry) = row else { continue };
             let (key, id) = split(&entry.name)
                 .ok_or_else(|| s3_error!(InternalError, "The record of an upload has a name that is not one."))?;
-            let rolled = delimiter.and_then(|delimiter| {
-                let at = key.get(prefix.len()..)?.find(delimiter)?;
-                Some(&key[..prefix.len() + at + delimiter.len()])
-            });
-            let is_shown = rolled.is_some_and(|rolled| {
-                page.prefixes.last().is_some_and(|shown| shown == rolled) || input.key_marker.as_deref() == Some(rolled)
-            });
-            if is_shown {
-                marker = Some(entry.name.clone());
-                continue;
+            if !page.take(key, id) {
+                return Ok(page);
             }
-            if page.uploads.len() + page.prefixes.len() == limit {
-                page.next = last;
-                break 'pages;
-            }
-            match rolled {
-                Some(rolled) => {
-                    page.prefixes.push(rolled.to_owned());
-                    last = Some((rolled.to_owned(), String::new()));
-                }
-                None => {
-                    page.uploads.push((key.to_owned(), id.to_owned()));
-                    last = Some((key.to_owned(), id.to_owned()));
-                }
-            }
-            marker = Some(entry.name.clone());
-        }
-        if is_end {
-            break;
+            marker = Some(entry.name);
         }
     }
     Ok(page)

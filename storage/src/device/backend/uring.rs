@@ -86,8 +86,7 @@ impl Uring {
             .or_else(|_| IoUring::new(RING_ENTRIES))?;
         let mut probe = io_uring::Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        let needed =
-            [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE, opcode::Fallocate::CODE];
+        let needed = [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE, opcode::Fallocate::CODE];
         if !needed.iter().all(|code| probe.is_supported(*code)) {
             return Err(io::Error::from(io::ErrorKind::Unsupported));
         }
@@ -105,7 +104,11 @@ impl Uring {
     }
 
     fn push(&mut self, entries: &[squeue::Entry]) {
-        if self.ring.submission().capacity() - self.ring.submission().len() < entries.len() {
+        let room = {
+            let submission = self.ring.submission();
+            submission.capacity() - submission.len()
+        };
+        if room < entries.len() {
             // The kernel takes all of them; an error shows again at the submission in `poll`.
             let _ = self.ring.submit();
         }
@@ -143,7 +146,8 @@ impl Uring {
     }
 
     fn take_completions(&mut self, done: &mut Vec<Completion>) {
-        while let Some(entry) = self.ring.completion().next() {
+        loop {
+            let Some(entry) = self.ring.completion().next() else { break };
             if entry.user_data() == TOKEN_WAKE {
                 self.bell_armed = false;
             } else {

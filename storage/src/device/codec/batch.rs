@@ -153,12 +153,7 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
 
 /// Reads a batch's header and the lengths of its records from its first block, and checks that it
 /// was written for this place.
-pub(crate) fn decode(
-    block: &[u8],
-    tag: [u8; 8],
-    volume: u32,
-    offset: u64,
-) -> Result<(Header, Vec<u32>), Malformed> {
+pub(crate) fn decode(block: &[u8], tag: [u8; 8], volume: u32, offset: u64) -> Result<(Header, Vec<u32>), Malformed> {
     if block.len() < ALIGNMENT as usize {
         return Err(Malformed::mismatch("batch header", ALIGNMENT, block.len() as u64));
     }

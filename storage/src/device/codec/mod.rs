@@ -38,12 +38,6 @@ impl Malformed {
 
     /// The engine's error for these bytes at `offset` of `file`.
     pub(crate) fn at(self, file: &Path, offset: u64) -> Error {
-        Error::Corrupt {
-            what: self.what,
-            file: file.to_owned(),
-            offset,
-            expected: self.expected,
-            found: self.found,
-        }
+        Error::Corrupt { what: self.what, file: file.to_owned(), offset, expected: self.expected, found: self.found }
     }
 }

@@ -3,7 +3,8 @@
 //! demand. Everything here blocks; what must not is asked of a [backend](super::backend).
 
 pub(crate) mod real;
-pub mod simulated;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::fmt::Debug;
 use std::io;

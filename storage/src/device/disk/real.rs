@@ -37,8 +37,8 @@ impl RealDisk {
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let lock = rustix::fs::open(root, flags, Mode::empty())
-            .map_err(|error| Error::io("open", root, &error.into()))?;
+        let lock =
+            rustix::fs::open(root, flags, Mode::empty()).map_err(|error| Error::io("open", root, &error.into()))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let mut error = Error::io("lock", root, &error.into());
             if let Error::Io { code, message, .. } = &mut error

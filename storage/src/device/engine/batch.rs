@@ -11,9 +11,10 @@
 //! killed it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use super::Commit;
 use super::run::{Engine, Pending};
-use super::{Commit, Move};
 use crate::device::backend::Operation;
 use crate::device::buffer::AlignedBuffer;
 use crate::device::codec::batch::Plan;
@@ -22,7 +23,7 @@ use crate::device::volume::{Volume, VolumeKind};
 use crate::error::{Error, Result};
 use crate::index::{Effect, Placed};
 use crate::limits::SPACE_RESERVE_BYTES;
-use crate::mutation::{Body, Location, LogPosition, Mutation};
+use crate::mutation::{Location, LogPosition};
 
 /// A batch that is being written.
 #[derive(Debug)]
@@ -109,10 +110,10 @@ impl Engine {
     /// Takes copies of what has died since they were read out of the queue.
     fn drop_dead_moves(&mut self) {
         for commit in self.moves.drain(..).collect::<Vec<_>>() {
-            let Some(Move { from, carried }) = commit.moved else { continue };
+            let Some(from) = commit.moved else { continue };
             match self.catalog.is_live(&commit.mutation, from) {
-                Ok(live) if live || carried => self.moves.push_back(commit),
-                Ok(_) => {
+                Ok(true) => self.moves.push_back(commit),
+                Ok(false) => {
                     self.leave_queue(1);
                     let _ = commit.done.send(Ok(Effect::default()));
                 }
@@ -152,6 +153,7 @@ impl Engine {
             .create(VolumeKind::Log, id, self.log_volume_bytes)
             .map_err(|error| self.shared.write_failed(&error))?;
         self.tail.last_id = id;
+        self.shared.tail_volume.store(id, Ordering::Release);
         self.tail.volume = Some(Arc::clone(&volume));
         self.tail.offset = 0;
         Ok(volume)
@@ -222,7 +224,7 @@ impl Engine {
                     commits.push(done);
                     batch.push(Placed { mutation, applies, location });
                 }
-                Some(Move { from, .. }) => {
+                Some(from) => {
                     moved.push(done);
                     moves.push((Placed { mutation, applies, location: from }, location));
                 }
@@ -232,7 +234,7 @@ impl Engine {
         if !batch.is_empty() {
             match self.catalog.apply(&batch, position) {
                 Ok(effects) => {
-                    let dead = dead_extents(&batch, &effects);
+                    let dead: Vec<_> = effects.iter().flat_map(|effect| effect.dead_extents.clone()).collect();
                     for (done, effect) in commits.into_iter().zip(effects) {
                         // A caller that went away has its record all the same.
                         let _ = done.send(Ok(effect));
@@ -261,23 +263,4 @@ impl Engine {
         tracing::error!(device = %self.shared.path.display(), %error, "the index failed");
         self.shared.state.set(DeviceState::ReadOnly(error.to_string()));
     }
-}
-
-/// Extents that the batch left without an owner: those of replaced objects, and those of puts that came
-/// too late. A put with the very timestamp of what stands may be a copy of it, with the same extents:
-/// those are not touched.
-pub(crate) fn dead_extents(batch: &[Placed], effects: &[Effect]) -> Vec<crate::mutation::Extent> {
-    let mut dead = Vec::new();
-    for (placed, effect) in batch.iter().zip(effects) {
-        match (&effect.stale, &placed.mutation) {
-            (None, _) => dead.extend_from_slice(&effect.dead_extents),
-            (Some(current), Mutation::ObjectPut(put)) if *current != put.timestamp => {
-                if let Body::Extents(extents) = &put.body {
-                    dead.extend_from_slice(&extents.pieces);
-                }
-            }
-            (Some(_), _) => {}
-        }
-    }
-    dead
 }

@@ -8,7 +8,7 @@ mod batch;
 mod run;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
@@ -37,19 +37,10 @@ pub(crate) struct Commit {
     pub(crate) mutation: Mutation,
     /// Which parts of it concern this device.
     pub(crate) applies: Applies,
-    /// Set where compaction copies it.
-    pub(crate) moved: Option<Move>,
+    /// Where it stood, where compaction copies it.
+    pub(crate) moved: Option<Location>,
     /// Told when it is durable and applied.
     pub(crate) done: Answer<Effect>,
-}
-
-/// Where a record that is copied stood.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Move {
-    /// Its old place.
-    pub(crate) from: Location,
-    /// Copied even where the index has no use for it: a tombstone that older volumes still need.
-    pub(crate) carried: bool,
 }
 
 impl Commit {
@@ -98,6 +89,8 @@ pub(crate) struct Shared {
     sleeping: AtomicBool,
     waker: OnceLock<Arc<dyn Wake>>,
     records: AtomicUsize,
+    /// The log volume that is being written; zero before the first.
+    tail_volume: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -116,12 +109,18 @@ impl Shared {
             sleeping: AtomicBool::new(false),
             waker: OnceLock::new(),
             records: AtomicUsize::new(0),
+            tail_volume: AtomicU32::new(0),
         }
     }
 
     /// Records that wait for their batch.
     pub(crate) fn queue_length(&self) -> usize {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// The log volume that is being written: none from it on may be compacted.
+    pub(crate) fn tail_volume(&self) -> u32 {
+        self.tail_volume.load(Ordering::Acquire)
     }
 
     /// Hands a request to the thread.

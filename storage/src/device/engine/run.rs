@@ -98,6 +98,9 @@ impl Engine {
     ) -> Self {
         // Set once, before anybody can push: `Device::open` waits for the thread.
         let _ = shared.waker.set(backend.waker());
+        // Where no volume is being written, the next one is the first that must not be compacted.
+        let tail_volume = tail.volume.as_ref().map_or(tail.last_id + 1, |volume| volume.id);
+        shared.tail_volume.store(tail_volume, Ordering::Release);
         Self {
             shared,
             catalog,
