@@ -16,7 +16,6 @@ use crate::device::backend::{Backend, Completion, Operation, ReadBuffer};
 use crate::device::buffer::AlignedBuffer;
 use crate::device::catalog::Catalog;
 use crate::device::extent::DataSpace;
-use crate::device::status::DeviceState;
 use crate::device::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::limits::{ALIGNMENT, BATCH_BYTES_MAX};
@@ -63,6 +62,10 @@ pub(crate) struct Engine {
     /// Freed extents into which a write is still in flight.
     deferred: Vec<Extent>,
     stop: Option<Answer<()>>,
+    /// Empty; its memory takes turns with the queue's.
+    inbox: Vec<Request>,
+    /// Set when the index missed a batch: no later one may be applied, or a replay would miss it too.
+    pub(super) index_behind: bool,
 }
 
 /// One sync of data volumes, and the records that wait for it.
@@ -121,6 +124,8 @@ impl Engine {
             next_token: 0,
             deferred: Vec::new(),
             stop: None,
+            inbox: Vec::new(),
+            index_behind: false,
         }
     }
 
@@ -170,13 +175,15 @@ impl Engine {
     }
 
     fn take_requests(&mut self) {
-        let requests = {
+        let mut requests = std::mem::take(&mut self.inbox);
+        {
             let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut queue.requests)
-        };
-        for request in requests {
+            std::mem::swap(&mut queue.requests, &mut requests);
+        }
+        for request in requests.drain(..) {
             self.take(request);
         }
+        self.inbox = requests;
     }
 
     fn take(&mut self, request: Request) {
@@ -346,17 +353,17 @@ impl Engine {
 
     fn finish(mut self) {
         let flushed = self.catalog.flush();
-        self.shared.state.set(DeviceState::Stopped);
-        let requests = {
-            let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.closed = true;
-            std::mem::take(&mut queue.requests)
-        };
-        // Their senders are dropped: whoever waits is told that the device has stopped.
-        drop(requests);
+        self.shared.close();
         if let Some(done) = self.stop.take() {
             let _ = done.send(flushed);
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Also where the thread panicked: nobody may wait for it for ever.
+        self.shared.close();
     }
 }
 
