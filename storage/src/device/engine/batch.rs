@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Commit;
 use super::run::{Engine, Pending};
+use super::{Commit, Queued};
 use crate::device::backend::Operation;
 use crate::device::buffer::AlignedBuffer;
 use crate::device::codec::batch::Plan;
@@ -29,7 +29,7 @@ use crate::mutation::{Location, LogPosition};
 #[derive(Debug)]
 pub(super) struct Assembled {
     /// Its records and where they will stand; copies come first.
-    records: Vec<(Box<Commit>, Location)>,
+    records: Vec<(Queued, Location)>,
     volume: Arc<Volume>,
     position: LogPosition,
     length: usize,
@@ -38,7 +38,7 @@ pub(super) struct Assembled {
 /// A batch that is durable and not applied yet.
 #[derive(Debug)]
 pub(super) struct Finished {
-    records: Vec<(Box<Commit>, Location)>,
+    records: Vec<(Queued, Location)>,
     position: LogPosition,
 }
 
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Takes as many records as fit a batch, copies first.
-    fn choose(&mut self) -> Option<(Plan, Vec<Box<Commit>>)> {
+    fn choose(&mut self) -> Option<(Plan, Vec<Queued>)> {
         let mut plan = Plan::default();
         let mut records = Vec::new();
         for queue in [&mut self.moves, &mut self.ready] {
@@ -159,7 +159,7 @@ impl Engine {
         Ok(volume)
     }
 
-    fn write_batch(&mut self, plan: &Plan, records: Vec<Box<Commit>>, volume: Arc<Volume>) {
+    fn write_batch(&mut self, plan: &Plan, records: Vec<Queued>, volume: Arc<Volume>) {
         let mut buffer = self.buffer.take().expect("the buffer is here while no batch is being written");
         let length = plan.length();
         let (offset, sequence) = (self.tail.offset, self.tail.sequence + 1);

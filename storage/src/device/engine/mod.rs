@@ -29,6 +29,9 @@ pub(crate) use run::{Engine, Tail};
 /// The answer to one request.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
 
+/// A record on its way through the queues, which only hand its address on.
+pub(crate) type Queued = Box<Commit>;
+
 /// A record to be committed.
 #[derive(Debug)]
 pub(crate) struct Commit {
@@ -63,7 +66,7 @@ pub(crate) fn is_privileged(mutation: &Mutation) -> bool {
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Append a record.
-    Commit(Box<Commit>),
+    Commit(Queued),
     /// Read from a volume.
     Read { volume: Arc<Volume>, offset: u64, buffer: ReadBuffer, done: Answer<(ReadBuffer, usize)> },
     /// Write a piece of a large object.

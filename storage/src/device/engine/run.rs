@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::batch::{Assembled, Finished};
-use super::{Answer, Commit, Request, Shared};
+use super::{Answer, Commit, Queued, Request, Shared};
 use crate::device::backend::{Backend, Completion, Operation, ReadBuffer};
 use crate::device::buffer::AlignedBuffer;
 use crate::device::catalog::Catalog;
@@ -46,9 +46,9 @@ pub(crate) struct Engine {
     pub(super) tag: [u8; 8],
     pub(super) log_volume_bytes: u64,
     /// Records that may join the next batch.
-    pub(super) ready: VecDeque<Box<Commit>>,
+    pub(super) ready: VecDeque<Queued>,
     /// Records that compaction copies.
-    pub(super) moves: VecDeque<Box<Commit>>,
+    pub(super) moves: VecDeque<Queued>,
     /// The batch that is being written.
     pub(super) assembled: Option<Assembled>,
     /// A batch that is durable and not applied yet.
@@ -56,7 +56,7 @@ pub(crate) struct Engine {
     /// The batch's memory, while no batch is being written.
     pub(super) buffer: Option<AlignedBuffer>,
     round: Option<Round>,
-    next_round: Vec<Box<Commit>>,
+    next_round: Vec<Queued>,
     operations: HashMap<u64, Pending>,
     next_token: u64,
     /// Freed extents into which a write is still in flight.
@@ -73,7 +73,7 @@ pub(crate) struct Engine {
 struct Round {
     running: usize,
     failed: Option<Error>,
-    commits: Vec<Box<Commit>>,
+    commits: Vec<Queued>,
 }
 
 /// What a completion is for.
@@ -303,7 +303,7 @@ impl Engine {
     }
 
     /// Answers a record that was not written.
-    pub(super) fn refuse(&self, commit: Box<Commit>, error: Error) {
+    pub(super) fn refuse(&self, commit: Queued, error: Error) {
         self.shared.records.fetch_sub(1, Ordering::Relaxed);
         let _ = commit.done.send(Err(error));
     }
