@@ -25,7 +25,8 @@ use crate::device::volume::{Volume, VolumeKind};
 use crate::device::{Device, DeviceState};
 use crate::error::{Error, Result};
 use crate::limits::{
-    ALIGNMENT, COMPACT_BYTES_PER_SECOND, COMPACT_DEAD_PERCENT, COMPACT_DEAD_PERCENT_FULL, COMPACT_INTERVAL, INDEX_FLUSH_BYTES,
+    ALIGNMENT, COMPACT_BYTES_PER_SECOND, COMPACT_DEAD_PERCENT, COMPACT_DEAD_PERCENT_FULL, COMPACT_INTERVAL,
+    INDEX_FLUSH_BYTES,
 };
 use crate::mutation::{Applies, Extent, Location, Mutation};
 
@@ -202,13 +203,7 @@ impl Compactor {
 }
 
 /// Copies one record; returns when the copy is durable and the index refers to it.
-async fn copy(
-    device: &Device,
-    bytes: &Bytes,
-    from: Location,
-    mutation: &Mutation,
-    applies: Applies,
-) -> Result<()> {
+async fn copy(device: &Device, bytes: &Bytes, from: Location, mutation: &Mutation, applies: Applies) -> Result<()> {
     let data_start = from.data_start as usize;
     loop {
         let encoded = Encoded { head: bytes[..data_start].to_vec(), data: bytes.slice(data_start..) };

@@ -90,7 +90,7 @@ impl<'a> Recovery<'a> {
         volume: &Arc<Volume>,
         start: u64,
         held: &mut Option<Batch>,
-        ends: &mut Vec<(Arc<Volume>, u64, bool)>,
+        ends: &mut [(Arc<Volume>, u64, bool)],
     ) -> Result<(u64, bool)> {
         let mut scanner = Scanner::new(Arc::clone(volume), self.tag, start)?;
         loop {

@@ -230,7 +230,8 @@ async fn cut_everywhere(seed: u64, rounds: u64) {
         let flushed = run.flushes.iter().rev().find(|(at, _)| *at <= moment).map(|(_, state)| state.clone());
         let seeds = [moment as u64, moment as u64 ^ 0x5eed_0000].map(Loss::Some);
         for loss in [Loss::All, Loss::Nothing].into_iter().chain(seeds) {
-            let what = format!("seed {seed}, event {moment} {event:.0?}, {loss:?}").chars().take(120).collect::<String>();
+            let what =
+                format!("seed {seed}, event {moment} {event:.0?}, {loss:?}").chars().take(120).collect::<String>();
             let disk = crashes.disk(loss);
             if let Some(state) = flushed.clone() {
                 check(&run, &disk.copy(), state, moment, &format!("{what}, index as flushed")).await;

@@ -90,7 +90,10 @@ fn what_the_page_cache_does_not_hold_is_read_by_the_thread() {
         let large = sample::bytes(2, 900_000);
         put_large(&device, "b", 2, &large).await;
         disk.set_faults(Faults { cold: true, ..Faults::default() });
-        assert!(read(&device, "a", 70_000..190_000).await.expect("read") == sample::bytes(1, 200_000).slice(70_000..190_000));
+        assert!(
+            read(&device, "a", 70_000..190_000).await.expect("read")
+                == sample::bytes(1, 200_000).slice(70_000..190_000)
+        );
         assert!(read(&device, "b", 1..899_999).await.expect("read") == large.slice(1..899_999));
         assert!(device.status().reads_disk > 0);
     });
