@@ -48,7 +48,7 @@ impl Overlay<'_> {
             for (key, extent) in extent_keys(&parts.versions, parts.object).iter().zip(parts.versions.extents()) {
                 put_extent(&mut batch, key, *extent);
             }
-            batch.put(Table::Pending, &key, &parts.versions.encode(Form::Object));
+            batch.put(Table::Pending, &key, &parts.encode());
         }
         for (table, key) in &self.dropped {
             batch.delete(*table, key);

@@ -9,7 +9,7 @@ use anello_base::Timestamp;
 use super::codec::Reader;
 use super::history::{History, Origin};
 use super::limits::RECLAIM_BATCH;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Parts};
 use super::shadow::DeadBytes;
 use super::tables::{PENDING_PARTS, Table, Tables, behind, stats_key};
 use super::totals::{Account, Container, ContainerRow};
@@ -43,9 +43,7 @@ impl Tables {
     pub(super) fn objects_with_parts(&self) -> Result<HashSet<KeyHash>> {
         let mut objects = HashSet::new();
         self.scan(Table::Pending, &[PENDING_PARTS], behind(&[PENDING_PARTS]), |key, _| {
-            let mut reader = Reader::new("key of parts to delete in the index", key);
-            reader.bytes(1 + 8)?;
-            objects.insert(KeyHash(reader.array()?));
+            objects.insert(Parts::object(key)?);
             Ok(true)
         })?;
         Ok(objects)
@@ -182,11 +180,11 @@ fn reclaim(
     before: Timestamp,
     is_awaited: bool,
 ) -> (bool, Vec<(crate::mutation::Location, Origin)>) {
-    let mut released = history.reclaim_items(before);
+    history.reclaim_items(before);
     if history.exists() || is_awaited {
-        return (false, released);
+        return (false, Vec::new());
     }
-    released.extend(history.records().map(|record| (record, Origin::Own)));
+    let released = history.records().map(|record| (record, Origin::Own)).collect();
     *history = History::default();
     (true, released)
 }
