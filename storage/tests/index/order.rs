@@ -49,7 +49,7 @@ fn in_order(records: &[Placed], order: &[usize]) -> Vec<Placed> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 40, failure_persistence: None, max_shrink_iters: 300, ..Config::default() })]
+    #![proptest_config(Config { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..Config::default() })]
 
     /// Without this a rebuild after compaction shows another state than before.
     #[test]
