@@ -55,7 +55,8 @@ pub(super) enum Origin {
     Stats(String),
 }
 
-/// One item of metadata; an empty value says that it was removed.
+/// One item of metadata; an empty value says that it was removed, for as long as the thing is there: an
+/// earlier change that set it may be remembered, or come late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Item {
     name: String,
@@ -222,14 +223,9 @@ impl History {
         Some(self.changes.remove(place))
     }
 
-    /// Whether items were removed before `before`.
-    pub(super) fn has_removed_items(&self, before: Timestamp) -> bool {
-        self.items.iter().any(|item| item.value.is_empty() && item.timestamp < before)
-    }
-
-    /// Forgets that items were removed before `before`.
-    pub(super) fn reclaim_items(&mut self, before: Timestamp) {
-        self.items.retain(|item| !item.value.is_empty() || item.timestamp >= before);
+    /// Whether a change that came from `origin` is remembered.
+    pub(super) fn remembers(&self, origin: &Origin) -> bool {
+        self.changes.iter().any(|change| change.origin == *origin)
     }
 
     pub(super) fn encode(&self, out: &mut Writer) {
