@@ -104,7 +104,7 @@ impl IdentityRoom {
             // start: a cloud without an admin could not be repaired.
             self.ensure_put(Grant { actor, scope, role_id, inherited: false }).await?;
         }
-        self.ensure_catalog(bootstrap).await?;
+        self.publish(&bootstrap.region, &bootstrap.catalog).await?;
         let (access, secret) = self.ensure_key(&user.id, &project.id).await?;
         Ok(Bootstrapped { created, project_id: project.id.clone(), user_id: user.id.clone(), access, secret })
     }
@@ -155,15 +155,16 @@ impl IdentityRoom {
         Ok((self.directory.create(user).await?, true))
     }
 
-    async fn ensure_catalog(&self, bootstrap: &Bootstrap) -> Result<()> {
-        let region = Region {
-            id: bootstrap.region.clone(),
+    /// Enters services into the catalog; one that is there with another address is given this one.
+    pub async fn publish(&self, region: &str, catalog: &[CatalogEntry]) -> Result<()> {
+        let new = Region {
+            id: region.to_owned(),
             description: String::new(),
             parent_region_id: None,
             extra: Extra::new(),
         };
-        self.ensure(region, |view| view.regions.get(&bootstrap.region).cloned()).await?;
-        for entry in &bootstrap.catalog {
+        self.ensure(new, |view| view.regions.get(region).cloned()).await?;
+        for entry in catalog {
             let new = Service {
                 id: anello_base::id::hex_id(),
                 kind: entry.kind.clone(),
@@ -175,7 +176,7 @@ impl IdentityRoom {
             let is_it = |it: &&Arc<Service>| it.kind == entry.kind;
             let service = self.ensure(new, |view| view.services.iter().find(is_it).cloned()).await?;
             for interface in Interface::ALL {
-                self.ensure_endpoint(&service.id, interface, &bootstrap.region, &entry.url).await?;
+                self.ensure_endpoint(&service.id, interface, region, &entry.url).await?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! bucket is a container, and what one writes the other reads. [`object`] is what both stand on: objects
 //! whose parts are stored apart are read and deleted as one.
 
+mod acl;
 pub mod body;
 pub mod digest;
 pub mod object;

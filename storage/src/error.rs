@@ -79,6 +79,12 @@ pub enum Error {
         /// What was found.
         found: u64,
     },
+    /// Stored data end before the length that their record states.
+    #[error("stored data end {missing} bytes early")]
+    Truncated {
+        /// Bytes that are not there.
+        missing: u64,
+    },
     /// The directory is not the device it should be.
     #[error("{path} is not device {expected}: {found}")]
     WrongDevice {
@@ -101,6 +107,14 @@ pub enum Error {
         /// The system's message.
         message: String,
     },
+    /// A ring can't be used.
+    #[error("ring {path}: {message}")]
+    Ring {
+        /// The ring's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The index (RocksDB) failed.
     #[error("index: {0}")]
     Index(String),
@@ -115,6 +129,11 @@ impl Error {
         Self::Io { action, path: path.into(), code: error.raw_os_error(), message: error.to_string() }
     }
 
+    /// Says what is wrong with a ring's file.
+    pub fn ring(path: impl Into<PathBuf>, message: &dyn std::fmt::Display) -> Self {
+        Self::Ring { path: path.into(), message: message.to_string() }
+    }
+
     /// What the failure means to whoever asked.
     pub fn class(&self) -> Class {
         match self {
@@ -124,8 +143,8 @@ impl Error {
             Self::TooLarge { .. } => Class::TooLarge,
             Self::Busy { .. } | Self::NoQuorum { .. } | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
-            Self::Corrupt { .. } => Class::Corrupt,
-            Self::WrongDevice { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
+            Self::Corrupt { .. } | Self::Truncated { .. } => Class::Corrupt,
+            Self::WrongDevice { .. } | Self::Ring { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
         }
     }
 }

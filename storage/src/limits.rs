@@ -1,5 +1,7 @@
 //! Every limit of the engine, with its reason.
 
+use std::time::Duration;
+
 use anello_base::units::{KIB, MIB};
 
 /// Alignment of direct I/O and of every batch and extent: the largest logical sector in use.
@@ -34,7 +36,70 @@ pub const RECORD_HEAD_BYTES_MAX: u64 = 2 * MIB;
 /// Records that may wait for a batch. Behind it the store answers busy.
 pub const QUEUE_RECORDS_MAX: usize = 4096;
 
+/// Free space below which only deletions and compaction may take more: one log volume, so that
+/// compaction can always run and free the rest.
+pub const SPACE_RESERVE_BYTES: u64 = LOG_VOLUME_BYTES;
+
+/// Objects up to this size are read together with their record's head, in one read.
+pub const READ_TOGETHER_BYTES_MAX: u64 = INLINE_BYTES_MAX;
+
+/// Large objects are read in windows of this size. One is handed out while the next is being read
+/// ahead, so a reader holds two.
+pub const READ_WINDOW_BYTES: u64 = MIB;
+
+/// Windows whose memory is kept for the next reader.
+pub const READ_WINDOWS_IDLE_MAX: usize = 16;
+
+/// Buffers of streamed objects whose memory is kept for the next one.
+pub const EXTENT_BUFFERS_IDLE_MAX: usize = 16;
+
+/// A log volume is compacted once this part of it is dead. Lower wastes less space and copies more.
+pub const COMPACT_DEAD_PERCENT: u64 = 40;
+
+/// While the device is full, compaction takes volumes with this much dead.
+pub const COMPACT_DEAD_PERCENT_FULL: u64 = 5;
+
+/// Bytes that compaction reads and copies per second, so that clients come first. Not held to while the
+/// device is full.
+pub const COMPACT_BYTES_PER_SECOND: u64 = 64 * MIB;
+
+/// How often compaction looks for work when there was none.
+pub const COMPACT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Log behind which the index is made durable, so that a start replays no more than about that.
+pub const INDEX_FLUSH_BYTES: u64 = LOG_VOLUME_BYTES;
+
+/// Bytes that the auditor reads per second: a disk of 4 TiB takes three days.
+pub const AUDIT_BYTES_PER_SECOND: u64 = 16 * MIB;
+
+/// Objects that the auditor takes from the index at once, and after which it notes where it stands.
+pub const AUDIT_OBJECTS_STEP: usize = 256;
+
+/// Pause between two passes of the auditor.
+pub const AUDIT_PAUSE: Duration = Duration::from_secs(6 * 3600);
+
+/// Entries that a listing may have to be made on the reactor; longer ones go to the blocking pool, so that
+/// they don't hold up small requests.
+pub const LISTING_INLINE_MAX: usize = 1000;
+
+/// Units of work that a worker takes at once, so that it holds nothing for long.
+pub const WORKER_STEP_MAX: usize = 256;
+
+/// How often statistics are sent to accounts on other devices; the age of a total seen by a client.
+pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often expired objects are looked for. They are hidden from the second that was set; this only
+/// bounds how long they take space.
+pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a tombstone is kept, as in Swift: a replica that was away for longer may bring back the dead.
+pub const RECLAIM_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How often old tombstones are looked for.
+pub const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
+
 const _: () = assert!(INLINE_BYTES_MAX % BLOCK_BYTES == 0);
 const _: () = assert!(EXTENT_WRITE_BYTES % BLOCK_BYTES == 0 && EXTENT_RESERVE_BYTES % EXTENT_WRITE_BYTES == 0);
 const _: () = assert!(INLINE_BYTES_MAX + RECORD_HEAD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES % ALIGNMENT == 0);
+const _: () = assert!(READ_WINDOW_BYTES % BLOCK_BYTES == 0 && LOG_VOLUME_BYTES > 2 * BATCH_BYTES_MAX);

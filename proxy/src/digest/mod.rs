@@ -1,19 +1,137 @@
 //! The MD5 of an upload (its entity tag), computed while it streams.
+//!
+//! MD5 cannot be spread over a vector within one stream, so it is the dearest part of a large upload: more
+//! than a CPU second per GiB. But several streams can go side by side in the lanes of one vector, and
+//! sixteen cost little more than one. Hence: a small body, and a large one that is alone, is hashed where
+//! it is received; when several large uploads are about, each gathers its pieces (by reference) and hands
+//! them to a thread which hashes all of them in lock step.
+//!
+//! - [`kernel`]: the block function over lanes. [`work`]: whole blocks out of pieces. [`lanes`]: jobs in
+//!   lock step. [`hasher`]: the thread, its queue, its patience. [`crowd`]: who else is uploading.
+//! - Invariant: at most one job of an upload is in flight, so that its parts are hashed in order.
+//! - Memory of one upload: twice [`limits::JOB_BYTES`] and two frames of its body, by reference.
+//! - Left out on purpose: hashing one stream faster than one core does. There is no way.
+
+mod crowd;
+mod hasher;
+mod kernel;
+mod lanes;
+mod limits;
+mod work;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-/// MD5 of a stream.
-#[derive(Debug, Default)]
-pub struct Md5 {}
+use hasher::Hasher;
+use kernel::{BLOCK_BYTES, INITIAL, State};
+use limits::{GATHERED_PIECES, JOB_BYTES, JOB_MIN_BYTES, SMALL_BYTES};
+use work::Pieces;
+
+/// MD5 of a stream. Dropped before its end, it leaves nothing behind but at most one job, which is dropped
+/// when its turn comes.
+#[derive(Debug)]
+pub struct Md5 {
+    /// The state after all blocks that were taken out of `gathered`, but for those in flight.
+    state: State,
+    /// Bytes taken in all.
+    length: u64,
+    /// What is neither hashed nor in flight.
+    gathered: Pieces,
+    /// The job that the hashing thread has. Its answer is the next `state`.
+    flight: Option<oneshot::Receiver<State>>,
+    /// Held from the moment on at which the upload is known to be large.
+    large: Option<Large>,
+}
+
+impl Default for Md5 {
+    fn default() -> Self {
+        Self { state: INITIAL, length: 0, gathered: Pieces::default(), flight: None, large: None }
+    }
+}
 
 impl Md5 {
-    /// Takes the next bytes in order. Waits while the hashing is behind, so that memory stays bounded.
+    /// Takes the next bytes in order. Waits while the hashing is behind, so that memory stays bounded. A
+    /// lone upload is hashed before this returns, which takes 1.3 µs per KiB of the caller's thread.
+    ///
+    /// If it is dropped half-way the bytes are taken, and the digest goes on as if it had returned.
     pub async fn update(&mut self, data: Bytes) {
-        todo!("{data:?}")
+        self.length += data.len() as u64;
+        self.gathered.push(data);
+        if self.length > SMALL_BYTES as u64 && self.large.is_none() {
+            self.large = Some(Large::enter());
+        }
+        let full = self.gathered.bytes() >= JOB_BYTES || self.gathered.count() >= GATHERED_PIECES;
+        if full {
+            self.land().await;
+            self.advance();
+        } else if self.large.is_some() && self.flight.is_none() && self.company().is_none() {
+            self.hash_here();
+        }
     }
 
     /// The digest of everything taken.
-    pub async fn finish(self) -> [u8; 16] {
-        todo!()
+    pub async fn finish(mut self) -> [u8; 16] {
+        self.land().await;
+        self.advance();
+        self.land().await;
+        let mut tail = [0; BLOCK_BYTES];
+        let length = self.gathered.copy_tail(&mut tail);
+        kernel::digest(self.state, self.length, &tail[..length])
+    }
+
+    /// Waits for the job in flight. If dropped, the job is still in flight.
+    async fn land(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            self.state = flight.await.expect("the hashing thread never ends and answers every job");
+            self.flight = None;
+        }
+    }
+
+    /// Hashes what is gathered, or sends it into flight where that pays. Nothing may be in flight.
+    fn advance(&mut self) {
+        match self.company() {
+            Some(hasher) if self.gathered.bytes() >= JOB_MIN_BYTES => {
+                self.flight = Some(hasher.submit(self.state, self.gathered.take_blocks()));
+            }
+            _ => self.hash_here(),
+        }
+    }
+
+    /// Hashes what is gathered, but for an unfinished block. Nothing may be in flight.
+    fn hash_here(&mut self) {
+        assert!(self.flight.is_none(), "the parts of an upload are hashed in order");
+        lanes::hash(&mut self.state, &mut self.gathered.take_blocks());
+    }
+
+    /// The hashing thread, if this upload is large and others are too.
+    fn company(&self) -> Option<&'static Hasher> {
+        self.large.as_ref().and_then(|large| large.hasher).filter(|hasher| hasher.is_crowded())
     }
 }
+
+/// A large upload's place in the crowd.
+#[derive(Debug)]
+struct Large {
+    hasher: Option<&'static Hasher>,
+}
+
+impl Large {
+    fn enter() -> Self {
+        let hasher = Hasher::shared();
+        if let Some(hasher) = hasher {
+            hasher.crowd().enter();
+        }
+        Self { hasher }
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        if let Some(hasher) = self.hasher {
+            hasher.crowd().leave();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,33 +1,91 @@
 //! Objects as both doors see them: whole, also where their data are parts stored as objects of their own
-//! in a system account ([`anello_storage::Content::Multipart`]).
+//! in a system account ([`anello_storage::Content::Multipart`]), and where they are a list of segments
+//! ([`segments`]).
+//!
+//! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
+//! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
+//! of objects that were replaced or deleted. Making joined objects is the S3 door's work.
+
+pub mod limits;
+pub mod parts;
+pub mod reaper;
+pub mod segments;
+
+mod joined;
 
 use std::ops::Range;
 
-use anello_storage::{ObjectInfo, ObjectPath, Result, Store};
+use anello_storage::{Content, ObjectInfo, ObjectPath, ObjectReader, Result, Store};
 use bytes::Bytes;
+
+pub use joined::read_list;
+pub use parts::{PARTS_ACCOUNT, Part, PartList};
 
 /// An object being read, its parts joined.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Plain(ObjectReader),
+    Joined(Box<joined::Joined>),
+    Segments(Box<segments::Whole>),
+}
 
 /// Opens an object for reading; `None` where there is none.
 pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
-    todo!("{store:?} {path}")
+    let Some(reader) = store.object_read(path).await? else { return Ok(None) };
+    let kind = match reader.info().content {
+        Content::Plain if segments::is_manifest(reader.info()) => {
+            let info = reader.info().clone();
+            Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))
+        }
+        Content::Plain => Kind::Plain(reader),
+        Content::Multipart => Kind::Joined(Box::new(joined::Joined::open(store.clone(), path, reader).await?)),
+    };
+    Ok(Some(Reader { kind }))
 }
 
 impl Reader {
     /// What it is like; `size` is the whole object's.
     pub fn info(&self) -> &ObjectInfo {
-        todo!()
+        match &self.kind {
+            Kind::Plain(reader) => reader.info(),
+            Kind::Joined(joined) => joined.info(),
+            Kind::Segments(whole) => whole.info(),
+        }
+    }
+
+    /// The list of its parts, where the object is joined.
+    pub fn list(&self) -> Option<&PartList> {
+        match &self.kind {
+            Kind::Plain(_) | Kind::Segments(_) => None,
+            Kind::Joined(joined) => Some(joined.list()),
+        }
+    }
+
+    /// The parts in order, where the object is joined.
+    pub fn parts(&self) -> Option<&[Part]> {
+        self.list().map(|list| list.parts.as_slice())
     }
 
     /// Reads only this range of the whole; to be called before the first [`Reader::next`].
     pub fn set_range(&mut self, range: Range<u64>) {
-        todo!("{range:?}")
+        match &mut self.kind {
+            Kind::Plain(reader) => reader.set_range(range),
+            Kind::Joined(joined) => joined.set_range(range),
+            Kind::Segments(whole) => whole.set_range(range),
+        }
     }
 
     /// The next bytes in order, verified; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        todo!()
+        match &mut self.kind {
+            Kind::Plain(reader) => reader.next().await,
+            Kind::Joined(joined) => joined.next().await,
+            Kind::Segments(whole) => whole.next().await,
+        }
     }
 }

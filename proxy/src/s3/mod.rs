@@ -1,1 +1,190 @@
-//! The S3 door.
+//! The S3 door, on the `s3s` crate, which reads and signs and shows; what the operations do is here.
+//! A bucket is a container of the account `AUTH_<project>`; what S3 writes the Swift door reads.
+//!
+//! [`policy`] says who may do what, [`registry`] whose a bucket's name is, [`multipart`] keeps uploads.
+//! Not offered, and answered with NotImplemented: versioning, lifecycle, policies, CORS, websites,
+//! notifications, replication, encryption, Object Lock, browser forms, S3 Select.
+
+mod acl;
+mod bucket;
+mod checksum;
+mod conditions;
+mod copy;
+mod error;
+mod front;
+mod get;
+mod limits;
+mod listing;
+mod metadata;
+mod multipart;
+mod policy;
+mod put;
+mod receive;
+mod registry;
+mod service;
+mod tagging;
+
+use std::sync::Arc;
+
+use anello_api::identity::Identity;
+use anello_base::id;
+use anello_storage::Store;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use s3s::config::StaticConfigProvider;
+use s3s::service::{S3Service, S3ServiceBuilder};
+
+use crate::body::Body;
+
+/// How the door is set up.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// The region's name, as clients put it into their signatures' scope; shown, not enforced there.
+    pub region: String,
+    /// Domain below which a host names a bucket (`bucket.<domain>`); without it only paths do.
+    pub base_domain: Option<String>,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self { region: "us-east-1".into(), base_domain: None }
+    }
+}
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum S3ConfigError {
+    /// The base domain is not a domain's name.
+    #[error("{0:?} is not a domain name")]
+    BaseDomain(String),
+    /// The region has characters that a signature's scope can't have, or none.
+    #[error("{0:?} is not a region's name")]
+    Region(String),
+}
+
+/// The S3 door. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Door {
+    service: S3Service,
+}
+
+impl S3Door {
+    /// A door to `store`; callers are who `identity` says that their keys belong to.
+    pub fn new(config: S3Config, store: Store, identity: Arc<dyn Identity>) -> Result<Self, S3ConfigError> {
+        let is_name = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        };
+        if !is_name(&config.region) {
+            return Err(S3ConfigError::Region(config.region));
+        }
+        let front = Arc::new(front::Front::new(store, identity, config.region));
+        let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
+        builder.set_auth(service::Keys(front.clone()));
+        builder.set_access(policy::Access(front));
+        builder.set_validation(service::AnyContainer);
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(wire_limits()))));
+        if let Some(domain) = config.base_domain {
+            if !is_name(&domain) {
+                return Err(S3ConfigError::BaseDomain(domain));
+            }
+            builder.set_host(service::BaseDomain(domain));
+        }
+        Ok(Self { service: builder.build() })
+    }
+
+    /// Answers one request. Errors are answers too; what can still fail is the body while it streams.
+    pub async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let request_id = id::hex_id()[..16].to_ascii_uppercase();
+        let resource = request.uri().path().to_owned();
+        let is_head = request.method() == Method::HEAD;
+        let response = if is_form(&request) {
+            refuse_form()
+        } else {
+            self.service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap_or_else(|error| {
+                let error: s3s::StdError = error.into();
+                tracing::error!(%error, "an answer could not be made");
+                internal_error()
+            })
+        };
+        let mut response = finish(response, &resource, &request_id).await;
+        if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        response
+    }
+}
+
+/// The limits that `s3s` keeps.
+fn wire_limits() -> s3s::config::S3Config {
+    let mut config = s3s::config::S3Config::default();
+    config.xml_max_body_size = limits::XML_BYTES_MAX;
+    config.presigned_url_max_skew_time_secs = u32::try_from(limits::CLOCK_SKEW.as_secs()).expect("15 minutes fit");
+    config
+}
+
+/// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
+/// offered: they are refused before their body is read.
+fn is_form<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let form = b"multipart/form-data";
+    request.method() == Method::POST
+        && content_type.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
+}
+
+fn refuse_form() -> Response<s3s::Body> {
+    let error = s3s::s3_error!(NotImplemented, "Uploads by browser forms are not implemented.");
+    error.to_http_response().unwrap_or_else(|_| internal_error())
+}
+
+fn internal_error() -> Response<s3s::Body> {
+    let mut response = Response::new(s3s::Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// Gives an answer its request id, and an error what `s3s` leaves out of it.
+async fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let mut head = Response::from_parts(parts, ());
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        head.headers_mut().insert("x-amz-request-id", value.clone());
+        head.headers_mut().insert("x-amz-id-2", value);
+    }
+    let status = head.status();
+    let body = if status == StatusCode::NOT_MODIFIED {
+        head.headers_mut().remove(header::CONTENT_TYPE);
+        head.headers_mut().remove(header::CONTENT_LENGTH);
+        crate::body::empty()
+    } else if status.is_client_error() || status.is_server_error() {
+        let xml = body.bytes().unwrap_or_default();
+        full(error::complete(&mut head, &xml, resource, request_id))
+    } else if let Some(bytes) = body.bytes() {
+        full(bytes)
+    } else {
+        BodyExt::map_err(body, stream_error).boxed_unsync()
+    };
+    head.map(|()| body)
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What broke a stream: the engine's error as it was.
+fn stream_error(error: s3s::StdError) -> anello_storage::Error {
+    match error.downcast::<anello_storage::Error>() {
+        Ok(error) => *error,
+        Err(error) => anello_storage::Error::Io {
+            action: "stream",
+            path: std::path::PathBuf::new(),
+            code: None,
+            message: error.to_string(),
+        },
+    }
+}

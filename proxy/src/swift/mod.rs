@@ -1,1 +1,193 @@
-//! The Swift door.
+//! The Swift door: the object store's v1 API on [`anello_storage::Store`], for Keystone identities.
+//!
+//! A request is read into a `Call`, held to what is offered (`unsupported`, `policy`), authorized
+//! (`access`), and answered by its resource: `account`, `container`, `object` with `download`, `upload`
+//! and `copy`. Large objects (`slo`, `dlo`) are read through their segments (`source`, `large`). What clients can send and see of metadata is decided in `metadata` alone.
+//!
+//! Memory per request is bounded by what the store's writer and reader hold and by one listing page.
+//!
+//! Left out on purpose: middlewares that are another issue's (`unsupported` lists and refuses them), and
+//! TLS, timeouts of idle connections and header limits, which the listener owns
+//! ([`HEADER_COUNT_MAX`] says what it must let through).
+
+mod access;
+mod account;
+mod call;
+mod conditions;
+mod config;
+mod container;
+mod copy;
+mod cors;
+mod dlo;
+mod download;
+mod expiry;
+mod fault;
+mod info;
+mod large;
+mod limits;
+mod listing;
+mod manifest;
+mod media_type;
+mod metadata;
+mod object;
+mod policy;
+mod range;
+mod reply;
+mod report;
+mod slo;
+mod source;
+mod target;
+#[cfg(test)]
+mod testing;
+mod unsupported;
+mod upload;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use anello_api::identity::Identity;
+use anello_base::{Clock, SystemClock};
+use anello_storage::Store;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+
+pub use config::SwiftConfig;
+pub use limits::HEADER_COUNT_MAX;
+
+use crate::body::Body;
+use access::Access;
+use call::Call;
+use fault::Fault;
+use policy::Resource;
+use target::Target;
+
+/// The Swift door. Cheap to clone.
+#[derive(Clone)]
+pub struct SwiftDoor {
+    config: Arc<SwiftConfig>,
+    store: Store,
+    identity: Arc<dyn Identity>,
+}
+
+impl fmt::Debug for SwiftDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwiftDoor").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl SwiftDoor {
+    /// A door to `store` for those whom `identity` knows.
+    pub fn new(config: SwiftConfig, store: Store, identity: Arc<dyn Identity>) -> Self {
+        Self { config: Arc::new(config), store, identity }
+    }
+
+    /// Answers a request to `/v1/…`, `/info` or `/healthcheck`. Dropped before it is done, it leaves
+    /// nothing behind but what it had acknowledged to itself: a write is whole or not there.
+    pub async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let transaction = reply::transaction(request.headers(), SystemClock.wall());
+        let is_head = request.method() == Method::HEAD;
+        let response = self.answer(request).await.unwrap_or_else(Fault::into_response);
+        reply::finish(response, &transaction, is_head)
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Body>, Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let mut call = Call::read(parts)?;
+        if call.method != Method::OPTIONS && call.target.account().is_some() {
+            call.caller = self.identify(&call).await?;
+        }
+        let call = Arc::new(call);
+        let mut response = self.dispatch(&call, body).await.unwrap_or_else(Fault::into_response);
+        if call.method != Method::OPTIONS {
+            cors::share(self, &call, &mut response).await?;
+        }
+        Ok(response)
+    }
+
+    /// Authorizes a request by the rule of its resource and method, and hands it to the resource.
+    async fn dispatch<B>(&self, call: &Arc<Call>, body: B) -> Result<Response<Body>, Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let resource = match call.target {
+            Target::Info | Target::Health => Resource::Service,
+            Target::Account(_) => Resource::Account,
+            Target::Container(..) => Resource::Container,
+            Target::Object(_) => Resource::Object,
+        };
+        let Some(rule) = policy::rule(resource, call.method.as_str()) else { return Err(not_allowed(resource)) };
+        unsupported::check(call)?;
+        if call.method == Method::OPTIONS {
+            return cors::preflight(self, call, resource).await;
+        }
+        let access = match call.target.account() {
+            None => Access { owner: false },
+            Some(account) => {
+                let container = call.target.container().map(|(_, container)| container);
+                self.authorize(call, rule, account, container).await?
+            }
+        };
+        match &call.target {
+            Target::Info => Ok(info::read(self)),
+            Target::Health => Ok(info::health()),
+            Target::Account(account) => self.account(call, access, account).await,
+            Target::Container(account, container) => self.container(call, access, account, container).await,
+            Target::Object(path) => match call.method.as_str() {
+                "GET" | "HEAD" => download::read(self, call, path).await,
+                "PUT" if call.header("x-copy-from").is_some_and(|source| !source.is_empty()) => {
+                    copy::to_path(self, call, path).await
+                }
+                "PUT" => upload::put(self, call, path, body).await,
+                "POST" => object::update(self, call, path).await,
+                "DELETE" => object::delete(self, call, path).await,
+                "COPY" => copy::from_path(self, call, path).await,
+                _ => Err(not_allowed(resource)),
+            },
+        }
+    }
+
+    async fn account(&self, call: &Call, access: Access, account: &str) -> Result<Response<Body>, Fault> {
+        let is_managing = ["PUT", "DELETE"].contains(&call.method.as_str());
+        if is_managing && !self.config.allow_account_management {
+            return Err(not_allowed(Resource::Account));
+        }
+        match call.method.as_str() {
+            "GET" | "HEAD" => account::read(self, call, access, account).await,
+            "PUT" => account::create(self, call, account).await,
+            "POST" => account::update(self, call, account).await,
+            "DELETE" => account::delete(self, call, account).await,
+            _ => Err(not_allowed(Resource::Account)),
+        }
+    }
+
+    async fn container(
+        &self,
+        call: &Call,
+        access: Access,
+        account: &str,
+        container: &str,
+    ) -> Result<Response<Body>, Fault> {
+        match call.method.as_str() {
+            "GET" | "HEAD" => container::read(self, call, access, account, container).await,
+            "PUT" => container::create(self, call, account, container).await,
+            "POST" => container::update(self, call, account, container).await,
+            "DELETE" => container::delete(self, account, container).await,
+            _ => Err(not_allowed(Resource::Container)),
+        }
+    }
+}
+
+/// 405, with what is offered.
+fn not_allowed(resource: Resource) -> Fault {
+    Fault::status(StatusCode::METHOD_NOT_ALLOWED).with("allow", &policy::allowed(resource))
+}

@@ -1,1 +1,4 @@
 //! The background daemons of a device.
+
+pub mod auditor;
+pub mod compactor;

@@ -1,11 +1,42 @@
 //! The index of one device's log: RocksDB without its own write-ahead log. It answers what is where and
 //! lists names in order. Each batch of mutations goes in with the log position it ends at, in one atomic
 //! write, so that after a crash the log is replayed from exactly there.
+//!
+//! What the index says is a function of the set of records in the log, not of their order: a rebuild
+//! from a log in which compaction has moved records gives the same objects, rows, statistics and
+//! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a time.
+//!
+//! Left out on purpose: the objects' data and the names of objects (only the log and the listing rows
+//! have them), and digests for comparing replicas.
+
+mod apply;
+mod codec;
+mod commit;
+mod history;
+mod limits;
+mod listing;
+mod moves;
+mod overlay;
+mod pending;
+mod reclaim;
+mod shadow;
+mod tables;
+mod totals;
+mod version;
+mod version_codec;
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anello_base::Timestamp;
 
+use self::codec::Reader;
+use self::overlay::Overlay;
+use self::shadow::DeadBytes;
+use self::tables::{Table, Tables, behind};
+use self::totals::{Account, Container, ContainerRow};
+use self::version::{Data, Versions};
+use self::version_codec::Form;
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, ListQuery, Listed, ObjectEntry, ObjectInfo};
@@ -22,6 +53,17 @@ pub struct ObjectRow {
     pub in_extents: bool,
     /// The record that last replaced its metadata, if any.
     pub meta_location: Option<Location>,
+}
+
+/// What the index knows of an object's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectState {
+    /// Nothing.
+    Absent,
+    /// A tombstone, and its version.
+    Deleted(Timestamp),
+    /// An object.
+    Live(Box<ObjectRow>),
 }
 
 /// A record together with where it stands and which parts of it concern this device.
@@ -69,104 +111,200 @@ pub struct Expired {
 
 /// The index of one device.
 #[derive(Debug)]
-pub struct Index {}
+pub struct Index {
+    tables: Tables,
+    /// Held by whoever writes: what is read to be changed must not change meanwhile. Dead bytes per log
+    /// volume, as they stand in the tables.
+    writer: Mutex<DeadBytes>,
+}
 
 impl Index {
-    /// Opens or creates the index in `dir` and tells how far it covers the log.
+    /// Opens or creates the index in `dir` and tells how far it covers the log. `cache_bytes` bounds the
+    /// memory for blocks read ([`crate::limits`] has no say: the device's owner divides its memory);
+    /// memtables take up to 48 MiB beside it. [`crate::Error::Index`] where the index has another format
+    /// version or RocksDB can't read it: it is to be rebuilt from the log.
     pub fn open(dir: &Path, cache_bytes: usize) -> Result<(Self, LogPosition)> {
-        todo!("{dir:?} {cache_bytes}")
+        let tables = Tables::open(dir, cache_bytes)?;
+        let (position, dead) = (tables.position()?, tables.dead_bytes()?);
+        Ok((Self { tables, writer: Mutex::new(dead) }, position))
+    }
+
+    /// Whoever panicked while it held the lock has written nothing, or everything.
+    fn writer(&self) -> MutexGuard<'_, DeadBytes> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies one batch in order and stores `position` with it, all or nothing; one effect per record.
+    ///
+    /// While a log is replayed, extents that an effect calls dead may have been given to another object
+    /// since: whoever replays frees what [`Index::live_extents`] leaves out at the end instead.
     pub fn apply(&self, batch: &[Placed], position: LogPosition) -> Result<Vec<Effect>> {
-        todo!("{batch:?} {position:?}")
+        let mut dead = self.writer();
+        let mut overlay = Overlay::new(&self.tables);
+        let effects = batch.iter().map(|placed| overlay.apply(placed)).collect::<Result<Vec<_>>>()?;
+        overlay.commit(&mut dead, Some(position))?;
+        Ok(effects)
     }
 
     /// An object that is there.
     pub fn object(&self, hash: KeyHash) -> Result<Option<ObjectRow>> {
-        todo!("{hash:?}")
+        let Some(stored) = self.tables.get(Table::Objects, &hash.0)? else { return Ok(None) };
+        Ok(Versions::decode(&stored, Form::Object)?.into_object())
+    }
+
+    /// What is known of an object, deleted or not; what replicas are compared by.
+    pub fn object_state(&self, hash: KeyHash) -> Result<ObjectState> {
+        if let Some(row) = self.object(hash)? {
+            return Ok(ObjectState::Live(Box::new(row)));
+        }
+        let Some(stored) = self.tables.get(Table::Tombstones, &hash.0)? else { return Ok(ObjectState::Absent) };
+        Ok(match Versions::decode(&stored, Form::Object)?.data {
+            Data::Deleted { timestamp, .. } => ObjectState::Deleted(timestamp),
+            Data::Absent | Data::Live(_) => ObjectState::Absent,
+        })
     }
 
     /// A container that is there.
     pub fn container(&self, hash: KeyHash) -> Result<Option<ContainerInfo>> {
-        todo!("{hash:?}")
+        let Some(stored) = self.tables.get(Table::Containers, &hash.0)? else { return Ok(None) };
+        Ok(Container::decode(&stored)?.info())
     }
 
     /// An account that is there.
     pub fn account(&self, hash: KeyHash) -> Result<Option<AccountInfo>> {
-        todo!("{hash:?}")
+        let Some(stored) = self.tables.get(Table::Accounts, &hash.0)? else { return Ok(None) };
+        Ok(Account::decode(&stored)?.info())
     }
 
-    /// Rows of a container.
+    /// Rows of a container; none where it is not there.
     pub fn list_objects(&self, container: KeyHash, query: &ListQuery) -> Result<Vec<Listed<ObjectEntry>>> {
-        todo!("{container:?} {query:?}")
+        if self.container(container)?.is_none() {
+            return Ok(Vec::new());
+        }
+        listing::list(&self.tables, Table::Rows, container, query, |name, value| {
+            Ok(Versions::decode(value, Form::Row)?.into_entry(name))
+        })
     }
 
     /// Rows of an account.
     pub fn list_containers(&self, account: KeyHash, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
-        todo!("{account:?} {query:?}")
+        listing::list(&self.tables, Table::AccountRows, account, query, |name, value| {
+            Ok(Some(ContainerRow::decode(value)?.into_entry(name)))
+        })
     }
 
-    /// Extents that live objects hold in a data volume, by offset.
+    /// Extents that live objects hold in a data volume, by offset; also those of objects that wait as
+    /// [`PendingParts`].
     pub fn live_extents(&self, volume: u32) -> Result<Vec<Extent>> {
-        todo!("{volume}")
+        let mut extents = Vec::new();
+        let prefix = volume.to_be_bytes();
+        self.tables.scan(Table::Extents, &prefix, behind(&prefix), |key, value| {
+            let mut reader = Reader::new("key of an extent in the index", &key[prefix.len()..]);
+            let offset = reader.array().map(u64::from_be_bytes)?;
+            let mut reader = Reader::new("extent in the index", value);
+            extents.push(Extent { volume, offset, length: reader.number()? });
+            reader.finish()?;
+            Ok(true)
+        })?;
+        Ok(extents)
     }
 
     /// Multipart objects whose parts are to be deleted, oldest first, at most `limit`.
     pub fn pending_parts(&self, limit: usize) -> Result<Vec<PendingParts>> {
-        todo!("{limit}")
+        self.tables.pending_parts(limit)
     }
 
     /// The parts are gone: forgets the entry and tells what is dead now. Not durable by itself: after a
     /// crash the entry may come again, and deleting parts twice does no harm.
     pub fn settle_parts(&self, id: &[u8]) -> Result<Effect> {
-        todo!("{id:?}")
+        let mut dead = self.writer();
+        self.tables.settle_parts(id, &mut dead)
     }
 
     /// Container statistics that their account's device, which is another, has still to be told, as the
     /// [`Mutation::ContainerStats`] to send; at most `limit`.
     pub fn pending_stats(&self, limit: usize) -> Result<Vec<Mutation>> {
-        todo!("{limit}")
+        self.tables.pending_stats(limit)
     }
 
     /// The account's devices have made `sent` durable; forgets it unless it changed since.
     pub fn settle_stats(&self, sent: &Mutation) -> Result<()> {
-        todo!("{sent:?}")
+        let _writer = self.writer();
+        self.tables.settle_stats(sent)
     }
 
     /// Objects whose `delete_at` is at or before `second`, oldest first, at most `limit`.
     pub fn expired(&self, second: u64, limit: usize) -> Result<Vec<Expired>> {
-        todo!("{second} {limit}")
+        self.tables.expired(second, limit)
     }
 
-    /// Drops tombstones older than `before` (reclaim age); returns how many.
+    /// Drops tombstones older than `before` (reclaim age); returns how many. A tombstone stays while a log
+    /// volume holds an older record of its name: see [`Index::forget_volume`].
     pub fn reclaim_tombstones(&self, before: Timestamp) -> Result<u64> {
-        todo!("{before}")
+        let with_parts = self.tables.objects_with_parts()?;
+        let (mut dropped, mut low) = (0, Vec::new());
+        loop {
+            let dead = self.writer().clone();
+            let old = |key: &[u8], value: &[u8]| reclaim::is_old(key, value, before, &with_parts, &dead);
+            let keys = self.tables.reclaimable(Table::Tombstones, &low, old)?;
+            let Some(last) = keys.last() else { break };
+            low = [&last[..], &[0]].concat();
+            dropped += self.tables.drop_tombstones(&keys, old, &mut self.writer())?;
+        }
+        Ok(dropped + self.tables.reclaim_registry(before, &mut self.writer())?)
     }
 
     /// Dead bytes per log volume, kept with every batch; compaction chooses by it.
     pub fn dead_bytes(&self) -> Result<Vec<(u32, u64)>> {
-        todo!()
+        Ok(self.writer().iter().map(|(volume, bytes)| (*volume, *bytes)).collect())
+    }
+
+    /// The log volume is gone, durably: forgets its dead bytes. Until then tombstones that have older
+    /// records in it can't be reclaimed.
+    pub fn forget_volume(&self, volume: u32) -> Result<()> {
+        let mut dead = self.writer();
+        let mut batch = self.tables.batch();
+        batch.dead_bytes(volume, 0);
+        batch.write()?;
+        dead.remove(&volume);
+        Ok(())
     }
 
     /// Whether anything still refers to the record at `location` (compaction copies it if so).
     pub fn is_live(&self, mutation: &Mutation, location: Location) -> Result<bool> {
-        todo!("{mutation:?} {location:?}")
+        let _writer = self.writer();
+        Overlay::new(&self.tables).is_live(mutation, location)
     }
 
-    /// A live record was copied from one place to another: everything that referred to the old one refers
-    /// to the new one, in one atomic write with the log position of the copy.
+    /// Live records were copied: of each move, the record as it stood, and its new place. Everything that
+    /// referred to the old place refers to the new one, in one atomic write with the log position of the
+    /// copies. A copy that nothing needs any more is dead from the start.
     pub fn relocate(&self, moves: &[(Placed, Location)], position: LogPosition) -> Result<()> {
-        todo!("{moves:?} {position:?}")
+        let mut dead = self.writer();
+        let mut overlay = Overlay::new(&self.tables);
+        for (placed, to) in moves {
+            overlay.relocate(&placed.mutation, placed.location, *to)?;
+        }
+        overlay.commit(&mut dead, Some(position))
     }
 
     /// Every object row in key order from `after` on (exclusive), at most `limit`: for the auditor.
     pub fn scan_objects(&self, after: Option<KeyHash>, limit: usize) -> Result<Vec<(KeyHash, ObjectRow)>> {
-        todo!("{after:?} {limit}")
+        let mut objects = Vec::new();
+        let low = after.map(|hash| [&hash.0[..], &[0]].concat()).unwrap_or_default();
+        self.tables.scan(Table::Objects, &low, None, |key, value| {
+            if objects.len() >= limit {
+                return Ok(false);
+            }
+            let hash = KeyHash(Reader::new("key of an object in the index", key).array()?);
+            objects.extend(Versions::decode(value, Form::Object)?.into_object().map(|row| (hash, row)));
+            Ok(true)
+        })?;
+        Ok(objects)
     }
 
     /// Makes everything applied so far durable, so that the next start replays nothing.
     pub fn flush(&self) -> Result<()> {
-        todo!()
+        self.tables.flush()
     }
 }

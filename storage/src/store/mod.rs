@@ -1,21 +1,75 @@
 //! The door of the engine. A [`Store`] knows the devices and the rings, writes to every primary and
-//! acknowledges at a durable majority, and reads from the best replica.
+//! acknowledges at a durable majority ([`quorum`]), and reads the newest version that any replica has
+//! ([`read`]). All devices are in this process.
 
-use std::ops::Range;
+mod account;
+mod container;
+mod locks;
+mod placement;
+mod quorum;
+mod read;
+mod worker;
+mod write;
 
-use anello_base::Timestamp;
-use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::error::Result;
-use crate::key::ObjectPath;
-use crate::model::{
-    AccountInfo, ContainerEntry, ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo,
-    Precondition,
-};
+use anello_base::{Clock, HybridClock, SystemClock, Timestamp};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::device::{Device, DeviceOptions, DeviceStatus};
+use crate::error::{Error, Result};
+use crate::key::{KeyHasher, ObjectPath};
+use crate::model::{Content, Metadata};
+use crate::mutation::{Applies, Mutation, PathHashes};
+pub use read::ObjectReader;
+pub use worker::PartsToDelete;
+pub use write::ObjectWriter;
+
+use locks::Locks;
+use placement::{Placement, Slot};
+use quorum::Share;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// One directory for each device; created where absent.
+    pub devices: Vec<PathBuf>,
+    /// Where the rings are kept.
+    pub state_dir: PathBuf,
+    /// The cluster that the devices belong to.
+    pub cluster_id: String,
+    /// The cluster's secret; keys the placement hash.
+    pub cluster_secret: Vec<u8>,
+    /// How each device is opened.
+    pub device: DeviceOptions,
+}
 
 /// All that is stored. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Store {}
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hasher: KeyHasher,
+    clock: HybridClock,
+    locks: Locks,
+    placement: Placement,
+    background: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// The store as `anello status` and the metrics show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreStatus {
+    /// Replicas of each object.
+    pub replicas: usize,
+    /// Every device.
+    pub devices: Vec<DeviceStatus>,
+}
 
 /// What a finished object is called and like; everything but its bytes.
 #[derive(Debug, Clone, Default)]
@@ -30,9 +84,10 @@ pub struct ObjectHead {
     pub size: Option<u64>,
     /// Second since 1970 from which the object is gone.
     pub delete_at: Option<u64>,
-    /// Everything else.
+    /// Everything else, sorted by name.
     pub metadata: Metadata,
-    /// Version to write under, where a peer or a client chose one; otherwise now.
+    /// Version to write under, where a peer or a client chose one ([`crate::Error::Stale`] if a later one
+    /// stands); otherwise now.
     pub timestamp: Option<Timestamp>,
 }
 
@@ -55,139 +110,94 @@ pub enum IfMissing {
 }
 
 impl Store {
-    /// The account, if it was ever written to.
-    pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
-        todo!("{account}")
+    /// Opens every device (replaying its log where it was not closed) and starts the workers. Blocks; to be
+    /// called within a tokio runtime, off its reactor.
+    pub fn open(options: StoreOptions) -> Result<Self> {
+        Self::open_with_clock(options, SystemClock)
     }
 
-    /// Sets metadata of an account; an empty value removes.
-    pub async fn account_update(&self, account: &str, changes: Metadata, missing: IfMissing) -> Result<Written> {
-        todo!("{account} {changes:?} {missing:?}")
+    /// As [`Store::open`], with another clock.
+    pub fn open_with_clock(options: StoreOptions, clock: impl Clock) -> Result<Self> {
+        let open = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
+        let devices = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let store = Self {
+            inner: Arc::new(Inner {
+                hasher: KeyHasher::new(&options.cluster_secret),
+                clock: HybridClock::new(clock),
+                locks: Locks::new(),
+                placement: Placement::open(&options.state_dir, devices)?,
+                background: TaskTracker::new(),
+                stop: CancellationToken::new(),
+            }),
+        };
+        store.start_workers();
+        Ok(store)
     }
 
-    /// Deletes an account. [`crate::Error::NotEmpty`] while it has containers.
-    pub async fn account_delete(&self, account: &str) -> Result<()> {
-        todo!("{account}")
+    /// Ends the workers, waits for writes in the background, and closes every device. What is acknowledged
+    /// is durable without it; it makes the next start fast.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.stop.cancel();
+        self.inner.background.close();
+        self.inner.background.wait().await;
+        for device in self.inner.placement.devices() {
+            device.close().await?;
+        }
+        Ok(())
     }
 
-    /// Containers of an account; none where there is no account.
-    pub async fn account_list(&self, account: &str, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
-        todo!("{account} {query:?}")
+    /// How the store is.
+    pub fn status(&self) -> StoreStatus {
+        let placement = self.placement();
+        StoreStatus {
+            replicas: placement.replicas(),
+            devices: placement.devices().iter().map(Device::status).collect(),
+        }
     }
 
-    /// The container, if it is there.
-    pub async fn container(&self, account: &str, container: &str) -> Result<Option<ContainerInfo>> {
-        todo!("{account} {container}")
+    /// The store's clock: what it stamps mutations with.
+    pub fn clock(&self) -> &HybridClock {
+        &self.inner.clock
     }
 
-    /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a
-    /// container creates its account.
-    pub async fn container_update(
-        &self,
-        account: &str,
-        container: &str,
-        changes: Metadata,
-        policy: u32,
-        missing: IfMissing,
-    ) -> Result<Written> {
-        todo!("{account} {container} {changes:?} {policy} {missing:?}")
+    /// Commits the same mutation on several devices; tells whether it created something.
+    async fn commit(&self, mutation: Mutation, shares: Vec<(Slot, Applies)>) -> Result<bool> {
+        let share = |(slot, applies)| Share {
+            device: self.placement().device(slot).clone(),
+            mutation: Ok(mutation.clone()),
+            applies,
+        };
+        let outcome = quorum::commit(shares.into_iter().map(share).collect(), self.background()).await?;
+        outcome.stale.map_or(Ok(outcome.created), |current| Err(Error::Stale { current }))
     }
 
-    /// Deletes an empty container; [`crate::Error::NotEmpty`] otherwise.
-    pub async fn container_delete(&self, account: &str, container: &str) -> Result<()> {
-        todo!("{account} {container}")
+    fn hasher(&self) -> &KeyHasher {
+        &self.inner.hasher
     }
 
-    /// Objects of a container. [`crate::Error::Missing`] where there is no such container.
-    pub async fn container_list(
-        &self,
-        account: &str,
-        container: &str,
-        query: &ListQuery,
-    ) -> Result<Vec<Listed<ObjectEntry>>> {
-        todo!("{account} {container} {query:?}")
+    fn hashes(&self, path: &ObjectPath) -> PathHashes {
+        PathHashes {
+            account: self.hasher().account(&path.account),
+            container: self.hasher().container(&path.account, &path.container),
+            object: self.hasher().object(path),
+        }
     }
 
-    /// The object without its data. `None` also where its time to be deleted has come.
-    pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
-        todo!("{path}")
+    fn locks(&self) -> &Locks {
+        &self.inner.locks
     }
 
-    /// The object, ready to be read.
-    pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
-        todo!("{path}")
+    fn placement(&self) -> &Placement {
+        &self.inner.placement
     }
 
-    /// Begins to write an object. [`crate::Error::Missing`] where its container is not there.
-    /// `size_hint` is the number of bytes to come, where it is known.
-    pub async fn object_write(&self, path: &ObjectPath, size_hint: Option<u64>) -> Result<ObjectWriter> {
-        todo!("{path} {size_hint:?}")
-    }
-
-    /// Writes a whole small object at once.
-    pub async fn object_put(
-        &self,
-        path: &ObjectPath,
-        data: Bytes,
-        head: ObjectHead,
-        condition: &Precondition,
-    ) -> Result<Written> {
-        let mut writer = self.object_write(path, Some(data.len() as u64)).await?;
-        writer.write(data).await?;
-        writer.finish(head, condition).await
-    }
-
-    /// Replaces an object's metadata (all of it); the data stay. `content_type` changes where given.
-    pub async fn object_update(
-        &self,
-        path: &ObjectPath,
-        content_type: Option<String>,
-        delete_at: Option<u64>,
-        metadata: Metadata,
-    ) -> Result<Written> {
-        todo!("{path} {content_type:?} {delete_at:?} {metadata:?}")
-    }
-
-    /// Deletes an object; tells what was deleted, `None` where nothing was there.
-    pub async fn object_delete(&self, path: &ObjectPath, condition: &Precondition) -> Result<Option<ObjectInfo>> {
-        todo!("{path} {condition:?}")
+    fn background(&self) -> &TaskTracker {
+        &self.inner.background
     }
 }
 
-/// An object being written. Nothing of it is visible before [`ObjectWriter::finish`] returns; dropped
-/// before, nothing is left of it.
-#[derive(Debug)]
-pub struct ObjectWriter {}
-
-impl ObjectWriter {
-    /// Takes the next bytes; waits while the devices are behind.
-    pub async fn write(&mut self, data: Bytes) -> Result<()> {
-        todo!("{data:?}")
-    }
-
-    /// Makes the object durable and visible. When it returns, a majority of the primaries has synced it.
-    pub async fn finish(self, head: ObjectHead, condition: &Precondition) -> Result<Written> {
-        todo!("{head:?} {condition:?}")
-    }
-}
-
-/// An object being read: one version, whatever happens to its name meanwhile.
-#[derive(Debug)]
-pub struct ObjectReader {}
-
-impl ObjectReader {
-    /// What it is like.
-    pub fn info(&self) -> &ObjectInfo {
-        todo!()
-    }
-
-    /// Reads only this range of the stored bytes; to be called before the first [`ObjectReader::next`].
-    pub fn set_range(&mut self, range: Range<u64>) {
-        todo!("{range:?}")
-    }
-
-    /// The next bytes in order, verified; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        todo!()
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("devices", &self.placement().devices()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,30 @@
+//! Limits of joined objects, with their reasons.
+
+use std::time::Duration;
+
+use anello_base::units::MIB;
+
+/// Parts of one object; S3's own limit, so that a list stays readable in one piece.
+pub const PARTS_MAX: usize = 10_000;
+
+/// A stored part list. 10,000 parts of at most 350 bytes each are below it; a longer one is not ours.
+pub const PART_LIST_BYTES_MAX: u64 = 4 * MIB;
+
+/// Parts of one object that the reaper deletes at the same time: enough to share a group commit, few
+/// enough that clients do not notice.
+pub const REAP_CONCURRENCY: usize = 16;
+
+/// Replaced objects that the reaper takes in one step.
+pub const REAP_BATCH: usize = 64;
+
+/// How long a replaced object's parts are left alone after the reaper first saw it, so that a download
+/// that had begun before comes to its end.
+pub const REAP_GRACE: Duration = Duration::from_secs(600);
+
+/// The reaper's pause when it found nothing to do: deleted space comes back within the grace and this.
+pub const REAP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Manifests within manifests. Deeper: the reading ends with an error, for a manifest could lead to itself.
+pub const SEGMENT_DEPTH_MAX: usize = 10;
+
+const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);

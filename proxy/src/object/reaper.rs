@@ -1,0 +1,125 @@
+//! Deletes the parts of joined objects that were replaced or deleted. The engine remembers such objects
+//! durably; the reaper takes some, deletes their parts, and settles them. Each step may be cut anywhere
+//! and repeated: an object comes again, and deleting a part twice does no harm.
+//!
+//! An object is left alone for a while after it was first seen, so that a download that was under way
+//! comes to its end. Parts that the object now standing under the same name also lists are kept: an upload
+//! that was completed twice lists them twice.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use anello_base::Timestamp;
+use anello_storage::store::PartsToDelete;
+use anello_storage::{Error, ObjectPath, Precondition, Result, Store};
+use futures::{StreamExt, TryStreamExt};
+
+use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_GRACE, REAP_INTERVAL};
+use super::parts::PartList;
+
+/// What identifies a waiting object between two steps.
+type Key = (Timestamp, String);
+
+/// The worker. One per store.
+#[derive(Debug)]
+pub struct Reaper {
+    store: Store,
+    grace: Duration,
+    /// Since when each object that waits was seen to; at most a batch of them.
+    seen: HashMap<Key, Instant>,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reaped {
+    /// Objects whose parts are gone now.
+    pub objects: usize,
+    /// Parts deleted.
+    pub parts: usize,
+    /// Objects that wait for their time.
+    pub waiting: usize,
+}
+
+impl Reaper {
+    /// A reaper with the usual grace.
+    pub fn new(store: Store) -> Self {
+        Self::with_grace(store, REAP_GRACE)
+    }
+
+    /// A reaper that leaves each object alone for `grace` after it first saw it.
+    pub fn with_grace(store: Store, grace: Duration) -> Self {
+        Self { store, grace, seen: HashMap::new() }
+    }
+
+    /// Steps for ever, with a pause after each that found nothing to do. A failed step is logged and
+    /// tried again. May be dropped at any point.
+    pub async fn run(mut self) {
+        loop {
+            match self.step(Instant::now()).await {
+                Ok(reaped) if reaped.objects > 0 => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "parts could not be deleted, will be tried again"),
+            }
+            tokio::time::sleep(REAP_INTERVAL).await;
+        }
+    }
+
+    /// One step: takes some objects, and deletes the parts of those whose time has come at `now`.
+    pub async fn step(&mut self, now: Instant) -> Result<Reaped> {
+        let mut reaped = Reaped::default();
+        let mut waiting = HashMap::new();
+        for pending in self.store.parts_to_delete(REAP_BATCH)? {
+            let key = (pending.info().timestamp, pending.info().etag.clone());
+            let since = self.seen.get(&key).copied().unwrap_or(now);
+            if now.duration_since(since) < self.grace {
+                waiting.insert(key, since);
+                continue;
+            }
+            reaped.parts += self.reap(pending).await?;
+            reaped.objects += 1;
+        }
+        reaped.waiting = waiting.len();
+        self.seen = waiting;
+        Ok(reaped)
+    }
+
+    async fn reap(&self, pending: PartsToDelete) -> Result<usize> {
+        let path = ObjectPath::new("", "", pending.info().etag.as_str());
+        let reader = self.store.read_parts_to_delete(&pending);
+        let count = match super::read_list(&path, reader).await {
+            Ok(list) => delete_parts(&self.store, &list).await?,
+            // Nothing tells which parts these were; keeping the entry would only block the others.
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::error!(%error, etag = pending.info().etag, "a replaced object's parts are lost track of");
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        self.store.settle_parts(pending).await?;
+        Ok(count)
+    }
+}
+
+/// Deletes the parts of a list that nothing needs any more; tells how many.
+async fn delete_parts(store: &Store, list: &PartList) -> Result<usize> {
+    let kept: HashSet<ObjectPath> = match super::open(store, &list.owner).await {
+        Ok(current) => current
+            .as_ref()
+            .and_then(super::Reader::list)
+            .map(|current| current.parts.iter().map(|part| current.path(part)).collect())
+            .unwrap_or_default(),
+        Err(Error::Missing(_)) => HashSet::new(),
+        Err(error) => return Err(error),
+    };
+    let paths: Vec<_> = list.parts.iter().map(|part| list.path(part)).filter(|path| !kept.contains(path)).collect();
+    let count = paths.len();
+    let delete = |path: ObjectPath| async move {
+        match store.object_delete(&path, &Precondition::default()).await {
+            Ok(_) | Err(Error::Missing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    futures::stream::iter(paths).map(delete).buffer_unordered(REAP_CONCURRENCY).try_collect::<Vec<()>>().await?;
+    Ok(count)
+}

@@ -1,0 +1,166 @@
+//! Buckets: create, look, list, delete. A bucket is a container of its owner's account whose name is
+//! claimed in the [registry](super::registry).
+//!
+//! Creating claims the name first and makes the container then; deleting goes the other way round. What
+//! a crash leaves between the two is a claim without a container, which the registry knows to reuse.
+
+use anello_storage::store::IfMissing;
+use anello_storage::{Error, ListQuery, Listed};
+use s3s::path::check_bucket_name;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::acl;
+use super::error::OrNoBucket;
+use super::front::Front;
+use super::limits::{BUCKETS_MAX, PAGE_MAX};
+use super::multipart;
+use super::policy::Granted;
+use super::registry::Claimed;
+
+/// The region that S3 shows as none at all.
+const CLASSIC_REGION: &str = "us-east-1";
+
+/// CreateBucket.
+pub(super) async fn create(
+    front: &Front,
+    req: S3Request<dto::CreateBucketInput>,
+) -> S3Result<S3Response<dto::CreateBucketOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    let bucket = input.bucket.as_str();
+    if !check_bucket_name(bucket) {
+        return Err(S3ErrorCode::InvalidBucketName.into());
+    }
+    let grants = [
+        &input.grant_full_control,
+        &input.grant_read,
+        &input.grant_read_acp,
+        &input.grant_write,
+        &input.grant_write_acp,
+    ];
+    if grants.iter().any(|grant| grant.is_some()) {
+        return Err(s3_error!(NotImplemented, "Grants in headers are not implemented; use a canned ACL."));
+    }
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        return Err(s3_error!(NotImplemented, "Object Lock is not implemented."));
+    }
+    check_location(front, input.create_bucket_configuration.as_ref())?;
+    let settings = input.acl.as_ref().map(|acl| acl::canned(acl.as_str())).transpose()?.unwrap_or_default();
+    match front.registry.claim(bucket, &granted.account).await.or_no_bucket()? {
+        Claimed::Now => {}
+        Claimed::Before => return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        Claimed::Taken => return Err(S3ErrorCode::BucketAlreadyExists.into()),
+    }
+    front.store.container_update(&granted.account, bucket, settings, 0, IfMissing::Create).await.or_no_bucket()?;
+    Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{bucket}")) }))
+}
+
+fn check_location(front: &Front, configuration: Option<&dto::CreateBucketConfiguration>) -> S3Result<()> {
+    let wanted = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    match wanted.map(dto::BucketLocationConstraint::as_str) {
+        None | Some("" | CLASSIC_REGION) => Ok(()),
+        Some(wanted) if wanted == front.region => Ok(()),
+        Some(wanted) => Err(s3_error!(
+            InvalidLocationConstraint,
+            "The location constraint {wanted:?} is not valid: there is only {:?}.",
+            front.region
+        )),
+    }
+}
+
+/// HeadBucket.
+pub(super) async fn head(
+    front: &Front,
+    req: S3Request<dto::HeadBucketInput>,
+) -> S3Result<S3Response<dto::HeadBucketOutput>> {
+    let granted = Granted::of(&req)?;
+    front.container(&granted, &req.input.bucket).await?;
+    let bucket_region = Some(front.region.clone());
+    Ok(S3Response::new(dto::HeadBucketOutput { bucket_region, ..Default::default() }))
+}
+
+/// DeleteBucket. Uploads that were begun in it go with it.
+pub(super) async fn delete(
+    front: &Front,
+    req: S3Request<dto::DeleteBucketInput>,
+) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
+    let granted = Granted::of(&req)?;
+    let bucket = req.input.bucket.as_str();
+    front.container(&granted, bucket).await?;
+    front.store.container_delete(&granted.account, bucket).await.or_no_bucket()?;
+    multipart::forget_bucket(front, &granted.account, bucket).await;
+    front.registry.release(bucket, &granted.account).await.or_no_bucket()?;
+    Ok(S3Response::new(dto::DeleteBucketOutput::default()))
+}
+
+/// ListBuckets.
+pub(super) async fn list(
+    front: &Front,
+    req: S3Request<dto::ListBucketsInput>,
+) -> S3Result<S3Response<dto::ListBucketsOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    let max = match input.max_buckets {
+        None => BUCKETS_MAX,
+        Some(max) => usize::try_from(max)
+            .ok()
+            .filter(|max| (1..=BUCKETS_MAX).contains(max))
+            .ok_or_else(|| s3_error!(InvalidArgument, "max-buckets is to be between 1 and {BUCKETS_MAX}."))?,
+    };
+    let is_elsewhere = input.bucket_region.as_ref().is_some_and(|region| region.as_str() != front.region);
+    let mut marker = input.continuation_token.as_deref().map(super::listing::from_token).transpose()?;
+    let mut buckets = Vec::new();
+    let mut is_more = !is_elsewhere;
+    while is_more && buckets.len() < max {
+        let limit = PAGE_MAX.min(max - buckets.len());
+        let query = ListQuery {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            marker: marker.clone(),
+            limit,
+            ..ListQuery::default()
+        };
+        let page = match front.store.account_list(&granted.account, &query).await {
+            Err(Error::Missing(_)) => Vec::new(),
+            other => other.or_no_bucket()?,
+        };
+        is_more = page.len() == limit;
+        for listed in page {
+            let Listed::Entry(entry) = listed else { continue };
+            marker = Some(entry.name.clone());
+            buckets.push(dto::Bucket {
+                name: Some(entry.name),
+                creation_date: Some(entry.created.system_time().into()),
+                bucket_region: input.max_buckets.map(|_| front.region.clone()),
+            });
+        }
+    }
+    let continuation_token =
+        marker.filter(|_| is_more && !buckets.is_empty()).map(|name| super::listing::to_token(&name));
+    Ok(S3Response::new(dto::ListBucketsOutput {
+        buckets: Some(buckets),
+        owner: Some(acl::owner(&granted.account)),
+        continuation_token,
+        prefix: input.prefix,
+    }))
+}
+
+/// GetBucketLocation.
+pub(super) async fn location(
+    front: &Front,
+    req: S3Request<dto::GetBucketLocationInput>,
+) -> S3Result<S3Response<dto::GetBucketLocationOutput>> {
+    let granted = Granted::of(&req)?;
+    front.container(&granted, &req.input.bucket).await?;
+    let region = Some(front.region.clone()).filter(|region| region != CLASSIC_REGION);
+    Ok(S3Response::new(dto::GetBucketLocationOutput { location_constraint: region.map(Into::into) }))
+}
+
+/// GetBucketVersioning: no status, which is how S3 says that versioning was never switched on.
+pub(super) async fn versioning(
+    front: &Front,
+    req: S3Request<dto::GetBucketVersioningInput>,
+) -> S3Result<S3Response<dto::GetBucketVersioningOutput>> {
+    let granted = Granted::of(&req)?;
+    front.container(&granted, &req.input.bucket).await?;
+    Ok(S3Response::new(dto::GetBucketVersioningOutput::default()))
+}

@@ -1,0 +1,220 @@
+//! CopyObject, and reading what UploadPartCopy copies. Data pass through the server; a copy onto itself
+//! with new metadata is a change of metadata and moves nothing.
+
+use anello_storage::{Metadata, ObjectInfo, ObjectPath, Precondition};
+use bytes::Bytes;
+use futures::stream::{BoxStream, try_unfold};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::acl;
+use super::checksum::{Algorithm, Checksum, shown};
+use super::conditions::ReadConditions;
+use super::error::{OrNoBucket, from_storage};
+use super::front::Front;
+use super::get::{self, refuse_customer_keys};
+use super::limits::PUT_BYTES_MAX;
+use super::metadata::{Described, copied};
+use super::policy::{self, Asking, Granted, Rule};
+use super::put::{Extras, plain_head, written_or};
+use super::receive::{Promise, receive};
+use super::tagging;
+use crate::object::Reader;
+
+/// A copy's source, opened: the caller may read it and its conditions hold.
+pub(super) struct Source {
+    pub(super) path: ObjectPath,
+    pub(super) reader: Reader,
+}
+
+/// Opens a copy's source.
+pub(super) async fn open(
+    front: &Front,
+    granted: &Granted,
+    source: &dto::CopySource,
+    expected_owner: Option<&str>,
+    conditions: &ReadConditions,
+) -> S3Result<Source> {
+    let dto::CopySource::Bucket { bucket, key, version_id } = source else {
+        return Err(s3_error!(NotImplemented, "Access points are not implemented."));
+    };
+    front.only_current(version_id.as_deref())?;
+    let asking = Asking { caller: granted.caller.clone(), referrer: None };
+    let theirs = policy::authorize(front, asking, Some(bucket), Rule::Read).await?;
+    if expected_owner.is_some_and(|expected| expected != super::front::owner_id(&theirs.account)) {
+        return Err(S3ErrorCode::AccessDenied.into());
+    }
+    let reader = get::open(front, &theirs, bucket, key).await?;
+    if conditions.check(reader.info()).is_err() {
+        return Err(S3ErrorCode::PreconditionFailed.into());
+    }
+    Ok(Source { path: ObjectPath::new(&*theirs.account, &**bucket, &**key), reader })
+}
+
+impl Source {
+    /// The bytes that are left to read.
+    pub(super) fn into_stream(self) -> BoxStream<'static, anello_storage::Result<Bytes>> {
+        let chunks =
+            try_unfold(self.reader, |mut reader| async move { Ok(reader.next().await?.map(|chunk| (chunk, reader))) });
+        Box::pin(chunks)
+    }
+}
+
+/// CopyObject.
+pub(super) async fn copy(
+    front: &Front,
+    req: S3Request<dto::CopyObjectInput>,
+) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+    let granted = Granted::of(&req)?;
+    let mut input = req.input;
+    refuse(&input)?;
+    let conditions = ReadConditions::new(
+        input.copy_source_if_match.take(),
+        input.copy_source_if_none_match.take(),
+        input.copy_source_if_modified_since.take(),
+        input.copy_source_if_unmodified_since.take(),
+    );
+    let owner = input.expected_source_bucket_owner.as_deref();
+    let source = open(front, &granted, &input.copy_source, owner, &conditions).await?;
+    let target = ObjectPath::new(&*granted.account, input.bucket.as_str(), input.key.as_str());
+    let algorithm = match &input.checksum_algorithm {
+        Some(name) => Some(
+            Algorithm::from_name(name.as_str())
+                .ok_or_else(|| s3_error!(InvalidRequest, "The checksum algorithm is not supported."))?,
+        ),
+        None => None,
+    };
+    let replaces = is_replace(input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str))?;
+    let (content_type, metadata) = described(input, source.reader.info(), replaces)?;
+    if source.path == target {
+        if !replaces {
+            return Err(s3_error!(
+                InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes."
+            ));
+        }
+        return replace_metadata(front, &target, source.reader.info(), content_type, metadata).await;
+    }
+    store(front, source, &target, content_type, metadata, algorithm).await
+}
+
+fn refuse(input: &dto::CopyObjectInput) -> S3Result<()> {
+    Extras {
+        storage_class: input.storage_class.as_ref(),
+        encryption: input.server_side_encryption.as_ref(),
+        website_redirect: input.website_redirect_location.as_ref(),
+        has_lock: input.object_lock_mode.is_some()
+            || input.object_lock_legal_hold_status.is_some()
+            || input.object_lock_retain_until_date.is_some(),
+    }
+    .check()?;
+    refuse_customer_keys(&[
+        &input.sse_customer_algorithm,
+        &input.sse_customer_key,
+        &input.copy_source_sse_customer_algorithm,
+        &input.copy_source_sse_customer_key,
+    ])?;
+    acl::check_object(
+        input.acl.as_ref(),
+        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp],
+    )
+}
+
+fn is_replace(directive: Option<&str>) -> S3Result<bool> {
+    match directive {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "A directive is to be COPY or REPLACE.")),
+    }
+}
+
+/// Media type and metadata of the copy, as the directives say.
+fn described(input: dto::CopyObjectInput, source: &ObjectInfo, replaces: bool) -> S3Result<(String, Metadata)> {
+    let replaces_tags = is_replace(input.tagging_directive.as_ref().map(dto::TaggingDirective::as_str))?;
+    let tags = match (&input.tagging, replaces_tags) {
+        (Some(text), true) => tagging::parse_header(text)?,
+        (None, true) => Vec::new(),
+        (_, false) => tagging::stored(&source.metadata),
+    };
+    let (content_type, mut metadata) = if replaces {
+        let described = Described {
+            content_type: input.content_type,
+            cache_control: input.cache_control,
+            content_disposition: input.content_disposition,
+            content_encoding: input.content_encoding,
+            content_language: input.content_language,
+            expires: input.expires,
+            user: input.metadata,
+            tagging: None,
+        };
+        described.into_stored()?
+    } else {
+        (source.content_type.clone(), copied(&source.metadata, false))
+    };
+    tagging::store(&tags, &mut metadata);
+    metadata.sort();
+    Ok((content_type, metadata))
+}
+
+async fn store(
+    front: &Front,
+    source: Source,
+    target: &ObjectPath,
+    content_type: String,
+    mut metadata: Metadata,
+    algorithm: Option<Algorithm>,
+) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+    let info = source.reader.info();
+    if info.size > PUT_BYTES_MAX {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES_MAX}"
+        ));
+    }
+    let kept = Checksum::stored(&info.metadata, &info.etag).map(|checksum| checksum.algorithm);
+    let promise = Promise::length(info.size, algorithm.or(kept));
+    let mut writer = front.store.object_write(target, Some(info.size)).await.or_no_bucket()?;
+    let received = receive(source.into_stream(), promise, None, &mut writer).await?;
+    let etag = hex::encode(received.md5);
+    if let Some(checksum) = &received.checksum {
+        checksum.store(&etag, &mut metadata);
+        metadata.sort();
+    }
+    let condition = Precondition::default();
+    let written = writer.finish(plain_head(etag.clone(), content_type, metadata), &condition).await;
+    let timestamp = written.as_ref().map(|written| written.timestamp).unwrap_or_default();
+    written_or(front, target, &condition, written.map(drop)).await?;
+    Ok(answer(etag, timestamp.seconds_ceil(), received.checksum.as_ref()))
+}
+
+async fn replace_metadata(
+    front: &Front,
+    target: &ObjectPath,
+    info: &ObjectInfo,
+    content_type: String,
+    mut metadata: Metadata,
+) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+    let checksum = Checksum::stored(&info.metadata, &info.etag);
+    if let Some(checksum) = &checksum {
+        checksum.store(&info.etag, &mut metadata);
+        metadata.sort();
+    }
+    let updated = front.store.object_update(target, Some(content_type), info.delete_at, metadata).await;
+    let written = updated.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))?;
+    Ok(answer(info.etag.clone(), written.timestamp.seconds_ceil(), checksum.as_ref()))
+}
+
+fn answer(etag: String, modified: u64, checksum: Option<&Checksum>) -> S3Response<dto::CopyObjectOutput> {
+    let checksum = shown(checksum);
+    let result = dto::CopyObjectResult {
+        e_tag: Some(dto::ETag::Strong(etag)),
+        last_modified: Some((std::time::UNIX_EPOCH + std::time::Duration::from_secs(modified)).into()),
+        checksum_crc32: checksum.checksum_crc32,
+        checksum_crc32c: checksum.checksum_crc32c,
+        checksum_crc64nvme: checksum.checksum_crc64nvme,
+        checksum_sha1: checksum.checksum_sha1,
+        checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
+    };
+    S3Response::new(dto::CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
+}

@@ -1,0 +1,86 @@
+//! What every operation of the S3 door works with: the store, who is calling, and whose a bucket is.
+
+use std::sync::Arc;
+
+use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
+use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath, Store};
+use moka::sync::Cache;
+use s3s::{S3ErrorCode, S3Result, s3_error};
+
+use super::error::{OrNoBucket, from_storage};
+use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
+use super::policy::Granted;
+use super::registry::Registry;
+
+/// See the module.
+pub(super) struct Front {
+    pub(super) store: Store,
+    pub(super) registry: Registry,
+    pub(super) region: String,
+    identity: Arc<dyn Identity>,
+    keys: Cache<String, SigningKey>,
+}
+
+impl Front {
+    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String) -> Self {
+        let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
+        Self { registry: Registry::new(store.clone()), store, region, identity, keys }
+    }
+
+    /// The secret and owner of an access key.
+    pub(super) async fn signing_key(&self, access: &str) -> S3Result<SigningKey> {
+        if let Some(key) = self.keys.get(access) {
+            return Ok(key);
+        }
+        let key = self.identity.signing_key(access).await.map_err(|error| match error {
+            IdentityError::NotValid => S3ErrorCode::InvalidAccessKeyId.into(),
+            IdentityError::Unavailable(cause) => {
+                tracing::error!(%cause, "identity can't be asked for an access key");
+                s3_error!(ServiceUnavailable, "The access key can't be checked now. Please try again.")
+            }
+        })?;
+        self.keys.insert(access.to_owned(), key.clone());
+        Ok(key)
+    }
+
+    /// The bucket's container; NoSuchBucket otherwise.
+    pub(super) async fn container(&self, granted: &Granted, bucket: &str) -> S3Result<ContainerInfo> {
+        let container = self.store.container(&granted.account, bucket).await.or_no_bucket()?;
+        container.ok_or_else(|| S3ErrorCode::NoSuchBucket.into())
+    }
+
+    /// The object without its data; NoSuchKey or NoSuchBucket otherwise.
+    pub(super) async fn info(&self, granted: &Granted, bucket: &str, key: &str) -> S3Result<ObjectInfo> {
+        let path = ObjectPath::new(&*granted.account, bucket, key);
+        match self.store.object(&path).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))? {
+            Some(info) => Ok(info),
+            None => Err(self.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
+        }
+    }
+
+    /// Why a thing in a bucket is missing: because the bucket is, or else `code`.
+    pub(super) async fn missing(&self, granted: &Granted, bucket: &str, code: S3ErrorCode) -> s3s::S3Error {
+        match self.container(granted, bucket).await {
+            Ok(_) => code.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// No bucket keeps versions: the only one has the id `null`.
+    pub(super) fn only_current(&self, version: Option<&str>) -> S3Result<()> {
+        match version {
+            None | Some("null") => Ok(()),
+            Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+        }
+    }
+}
+
+/// The account whose containers are a caller's buckets.
+pub(super) fn account_of(caller: &Caller) -> Option<String> {
+    caller.project_id.as_ref().map(|project| format!("AUTH_{project}"))
+}
+
+/// The owner's id as S3 shows it: the project's.
+pub(super) fn owner_id(account: &str) -> &str {
+    account.strip_prefix("AUTH_").unwrap_or(account)
+}

@@ -1,0 +1,338 @@
+//! Reading objects: GET, HEAD and GetObjectAttributes.
+//!
+//! The first chunk is read before the answer begins, so that damage found there is an error with a code
+//! and not a broken connection, and so that a small object goes out in one piece.
+
+use std::ops::Range;
+
+use anello_storage::{ObjectInfo, ObjectPath};
+use bytes::Bytes;
+use futures::stream::try_unfold;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::checksum::{Checksum, shown};
+use super::conditions::{ReadConditions, last_modified};
+use super::error::{from_storage, with_headers};
+use super::front::Front;
+use super::limits::PAGE_MAX;
+use super::listing;
+use super::metadata;
+use super::policy::Granted;
+use crate::object::{self, Part, Reader};
+
+/// What part of an object is wanted, and on which conditions.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) conditions: ReadConditions,
+    pub(super) range: Option<dto::Range>,
+    pub(super) part_number: Option<i32>,
+    pub(super) with_checksum: bool,
+    /// `response-…` parameters, as the headers they set.
+    pub(super) overrides: HeaderMap,
+}
+
+/// An answer's headers, and the range of the whole that its body is.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) headers: HeaderMap,
+    pub(super) range: Range<u64>,
+    pub(super) is_partial: bool,
+}
+
+impl Wanted {
+    /// Decides what to answer about an object; `parts` where it is joined and a part's number was given.
+    pub(super) fn answer(&self, info: &ObjectInfo, parts: Option<&[Part]>) -> S3Result<Answer> {
+        let with_checksum = self.with_checksum && self.range.is_none() && self.part_number.is_none();
+        let mut headers = metadata::headers(info, with_checksum)?;
+        if let Err(code) = self.conditions.check(info) {
+            headers.remove(header::CONTENT_TYPE);
+            return Err(with_headers(code, headers));
+        }
+        headers.extend(self.overrides.clone());
+        let (range, is_partial) = match (self.range, self.part_number) {
+            (None, None) => (0..info.size, false),
+            (Some(_), Some(_)) => {
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "Cannot specify both Range header and partNumber query parameter"
+                ));
+            }
+            (Some(range), None) => (range.check(info.size).map_err(|_| not_satisfiable(info.size))?, true),
+            (None, Some(number)) => {
+                if let Some(parts) = parts {
+                    headers.insert(HeaderName::from_static("x-amz-mp-parts-count"), HeaderValue::from(parts.len()));
+                }
+                (part_range(number, parts, info.size)?, true)
+            }
+        };
+        if is_partial && range.start < range.end {
+            let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, info.size);
+            metadata::put(&mut headers, header::CONTENT_RANGE, &content_range)?;
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+        Ok(Answer { headers, range, is_partial })
+    }
+}
+
+fn not_satisfiable(size: u64) -> s3s::S3Error {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    with_headers(S3ErrorCode::InvalidRange, headers)
+}
+
+/// The `number`th part's place in the whole; an object that has no parts is its own first.
+fn part_range(number: i32, parts: Option<&[Part]>, size: u64) -> S3Result<Range<u64>> {
+    let invalid = || {
+        let mut error = s3_error!(InvalidRange, "The requested partnumber is not satisfiable");
+        error.set_code(S3ErrorCode::Custom("InvalidPartNumber".into()));
+        error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
+        error
+    };
+    let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let index =
+        index.ok_or_else(|| s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000."))?;
+    match parts {
+        None if index == 0 => Ok(0..size),
+        None => Err(invalid()),
+        Some(parts) => {
+            let part = parts.get(index).ok_or_else(invalid)?;
+            let start = parts[..index].iter().map(|part| part.size).sum();
+            Ok(start..start + part.size)
+        }
+    }
+}
+
+/// Opens an object; NoSuchKey or NoSuchBucket where there is none.
+pub(super) async fn open(front: &Front, granted: &Granted, bucket: &str, key: &str) -> S3Result<Reader> {
+    let path = ObjectPath::new(&*granted.account, bucket, key);
+    match object::open(&front.store, &path).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))? {
+        Some(reader) => Ok(reader),
+        None => Err(front.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
+    }
+}
+
+/// The bytes of `range`, the first of them read already.
+pub(super) async fn body(mut reader: Reader, range: &Range<u64>, size: u64) -> S3Result<Body> {
+    let length = range.end - range.start;
+    if length == 0 {
+        return Ok(Body::empty());
+    }
+    if length != size {
+        reader.set_range(range.clone());
+    }
+    let first = reader.next().await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))?.unwrap_or_default();
+    if first.len() as u64 >= length {
+        return Ok(Body::from(first));
+    }
+    let chunks = try_unfold((Some(first), reader), |(first, mut reader)| async move {
+        let chunk: Option<Bytes> = match first {
+            Some(first) => Some(first),
+            None => reader.next().await?,
+        };
+        Ok::<_, anello_storage::Error>(chunk.map(|chunk| (Frame::data(chunk), (None, reader))))
+    });
+    Ok(Body::http_body_unsync(StreamBody::new(chunks)))
+}
+
+/// GetObject.
+pub(super) async fn get(
+    front: &Front,
+    req: S3Request<dto::GetObjectInput>,
+) -> S3Result<S3Response<dto::GetObjectOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    front.only_current(input.version_id.as_deref())?;
+    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
+    let overrides = overrides(
+        &granted,
+        [
+            (header::CACHE_CONTROL, input.response_cache_control),
+            (header::CONTENT_DISPOSITION, input.response_content_disposition),
+            (header::CONTENT_ENCODING, input.response_content_encoding),
+            (header::CONTENT_LANGUAGE, input.response_content_language),
+            (header::CONTENT_TYPE, input.response_content_type),
+            (header::EXPIRES, input.response_expires.map(http_date)),
+        ],
+    )?;
+    let wanted = Wanted {
+        conditions: ReadConditions::new(
+            input.if_match,
+            input.if_none_match,
+            input.if_modified_since,
+            input.if_unmodified_since,
+        ),
+        range: input.range,
+        part_number: input.part_number,
+        with_checksum: input.checksum_mode.is_some(),
+        overrides,
+    };
+    let reader = open(front, &granted, &input.bucket, &input.key).await?;
+    let answer = wanted.answer(reader.info(), reader.parts())?;
+    let size = reader.info().size;
+    let body = body(reader, &answer.range, size).await?;
+    let content_range = answer.is_partial.then(String::new);
+    let output = dto::GetObjectOutput { body: Some(body.into()), content_range, ..Default::default() };
+    Ok(S3Response::with_headers(output, answer.headers))
+}
+
+/// HeadObject.
+pub(super) async fn head(
+    front: &Front,
+    req: S3Request<dto::HeadObjectInput>,
+) -> S3Result<S3Response<dto::HeadObjectOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    front.only_current(input.version_id.as_deref())?;
+    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
+    let overrides = overrides(
+        &granted,
+        [
+            (header::CACHE_CONTROL, input.response_cache_control),
+            (header::CONTENT_DISPOSITION, input.response_content_disposition),
+            (header::CONTENT_ENCODING, input.response_content_encoding),
+            (header::CONTENT_LANGUAGE, input.response_content_language),
+            (header::CONTENT_TYPE, input.response_content_type),
+            (header::EXPIRES, input.response_expires.map(http_date)),
+        ],
+    )?;
+    let wanted = Wanted {
+        conditions: ReadConditions::new(
+            input.if_match,
+            input.if_none_match,
+            input.if_modified_since,
+            input.if_unmodified_since,
+        ),
+        range: input.range,
+        part_number: input.part_number,
+        with_checksum: input.checksum_mode.is_some(),
+        overrides,
+    };
+    let answer = if wanted.part_number.is_some() {
+        let reader = open(front, &granted, &input.bucket, &input.key).await?;
+        wanted.answer(reader.info(), reader.parts())?
+    } else {
+        wanted.answer(&front.info(&granted, &input.bucket, &input.key).await?, None)?
+    };
+    Ok(S3Response::with_headers(dto::HeadObjectOutput::default(), answer.headers))
+}
+
+fn http_date(time: dto::Timestamp) -> String {
+    httpdate::fmt_http_date(time::OffsetDateTime::from(time).into())
+}
+
+/// Headers that the request asks to be set in the answer; only who signed may ask.
+fn overrides(granted: &Granted, wanted: [(HeaderName, Option<String>); 6]) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in wanted {
+        let Some(value) = value else { continue };
+        if granted.caller.is_none() {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Request specific response headers cannot be used for anonymous GET requests."
+            ));
+        }
+        let value = HeaderValue::from_str(&value)
+            .map_err(|_| s3_error!(InvalidArgument, "The value for response-{name} can't be a header."))?;
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// Encryption with the customer's key is not on offer, and not ignored.
+pub(super) fn refuse_customer_keys(given: &[&Option<String>]) -> S3Result<()> {
+    if given.iter().any(|value| value.is_some()) {
+        return Err(s3_error!(NotImplemented, "Server-side encryption with customer keys is not implemented."));
+    }
+    Ok(())
+}
+
+/// GetObjectAttributes.
+pub(super) async fn attributes(
+    front: &Front,
+    req: S3Request<dto::GetObjectAttributesInput>,
+) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    front.only_current(input.version_id.as_deref())?;
+    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
+    let wants = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
+    let reader = open(front, &granted, &input.bucket, &input.key).await?;
+    let info = reader.info();
+    let checksum = Checksum::stored(&info.metadata, &info.etag);
+    let parts = match (wants(dto::ObjectAttributes::OBJECT_PARTS), reader.parts()) {
+        (true, Some(parts)) => {
+            Some(attribute_parts(parts, checksum.as_ref(), input.max_parts, input.part_number_marker)?)
+        }
+        _ => None,
+    };
+    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(last_modified(info));
+    let standard = dto::StorageClass::from_static(dto::StorageClass::STANDARD);
+    Ok(S3Response::new(dto::GetObjectAttributesOutput {
+        checksum: checksum.as_ref().filter(|_| wants(dto::ObjectAttributes::CHECKSUM)).map(Checksum::to_dto),
+        e_tag: wants(dto::ObjectAttributes::ETAG).then(|| dto::ETag::Strong(info.etag.clone())),
+        object_size: wants(dto::ObjectAttributes::OBJECT_SIZE).then(|| i64::try_from(info.size).unwrap_or(i64::MAX)),
+        storage_class: wants(dto::ObjectAttributes::STORAGE_CLASS).then_some(standard),
+        object_parts: parts,
+        last_modified: Some(modified.into()),
+        ..Default::default()
+    }))
+}
+
+fn attribute_parts(
+    parts: &[Part],
+    checksum: Option<&Checksum>,
+    max_parts: Option<i32>,
+    marker: Option<i32>,
+) -> S3Result<dto::GetObjectAttributesParts> {
+    let limit = listing::page_size(max_parts, "max-parts")?;
+    let marker = marker.unwrap_or(0);
+    let behind: Vec<_> = parts.iter().filter(|part| i32::from(part.number) > marker).take(limit + 1).collect();
+    let show = |part: &&Part| {
+        let own = checksum.map(|whole| Checksum::whole(whole.algorithm, &part.checksum));
+        let own = shown(own.as_ref().filter(|_| !part.checksum.is_empty()));
+        dto::ObjectPart {
+            checksum_crc32: own.checksum_crc32,
+            checksum_crc32c: own.checksum_crc32c,
+            checksum_crc64nvme: own.checksum_crc64nvme,
+            checksum_sha1: own.checksum_sha1,
+            checksum_sha256: own.checksum_sha256,
+            part_number: Some(i32::from(part.number)),
+            size: Some(i64::try_from(part.size).unwrap_or(i64::MAX)),
+        }
+    };
+    let is_truncated = behind.len() > limit;
+    let page = &behind[..behind.len().min(limit)];
+    Ok(dto::GetObjectAttributesParts {
+        is_truncated: Some(is_truncated),
+        max_parts: Some(listing::shown(limit.min(PAGE_MAX))),
+        next_part_number_marker: page.last().map(|part| i32::from(part.number)),
+        part_number_marker: Some(marker),
+        parts: checksum.map(|_| page.iter().map(show).collect()),
+        total_parts_count: Some(listing::shown(parts.len())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parts_number_finds_its_bytes() {
+        let part = |size| Part { number: 1, size, md5: [0; 16], checksum: Vec::new(), name: String::new() };
+        let parts = [part(10), part(5)];
+        let check = |number, parts, want: Option<Range<u64>>| {
+            assert_eq!(part_range(number, parts, 15).ok(), want, "{number}");
+        };
+        check(1, None, Some(0..15));
+        check(2, None, None);
+        check(1, Some(parts.as_slice()), Some(0..10));
+        check(2, Some(parts.as_slice()), Some(10..15));
+        check(3, Some(parts.as_slice()), None);
+        check(0, None, None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Limits of the S3 door, with their reasons. What is S3's own is stated by Amazon's documentation
+//! ("Amazon S3 multipart upload limits", "Object tagging", "Bucket naming rules").
+
+use std::time::Duration;
+
+use anello_base::units::{GIB, KIB, MIB, TIB};
+
+/// One PUT, one part or one copied object (S3's). More answers EntityTooLarge.
+pub(super) const PUT_BYTES_MAX: u64 = 5 * GIB;
+
+/// A whole object made of parts (S3's). More answers EntityTooLarge.
+pub(super) const OBJECT_BYTES_MAX: u64 = 5 * TIB;
+
+/// Every part but the last (S3's). Less answers EntityTooSmall.
+pub(super) const PART_BYTES_MIN: u64 = 5 * MIB;
+
+/// The highest part number (S3's).
+pub(super) const PART_NUMBER_MAX: i32 = 10_000;
+
+/// Keys, prefixes, uploads and parts of one page of a listing (S3's). A client that asks for more gets this.
+pub(super) const PAGE_MAX: usize = 1_000;
+
+/// Rows read at once from the engine where a whole listing is needed (the parts of an upload).
+pub(super) const SCAN_PAGE: usize = 10_000;
+
+/// Buckets of one answer without `max-buckets` (S3's).
+pub(super) const BUCKETS_MAX: usize = 10_000;
+
+/// Keys of one DeleteObjects (S3's). More answers MalformedXML.
+pub(super) const DELETE_MANY_MAX: usize = 1_000;
+
+/// Deletions of one DeleteObjects under way at once: they share group commits, and one client can't fill
+/// the engine's queue.
+pub(super) const DELETE_CONCURRENCY: usize = 64;
+
+/// User metadata of an object, names and values together (S3's). More answers MetadataTooLarge.
+pub(super) const USER_METADATA_BYTES_MAX: usize = 2 * KIB as usize;
+
+/// Tags of an object (S3's).
+pub(super) const OBJECT_TAGS_MAX: usize = 10;
+
+/// Tags of a bucket (S3's).
+pub(super) const BUCKET_TAGS_MAX: usize = 50;
+
+/// Characters of a tag's key (S3's).
+pub(super) const TAG_KEY_CHARS_MAX: usize = 128;
+
+/// Characters of a tag's value (S3's).
+pub(super) const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// XML bodies. The largest real one, 10,000 parts with checksums, is 2.5 MB.
+pub(super) const XML_BYTES_MAX: usize = 8 * MIB as usize;
+
+/// How far a request's date may be off (S3's). Beyond it: RequestTimeTooSkewed.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(900);
+
+/// Bucket names whose owner is remembered, some 150 bytes each; the least used goes first.
+pub(super) const BUCKET_CACHE_ENTRIES: u64 = 10_000;
+
+/// How long a bucket's owner is remembered. An owner changes only when a bucket is deleted and its name
+/// is taken by somebody else; until then a request finds no such bucket or is denied.
+pub(super) const BUCKET_CACHE_AGE: Duration = Duration::from_secs(60);
+
+/// Access keys remembered between the check of the signature and that of the authority, and from one
+/// request to the next.
+pub(super) const KEY_CACHE_ENTRIES: u64 = 10_000;
+
+/// How long an access key is remembered: a key that was deleted works on for at most this long.
+pub(super) const KEY_CACHE_AGE: Duration = Duration::from_secs(5);
+
+/// After this long an unfinished claim (of a bucket's name whose bucket is not there, of an upload being
+/// completed) counts as abandoned and may be taken over.
+pub(super) const CLAIM_SECONDS: u64 = 300;
+
+const _: () = assert!(PART_NUMBER_MAX as usize == crate::object::limits::PARTS_MAX);

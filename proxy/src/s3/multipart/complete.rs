@@ -1,0 +1,267 @@
+//! CompleteMultipartUpload: checks the client's list against the stored parts, and writes the object.
+//! Costs one listing and two small writes, whatever the size.
+
+use std::collections::HashSet;
+
+use anello_base::id;
+use anello_storage::store::ObjectHead;
+use anello_storage::{Content, Error, ObjectInfo, Precondition, Store};
+use md5::{Digest as _, Md5};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::part::{StoredPart, latest};
+use super::{CHECKSUM_NAME, Record, UPLOAD_NAME, Upload};
+use crate::object::{self, Part, PartList};
+use crate::s3::checksum::{Algorithm, Checksum, Kind, join, shown};
+use crate::s3::conditions::precondition;
+use crate::s3::error::{OrNoBucket, from_storage};
+use crate::s3::front::Front;
+use crate::s3::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN};
+use crate::s3::policy::Granted;
+use crate::s3::put::written_or;
+
+/// What the object will be.
+struct Whole {
+    list: PartList,
+    etag: String,
+    checksum: Option<Checksum>,
+}
+
+/// CompleteMultipartUpload.
+pub(in crate::s3) async fn complete(
+    front: &Front,
+    req: S3Request<dto::CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
+    let granted = Granted::of(&req)?;
+    let mut input = req.input;
+    let upload = Upload::new(&granted, &input.bucket, &input.key, &input.upload_id)?;
+    let record = match upload.record(&front.store).await {
+        Ok(record) => record,
+        Err(error) => return completed_before(front, &granted, &upload).await?.ok_or(error),
+    };
+    let wanted = input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default();
+    let whole = assemble(front, &upload, &record, &wanted).await?;
+    check_stated(&input, &whole)?;
+    let condition = precondition(input.if_match, input.if_none_match);
+    write(front, &upload, &record, &whole, &condition).await?;
+    Ok(answer(&upload, whole.etag, whole.checksum.as_ref()))
+}
+
+/// A client that missed the answer asks again: it gets the same one.
+async fn completed_before(
+    front: &Front,
+    granted: &Granted,
+    upload: &Upload,
+) -> S3Result<Option<S3Response<dto::CompleteMultipartUploadOutput>>> {
+    let info = match front.info(granted, &upload.bucket, &upload.key).await {
+        Ok(info) => info,
+        Err(error) if *error.code() == S3ErrorCode::NoSuchKey => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let checksum = Checksum::stored(&info.metadata, &info.etag);
+    Ok(is_made_by(&info, upload).then(|| answer(upload, info.etag, checksum.as_ref())))
+}
+
+fn is_made_by(info: &ObjectInfo, upload: &Upload) -> bool {
+    let is_ours = |(name, id): &(String, String)| name == UPLOAD_NAME && *id == upload.id;
+    info.content == Content::Multipart && info.metadata.iter().any(is_ours)
+}
+
+async fn assemble(front: &Front, upload: &Upload, record: &Record, wanted: &[dto::CompletedPart]) -> S3Result<Whole> {
+    if wanted.is_empty() {
+        return Err(S3ErrorCode::MalformedXML.into());
+    }
+    let numbers: Vec<i32> = wanted.iter().map(|part| part.part_number.unwrap_or(0)).collect();
+    if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(S3ErrorCode::InvalidPartOrder.into());
+    }
+    let stored = latest(upload.stored_parts(&front.store).await?);
+    let algorithm = record.checksum.map(|(algorithm, _)| algorithm);
+    let mut parts = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        parts.push(choose(&stored, wanted, algorithm)?);
+    }
+    let too_small = parts[..parts.len() - 1].iter().any(|part| part.size < PART_BYTES_MIN);
+    if too_small {
+        return Err(S3ErrorCode::EntityTooSmall.into());
+    }
+    if parts.iter().map(|part| part.size).sum::<u64>() > OBJECT_BYTES_MAX {
+        return Err(S3ErrorCode::EntityTooLarge.into());
+    }
+    let mut md5 = Md5::new();
+    parts.iter().for_each(|part| md5.update(part.md5));
+    let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
+    let checksum = record.checksum.map(|(algorithm, kind)| {
+        let digests: Vec<_> = parts.iter().map(|part| (part.checksum.clone(), part.size)).collect();
+        join(algorithm, kind, &digests)
+    });
+    let list = PartList { owner: upload.target(), container: upload.parts_container(), parts };
+    Ok(Whole { list, etag, checksum })
+}
+
+/// The stored part that the client means; InvalidPart where it says of it what is not so.
+fn choose(stored: &[StoredPart], wanted: &dto::CompletedPart, algorithm: Option<Algorithm>) -> S3Result<Part> {
+    let invalid = || S3ErrorCode::InvalidPart;
+    let number = wanted.part_number.and_then(|number| u16::try_from(number).ok()).ok_or_else(invalid)?;
+    let at = stored.binary_search_by_key(&number, |part| part.number).map_err(|_| invalid())?;
+    let part = &stored[at];
+    let etag = wanted.e_tag.as_ref().ok_or(S3ErrorCode::MalformedXML)?.value().trim_matches('"');
+    if etag != part.entry.etag {
+        return Err(invalid().into());
+    }
+    let stated = [
+        (Algorithm::Crc32, &wanted.checksum_crc32),
+        (Algorithm::Crc32c, &wanted.checksum_crc32c),
+        (Algorithm::Crc64Nvme, &wanted.checksum_crc64nvme),
+        (Algorithm::Sha1, &wanted.checksum_sha1),
+        (Algorithm::Sha256, &wanted.checksum_sha256),
+    ];
+    for (algorithm, value) in stated {
+        let kept = part.checksum.as_ref().filter(|checksum| checksum.algorithm == algorithm);
+        if value.as_ref().is_some_and(|value| kept.is_none_or(|kept| kept.value != *value)) {
+            return Err(invalid().into());
+        }
+    }
+    let digest = |checksum: &Checksum| algorithm.filter(|wanted| *wanted == checksum.algorithm)?.parse(&checksum.value);
+    let checksum = part.checksum.as_ref().and_then(digest);
+    if algorithm.is_some() && checksum.is_none() {
+        return Err(invalid().into());
+    }
+    let mut md5 = [0; 16];
+    hex::decode_to_slice(&part.entry.etag, &mut md5).map_err(|_| invalid())?;
+    let (size, name) = (part.entry.size, part.entry.name.clone());
+    Ok(Part { number, size, md5, checksum: checksum.unwrap_or_default(), name })
+}
+
+/// What the client says of the whole.
+fn check_stated(input: &dto::CompleteMultipartUploadInput, whole: &Whole) -> S3Result<()> {
+    if let Some(size) = input.mpu_object_size
+        && u64::try_from(size) != Ok(whole.list.size())
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The provided 'x-amz-mp-object-size' header value {size} does not match what was computed: {}",
+            whole.list.size()
+        ));
+    }
+    let kind = whole.checksum.as_ref().map(|checksum| checksum.kind);
+    if let Some(stated) = &input.checksum_type
+        && kind.is_none_or(|kind| kind.name() != stated.as_str())
+    {
+        return Err(s3_error!(InvalidRequest, "The checksum type does not match that of the upload."));
+    }
+    let stated = [
+        (Algorithm::Crc32, &input.checksum_crc32),
+        (Algorithm::Crc32c, &input.checksum_crc32c),
+        (Algorithm::Crc64Nvme, &input.checksum_crc64nvme),
+        (Algorithm::Sha1, &input.checksum_sha1),
+        (Algorithm::Sha256, &input.checksum_sha256),
+    ];
+    for (algorithm, value) in stated {
+        let Some(value) = value else { continue };
+        let Some(computed) = whole.checksum.as_ref().filter(|computed| computed.algorithm == algorithm) else {
+            return Err(s3_error!(InvalidRequest, "The upload was not begun with the algorithm {}.", algorithm.name()));
+        };
+        let bare = computed.value.rsplit_once('-').map_or(computed.value.as_str(), |(bare, _)| bare);
+        let is_same = *value == computed.value || (computed.kind == Kind::Composite && value == bare);
+        if !is_same {
+            return Err(s3_error!(
+                BadDigest,
+                "The {} you specified did not match the calculated checksum.",
+                algorithm.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Claims the record, writes the object, and clears away what is left of the upload. Dropped half-way it
+/// leaves a claimed record, which can be completed again after a while, or once more at once when only
+/// the clearing was missed.
+async fn write(
+    front: &Front,
+    upload: &Upload,
+    record: &Record,
+    whole: &Whole,
+    condition: &Precondition,
+) -> S3Result<()> {
+    if record.is_claimed(upload) {
+        return Err(S3ErrorCode::OperationAborted.into());
+    }
+    let claim = format!("claim-{}", id::hex_id());
+    match record.retag(&front.store, upload, claim).await {
+        Ok(()) => {}
+        Err(Error::Precondition) => return Err(S3ErrorCode::OperationAborted.into()),
+        Err(error) => return Err(from_storage(error, S3ErrorCode::NoSuchUpload)),
+    }
+    let is_written = match front.store.object(&upload.target()).await.or_no_bucket()? {
+        // An earlier completion wrote the object and was cut off before it could clear away.
+        Some(info) => is_made_by(&info, upload) && info.etag == whole.etag,
+        None => false,
+    };
+    if !is_written {
+        let mut metadata = record.info.metadata.clone();
+        metadata.retain(|(name, _)| name != CHECKSUM_NAME);
+        metadata.push((UPLOAD_NAME.to_owned(), upload.id.clone()));
+        if let Some(checksum) = &whole.checksum {
+            checksum.store(&whole.etag, &mut metadata);
+        }
+        metadata.sort();
+        let head = ObjectHead {
+            etag: whole.etag.clone(),
+            content_type: record.info.content_type.clone(),
+            content: Content::Multipart,
+            size: Some(whole.list.size()),
+            metadata,
+            ..ObjectHead::default()
+        };
+        let written = front.store.object_put(&upload.target(), whole.list.encode(), head, condition).await;
+        if let Err(error) = written_or(front, &upload.target(), condition, written.map(drop)).await {
+            release(front, upload).await;
+            return Err(error);
+        }
+    }
+    if let Err(error) = front.store.object_delete(&upload.record_path(), &Precondition::default()).await {
+        tracing::warn!(%error, "the record of a completed upload is left behind");
+        return Ok(());
+    }
+    let listed: HashSet<&str> = whole.list.parts.iter().map(|part| part.name.as_str()).collect();
+    upload.delete_parts(&front.store, |name| !listed.contains(name)).await;
+    Ok(())
+}
+
+/// Gives the claim back after a failure that the client may mend.
+async fn release(front: &Front, upload: &Upload) {
+    let Ok(claimed) = upload.record(&front.store).await else { return };
+    if let Err(error) = claimed.retag(&front.store, upload, upload.id.clone()).await {
+        tracing::warn!(%error, "an upload's claim ends only with time");
+    }
+}
+
+/// Names of the parts that the object made by this upload consists of; none where it is not there.
+pub(super) async fn parts_in_use(store: &Store, upload: &Upload) -> S3Result<HashSet<String>> {
+    let reader = object::open(store, &upload.target()).await.or_no_bucket()?;
+    let Some(reader) = reader.filter(|reader| is_made_by(reader.info(), upload)) else { return Ok(HashSet::new()) };
+    Ok(reader.parts().unwrap_or_default().iter().map(|part| part.name.clone()).collect())
+}
+
+fn answer(
+    upload: &Upload,
+    etag: String,
+    checksum: Option<&Checksum>,
+) -> S3Response<dto::CompleteMultipartUploadOutput> {
+    let checksum = shown(checksum);
+    S3Response::new(dto::CompleteMultipartUploadOutput {
+        bucket: Some(upload.bucket.clone()),
+        key: Some(upload.key.clone()),
+        location: Some(format!("/{}/{}", upload.bucket, upload.key)),
+        e_tag: Some(dto::ETag::Strong(etag)),
+        checksum_crc32: checksum.checksum_crc32,
+        checksum_crc32c: checksum.checksum_crc32c,
+        checksum_crc64nvme: checksum.checksum_crc64nvme,
+        checksum_sha1: checksum.checksum_sha1,
+        checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
+        ..Default::default()
+    })
+}

@@ -1,0 +1,221 @@
+//! PutObject and DeleteObject(s). A PUT is acknowledged when the engine has made data, metadata and
+//! listing row durable in one step; until then nothing of it is visible, and a client that goes away
+//! leaves nothing behind.
+
+use anello_storage::store::ObjectHead;
+use anello_storage::{Content, Error, ObjectPath, Precondition};
+use futures::StreamExt;
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::acl;
+use super::checksum::shown;
+use super::conditions::precondition;
+use super::error::{OrNoBucket, from_storage};
+use super::front::Front;
+use super::get::refuse_customer_keys;
+use super::limits::{DELETE_CONCURRENCY, DELETE_MANY_MAX};
+use super::metadata::Described;
+use super::policy::Granted;
+use super::receive::{Promise, receive};
+
+/// What is not offered and must not be ignored.
+#[derive(Debug)]
+pub(super) struct Extras<'a> {
+    pub(super) storage_class: Option<&'a dto::StorageClass>,
+    pub(super) encryption: Option<&'a dto::ServerSideEncryption>,
+    pub(super) website_redirect: Option<&'a String>,
+    pub(super) has_lock: bool,
+}
+
+impl Extras<'_> {
+    pub(super) fn check(&self) -> S3Result<()> {
+        if self.storage_class.is_some_and(|class| class.as_str() != dto::StorageClass::STANDARD) {
+            return Err(S3ErrorCode::InvalidStorageClass.into());
+        }
+        if self.encryption.is_some() {
+            return Err(s3_error!(NotImplemented, "Server-side encryption is not implemented."));
+        }
+        if self.website_redirect.is_some() {
+            return Err(s3_error!(NotImplemented, "Website redirects are not implemented."));
+        }
+        if self.has_lock {
+            return Err(s3_error!(NotImplemented, "Object Lock is not implemented."));
+        }
+        Ok(())
+    }
+}
+
+/// PutObject.
+pub(super) async fn put(
+    front: &Front,
+    req: S3Request<dto::PutObjectInput>,
+) -> S3Result<S3Response<dto::PutObjectOutput>> {
+    let granted = Granted::of(&req)?;
+    let (input, headers, trailers) = (req.input, req.headers, req.trailing_headers);
+    refuse(&input)?;
+    let promise = Promise::from_headers(&headers, input.content_length)?;
+    let path = ObjectPath::new(&*granted.account, input.bucket, input.key);
+    let condition = precondition(input.if_match, input.if_none_match);
+    let described = Described {
+        content_type: input.content_type,
+        cache_control: input.cache_control,
+        content_disposition: input.content_disposition,
+        content_encoding: input.content_encoding,
+        content_language: input.content_language,
+        expires: input.expires,
+        user: input.metadata,
+        tagging: input.tagging,
+    };
+    let (content_type, mut metadata) = described.into_stored()?;
+    let mut writer = front.store.object_write(&path, Some(promise.length)).await.or_no_bucket()?;
+    let body = input.body.unwrap_or_else(|| Body::empty().into());
+    let received = receive(body, promise, trailers.as_ref(), &mut writer).await?;
+    let etag = hex::encode(received.md5);
+    if let Some(checksum) = &received.checksum {
+        checksum.store(&etag, &mut metadata);
+        metadata.sort();
+    }
+    let head = plain_head(etag.clone(), content_type, metadata);
+    let written = writer.finish(head, &condition).await;
+    written_or(front, &path, &condition, written.map(drop)).await?;
+    let checksum = shown(received.checksum.as_ref());
+    Ok(S3Response::new(dto::PutObjectOutput {
+        e_tag: Some(dto::ETag::Strong(etag)),
+        checksum_crc32: checksum.checksum_crc32,
+        checksum_crc32c: checksum.checksum_crc32c,
+        checksum_crc64nvme: checksum.checksum_crc64nvme,
+        checksum_sha1: checksum.checksum_sha1,
+        checksum_sha256: checksum.checksum_sha256,
+        checksum_type: checksum.checksum_type,
+        ..Default::default()
+    }))
+}
+
+fn refuse(input: &dto::PutObjectInput) -> S3Result<()> {
+    Extras {
+        storage_class: input.storage_class.as_ref(),
+        encryption: input.server_side_encryption.as_ref(),
+        website_redirect: input.website_redirect_location.as_ref(),
+        has_lock: input.object_lock_mode.is_some()
+            || input.object_lock_legal_hold_status.is_some()
+            || input.object_lock_retain_until_date.is_some(),
+    }
+    .check()?;
+    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
+    if input.write_offset_bytes.is_some() {
+        return Err(s3_error!(NotImplemented, "Appending is not implemented."));
+    }
+    acl::check_object(
+        input.acl.as_ref(),
+        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp],
+    )
+}
+
+/// A write's outcome as S3 shows it: `If-Match` on what is not there is NoSuchKey.
+pub(super) async fn written_or(
+    front: &Front,
+    path: &ObjectPath,
+    condition: &Precondition,
+    written: anello_storage::Result<()>,
+) -> S3Result<()> {
+    match written {
+        Err(Error::Precondition) if condition.if_match.is_some() => match front.store.object(path).await {
+            Ok(None) => Err(S3ErrorCode::NoSuchKey.into()),
+            _ => Err(S3ErrorCode::PreconditionFailed.into()),
+        },
+        other => other.or_no_bucket(),
+    }
+}
+
+/// DeleteObject: the answer is the same whether there was anything.
+pub(super) async fn delete(
+    front: &Front,
+    req: S3Request<dto::DeleteObjectInput>,
+) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    front.only_current(input.version_id.as_deref())?;
+    if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
+        return Err(s3_error!(NotImplemented, "Conditions on time or size are for directory buckets."));
+    }
+    let condition = precondition(input.if_match, None);
+    if !remove(front, &granted, &input.bucket, &input.key, &condition).await? {
+        front.container(&granted, &input.bucket).await?;
+    }
+    Ok(S3Response::new(dto::DeleteObjectOutput::default()))
+}
+
+/// Deletes an object and tells whether there was one.
+async fn remove(front: &Front, granted: &Granted, bucket: &str, key: &str, condition: &Precondition) -> S3Result<bool> {
+    let path = ObjectPath::new(&*granted.account, bucket, key);
+    match front.store.object_delete(&path, condition).await {
+        Ok(deleted) => Ok(deleted.is_some()),
+        Err(Error::Missing(_)) => Ok(false),
+        Err(Error::Precondition) if matches!(front.store.object(&path).await, Ok(None)) => {
+            Err(S3ErrorCode::NoSuchKey.into())
+        }
+        Err(error) => Err(from_storage(error, S3ErrorCode::NoSuchKey)),
+    }
+}
+
+/// DeleteObjects.
+pub(super) async fn delete_many(
+    front: &Front,
+    req: S3Request<dto::DeleteObjectsInput>,
+) -> S3Result<S3Response<dto::DeleteObjectsOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    let (objects, quiet) = (input.delete.objects, input.delete.quiet.unwrap_or(false));
+    if objects.is_empty() || objects.len() > DELETE_MANY_MAX {
+        return Err(S3ErrorCode::MalformedXML.into());
+    }
+    front.container(&granted, &input.bucket).await?;
+    let bucket = input.bucket.as_str();
+    let granted = &granted;
+    let one = |object: dto::ObjectIdentifier| async move {
+        let done = delete_one(front, granted, bucket, &object).await;
+        (object, done)
+    };
+    let mut results = futures::stream::iter(objects).map(one).buffered(DELETE_CONCURRENCY);
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    while let Some((object, done)) = results.next().await {
+        match done {
+            Ok(()) if quiet => {}
+            Ok(()) => deleted.push(dto::DeletedObject {
+                key: Some(object.key),
+                version_id: object.version_id,
+                ..Default::default()
+            }),
+            Err(error) => errors.push(dto::Error {
+                code: Some(error.code().as_str().to_owned()),
+                message: error.message().map(str::to_owned),
+                key: Some(object.key),
+                version_id: object.version_id,
+            }),
+        }
+    }
+    Ok(S3Response::new(dto::DeleteObjectsOutput {
+        deleted: Some(deleted),
+        errors: Some(errors),
+        request_charged: None,
+    }))
+}
+
+async fn delete_one(
+    front: &Front,
+    granted: &Granted,
+    bucket: &str,
+    object: &dto::ObjectIdentifier,
+) -> Result<(), S3Error> {
+    front.only_current(object.version_id.as_deref())?;
+    if object.last_modified_time.is_some() || object.size.is_some() {
+        return Err(s3_error!(NotImplemented, "Conditions on time or size are for directory buckets."));
+    }
+    let condition = precondition(object.e_tag.clone().map(dto::ETagCondition::ETag), None);
+    remove(front, granted, bucket, &object.key, &condition).await.map(drop)
+}
+
+/// A plain object's head.
+pub(super) fn plain_head(etag: String, content_type: String, metadata: anello_storage::Metadata) -> ObjectHead {
+    ObjectHead { etag, content_type, metadata, content: Content::Plain, ..ObjectHead::default() }
+}

@@ -1,0 +1,204 @@
+//! Tags of objects and buckets. Stored as one item in the form of the `x-amz-tagging` header
+//! (`k=v&k2=v2`, percent-encoded).
+
+use anello_storage::store::IfMissing;
+use anello_storage::{Metadata, ObjectPath};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+
+use super::error::{OrNoBucket, from_storage};
+use super::front::Front;
+use super::limits::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
+use super::policy::Granted;
+
+const OBJECT_NAME: &str = "x-object-sysmeta-s3-tags";
+const BUCKET_NAME: &str = "x-container-sysmeta-s3-tags";
+
+/// Keys and values in the order the client gave.
+pub(super) type Tags = Vec<(String, String)>;
+
+/// Parses the form of `x-amz-tagging` for an object.
+pub(super) fn parse_header(text: &str) -> S3Result<Tags> {
+    let tags = parse(text).ok_or_else(|| s3_error!(InvalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."))?;
+    check(tags, OBJECT_TAGS_MAX)
+}
+
+fn parse(text: &str) -> Option<Tags> {
+    let decode = |part: &str| {
+        let spaced = part.replace('+', " ");
+        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    };
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(key)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn format(tags: &Tags) -> String {
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect::<Vec<_>>().join("&")
+}
+
+/// Holds S3's rules for a set of tags.
+fn check(tags: Tags, max: usize) -> S3Result<Tags> {
+    if tags.len() > max {
+        return Err(s3_error!(InvalidTag, "At most {max} tags are allowed."));
+    }
+    for (index, (key, value)) in tags.iter().enumerate() {
+        if key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX || key.starts_with("aws:") {
+            return Err(s3_error!(InvalidTag, "The TagKey you have provided is invalid"));
+        }
+        if value.chars().count() > TAG_VALUE_CHARS_MAX {
+            return Err(s3_error!(InvalidTag, "The TagValue you have provided is invalid"));
+        }
+        if tags[..index].iter().any(|(earlier, _)| earlier == key) {
+            return Err(s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"));
+        }
+    }
+    Ok(tags)
+}
+
+/// Puts an object's tags among its metadata; none removes them.
+pub(super) fn store(tags: &Tags, metadata: &mut Metadata) {
+    metadata.retain(|(name, _)| name != OBJECT_NAME);
+    if !tags.is_empty() {
+        metadata.push((OBJECT_NAME.to_owned(), format(tags)));
+        metadata.sort();
+    }
+}
+
+/// An object's tags.
+pub(super) fn stored(metadata: &Metadata) -> Tags {
+    find(metadata, OBJECT_NAME)
+}
+
+fn find(metadata: &Metadata, wanted: &str) -> Tags {
+    metadata.iter().find(|(name, _)| name == wanted).and_then(|(_, text)| parse(text)).unwrap_or_default()
+}
+
+fn from_dto(tagging: dto::Tagging, max: usize) -> S3Result<Tags> {
+    let pair = |tag: dto::Tag| Some((tag.key?, tag.value?));
+    let tags: Option<Tags> = tagging.tag_set.into_iter().map(pair).collect();
+    check(tags.ok_or(S3ErrorCode::MalformedXML)?, max)
+}
+
+fn to_dto(tags: Tags) -> dto::TagSet {
+    tags.into_iter().map(|(key, value)| dto::Tag { key: Some(key), value: Some(value) }).collect()
+}
+
+/// GetObjectTagging.
+pub(super) async fn get_object(
+    front: &Front,
+    req: S3Request<dto::GetObjectTaggingInput>,
+) -> S3Result<S3Response<dto::GetObjectTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    front.only_current(req.input.version_id.as_deref())?;
+    let info = front.info(&granted, &req.input.bucket, &req.input.key).await?;
+    Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set: to_dto(stored(&info.metadata)), version_id: None }))
+}
+
+/// PutObjectTagging.
+pub(super) async fn put_object(
+    front: &Front,
+    req: S3Request<dto::PutObjectTaggingInput>,
+) -> S3Result<S3Response<dto::PutObjectTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    let input = req.input;
+    front.only_current(input.version_id.as_deref())?;
+    let tags = from_dto(input.tagging, OBJECT_TAGS_MAX)?;
+    replace_object(front, &granted, &input.bucket, &input.key, &tags).await?;
+    Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
+}
+
+/// DeleteObjectTagging.
+pub(super) async fn delete_object(
+    front: &Front,
+    req: S3Request<dto::DeleteObjectTaggingInput>,
+) -> S3Result<S3Response<dto::DeleteObjectTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    front.only_current(req.input.version_id.as_deref())?;
+    replace_object(front, &granted, &req.input.bucket, &req.input.key, &Tags::new()).await?;
+    Ok(S3Response::new(dto::DeleteObjectTaggingOutput::default()))
+}
+
+async fn replace_object(front: &Front, granted: &Granted, bucket: &str, key: &str, tags: &Tags) -> S3Result<()> {
+    let info = front.info(granted, bucket, key).await?;
+    let mut metadata = info.metadata;
+    store(tags, &mut metadata);
+    let path = ObjectPath::new(&*granted.account, bucket, key);
+    let updated = front.store.object_update(&path, None, info.delete_at, metadata).await;
+    updated.map(drop).map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))
+}
+
+/// GetBucketTagging.
+pub(super) async fn get_bucket(
+    front: &Front,
+    req: S3Request<dto::GetBucketTaggingInput>,
+) -> S3Result<S3Response<dto::GetBucketTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    let container = front.container(&granted, &req.input.bucket).await?;
+    let tags = find(&container.metadata, BUCKET_NAME);
+    if tags.is_empty() {
+        return Err(S3ErrorCode::NoSuchTagSet.into());
+    }
+    Ok(S3Response::new(dto::GetBucketTaggingOutput { tag_set: to_dto(tags) }))
+}
+
+/// PutBucketTagging.
+pub(super) async fn put_bucket(
+    front: &Front,
+    req: S3Request<dto::PutBucketTaggingInput>,
+) -> S3Result<S3Response<dto::PutBucketTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    let tags = from_dto(req.input.tagging, BUCKET_TAGS_MAX)?;
+    replace_bucket(front, &granted, &req.input.bucket, format(&tags)).await?;
+    Ok(S3Response::new(dto::PutBucketTaggingOutput::default()))
+}
+
+/// DeleteBucketTagging.
+pub(super) async fn delete_bucket(
+    front: &Front,
+    req: S3Request<dto::DeleteBucketTaggingInput>,
+) -> S3Result<S3Response<dto::DeleteBucketTaggingOutput>> {
+    let granted = Granted::of(&req)?;
+    replace_bucket(front, &granted, &req.input.bucket, String::new()).await?;
+    Ok(S3Response::new(dto::DeleteBucketTaggingOutput::default()))
+}
+
+async fn replace_bucket(front: &Front, granted: &Granted, bucket: &str, text: String) -> S3Result<()> {
+    let changes = vec![(BUCKET_NAME.to_owned(), text)];
+    front.store.container_update(&granted.account, bucket, changes, 0, IfMissing::Fail).await.or_no_bucket()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_survive_the_round_trip_through_their_stored_form() {
+        let tags: Tags = vec![("a b".into(), "c&d=e+ü".into()), ("empty".into(), String::new())];
+        let mut metadata = Metadata::new();
+        store(&tags, &mut metadata);
+        assert_eq!(stored(&metadata), tags);
+        store(&Tags::new(), &mut metadata);
+        assert!(metadata.is_empty());
+    }
+
+    #[test]
+    fn tags_that_break_the_rules_are_refused() {
+        for text in ["a=1&a=2", "aws:x=1", "=v", &format!("{}=1", "k".repeat(129)), &format!("k={}", "v".repeat(257))] {
+            assert_eq!(
+                parse_header(text).map_err(|error| error.code().clone()),
+                Err(S3ErrorCode::InvalidTag),
+                "{text}"
+            );
+        }
+        let many: Vec<_> = (0..11).map(|n| format!("k{n}=v")).collect();
+        assert!(parse_header(&many.join("&")).is_err());
+        assert!(parse_header(&many[..10].join("&")).is_ok());
+    }
+}

@@ -1,0 +1,108 @@
+//! Containers: listings, metadata and access lists.
+
+use anello_storage::store::IfMissing;
+use anello_storage::{ContainerInfo, Metadata};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::SwiftDoor;
+use super::access::Access;
+use super::call::Call;
+use super::fault::Fault;
+use super::limits::CONTAINER_NAME_BYTES_MAX;
+use super::listing::{self, Format};
+use super::metadata::{self, Kind};
+use super::{account, reply};
+use crate::body::Body;
+
+/// Index of the only storage policy.
+const POLICY: u32 = 0;
+
+/// GET and HEAD.
+pub(super) async fn read(
+    door: &SwiftDoor,
+    call: &Call,
+    access: Access,
+    account: &str,
+    container: &str,
+) -> Result<Response<Body>, Fault> {
+    let format = Format::of(call)?;
+    let query = listing::query_of(call)?;
+    let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
+    let mut response = if call.method == http::Method::HEAD {
+        reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
+    } else {
+        let rows = door.store.container_list(account, container, &query).await?;
+        format.answer(listing::of_objects(format, container, &rows))
+    };
+    if call.query.get("format").is_none() {
+        reply::vary(response.headers_mut(), "Accept");
+    }
+    show(door, &info, access, response.headers_mut());
+    Ok(response)
+}
+
+/// PUT: creates the container, or changes its metadata.
+pub(super) async fn create(
+    door: &SwiftDoor,
+    call: &Call,
+    account: &str,
+    container: &str,
+) -> Result<Response<Body>, Fault> {
+    if container.len() > CONTAINER_NAME_BYTES_MAX {
+        let detail = format!("Container name length of {} longer than {CONTAINER_NAME_BYTES_MAX}", container.len());
+        return Err(Fault::invalid(detail));
+    }
+    check_policy(door, call)?;
+    let changes = metadata::changes(&call.headers, Kind::Container)?;
+    let info = door.store.container(account, container).await?;
+    metadata::check_changed(&metadata_of(info.as_ref()), &changes, Kind::Container)?;
+    if info.is_none() {
+        account::prepare(door, call, account).await?;
+    }
+    let written = door.store.container_update(account, container, changes, POLICY, IfMissing::Create).await?;
+    Ok(reply::bare(if written.created { StatusCode::CREATED } else { StatusCode::ACCEPTED }))
+}
+
+/// POST: changes metadata.
+pub(super) async fn update(
+    door: &SwiftDoor,
+    call: &Call,
+    account: &str,
+    container: &str,
+) -> Result<Response<Body>, Fault> {
+    let changes = metadata::changes(&call.headers, Kind::Container)?;
+    let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
+    metadata::check_changed(&info.metadata, &changes, Kind::Container)?;
+    door.store.container_update(account, container, changes, POLICY, IfMissing::Fail).await?;
+    Ok(reply::bare(StatusCode::NO_CONTENT))
+}
+
+/// DELETE.
+pub(super) async fn delete(door: &SwiftDoor, account: &str, container: &str) -> Result<Response<Body>, Fault> {
+    door.store.container_delete(account, container).await?;
+    Ok(reply::bare(StatusCode::NO_CONTENT))
+}
+
+/// There is one policy; naming another is an error, naming it or none is not.
+fn check_policy(door: &SwiftDoor, call: &Call) -> Result<(), Fault> {
+    match call.header("x-storage-policy") {
+        Some(name) if !name.is_empty() && !name.eq_ignore_ascii_case(&door.config.policy_name) => {
+            Err(Fault::invalid(format!("Invalid X-Storage-Policy {name:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn metadata_of(info: Option<&ContainerInfo>) -> Metadata {
+    info.map(|info| info.metadata.clone()).unwrap_or_default()
+}
+
+fn show(door: &SwiftDoor, info: &ContainerInfo, access: Access, headers: &mut HeaderMap) {
+    metadata::show_changes(&info.metadata, Kind::Container, access.owner, headers);
+    headers.insert("x-container-object-count", HeaderValue::from(info.object_count));
+    headers.insert("x-container-bytes-used", HeaderValue::from(info.bytes_used));
+    reply::set(headers, "accept-ranges", "bytes");
+    reply::set(headers, "x-timestamp", info.created.to_string());
+    reply::set(headers, "x-storage-policy", &door.config.policy_name);
+    reply::set_last_modified(headers, info.modified.seconds_ceil());
+}

@@ -1,0 +1,202 @@
+//! GET and HEAD of an object: conditions, ranges, and the body that streams from disk to socket.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anello_storage::{Error, ObjectInfo, ObjectPath};
+use bytes::Bytes;
+use futures::stream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::SwiftDoor;
+use super::call::Call;
+use super::conditions::{self, Conditions};
+use super::fault::Fault;
+use super::range::Wanted;
+use super::source::{Chunks, Form, Source};
+use super::{large, metadata, reply};
+use crate::body::{self, Body};
+use crate::object::segments;
+
+/// GET and HEAD.
+pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    let is_head = call.method == http::Method::HEAD;
+    let mut source = Source::open(door, call, path).await?.ok_or_else(Fault::missing)?;
+    if large::asks_for_manifest(call) && source.form == Form::Static {
+        return manifest(door, call, path, &source.info).await;
+    }
+    let last_modified = source.info.meta_timestamp.seconds_ceil();
+    if let Some(status) = Conditions::of(call).refuse(&source.info.etag, last_modified) {
+        let mut response = Fault::status(status).into_response();
+        show(&source, response.headers_mut());
+        if status != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
+        }
+        return Ok(response);
+    }
+    let size = source.info.size;
+    let has_range = !is_head && conditions::if_range_holds(call, &source.info.etag, last_modified);
+    let range = if has_range { call.header("range") } else { None };
+    let mut response = match Wanted::parse(range, size) {
+        Wanted::Nothing => return Ok(unsatisfiable(&source)),
+        Wanted::Whole if is_head => with_length(StatusCode::OK, body::empty(), size),
+        Wanted::Whole => with_length(StatusCode::OK, body_of(open(door, call, &mut source, None).await?), size),
+        Wanted::Parts(mut parts) if parts.len() == 1 => one_part(door, call, &mut source, parts.remove(0)).await?,
+        Wanted::Parts(parts) => return many_parts(door, call, source, parts).await,
+    };
+    show(&source, response.headers_mut());
+    Ok(response)
+}
+
+/// GET and HEAD with `?multipart-manifest=get`: the list of segments itself.
+async fn manifest(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    info: &ObjectInfo,
+) -> Result<Response<Body>, Fault> {
+    let text = segments::text(&door.store, path, info.timestamp).await?;
+    let raw = || segments::items(&text).map(|items| Bytes::from(super::manifest::raw(items)));
+    let text = if call.query.get("format") == Some("raw") { raw().unwrap_or(text) } else { text };
+    let length = text.len() as u64;
+    let mut response = with_length(StatusCode::OK, body::full(text), length);
+    let headers = response.headers_mut();
+    show_info(info, headers);
+    reply::set(headers, "content-type", "application/json; charset=utf-8");
+    reply::set(headers, "etag", segments::manifest_etag(info).unwrap_or(""));
+    reply::set(headers, "x-static-large-object", "True");
+    Ok(response)
+}
+
+/// Begins to read, so far that the status is known.
+async fn open(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: &mut Source,
+    range: Option<Range<u64>>,
+) -> Result<Chunks, Fault> {
+    let mut chunks = source.read(door, call, range).await?;
+    chunks.prime().await?;
+    Ok(chunks)
+}
+
+/// Puts what is known of an object into the headers of an answer.
+fn show(source: &Source, headers: &mut HeaderMap) {
+    show_info(&source.info, headers);
+    if source.form != Form::Plain {
+        // As large objects are not what their tag is the MD5 of, Swift quotes it.
+        reply::set(headers, "etag", format!("\"{}\"", source.info.etag));
+    }
+    if let Some(etag) = segments::manifest_etag(&source.info) {
+        reply::set(headers, "x-static-large-object", "True");
+        reply::set(headers, "x-manifest-etag", etag);
+    }
+}
+
+/// Puts what is known of an object into the headers of an answer, as it is stored.
+fn show_info(info: &ObjectInfo, headers: &mut HeaderMap) {
+    metadata::show_object(&info.metadata, headers);
+    reply::set(headers, "accept-ranges", "bytes");
+    reply::set(headers, "content-type", &info.content_type);
+    reply::set(headers, "etag", &info.etag);
+    reply::set(headers, "x-timestamp", info.meta_timestamp.to_string());
+    reply::set_last_modified(headers, info.meta_timestamp.seconds_ceil());
+    if let Some(second) = info.delete_at {
+        headers.insert("x-delete-at", HeaderValue::from(second));
+    }
+}
+
+fn with_length(status: StatusCode, body: Body, length: u64) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// 416, with the size that there is.
+fn unsatisfiable(source: &Source) -> Response<Body> {
+    let mut response = Fault::status(StatusCode::RANGE_NOT_SATISFIABLE).into_response();
+    let headers = response.headers_mut();
+    show(source, headers);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
+    reply::set(headers, "content-range", format!("bytes */{}", source.info.size));
+    response
+}
+
+/// 206 with the bytes of one range.
+async fn one_part(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: &mut Source,
+    range: Range<u64>,
+) -> Result<Response<Body>, Fault> {
+    let chunks = open(door, call, source, Some(range.clone())).await?;
+    let mut response = with_length(StatusCode::PARTIAL_CONTENT, body_of(chunks), range.end - range.start);
+    reply::set(response.headers_mut(), "content-range", content_range(&range, source.info.size));
+    Ok(response)
+}
+
+/// 206 with several ranges as `multipart/byteranges` (RFC 9110 §14.6).
+async fn many_parts(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: Source,
+    ranges: Vec<Range<u64>>,
+) -> Result<Response<Body>, Fault> {
+    let boundary = anello_base::id::hex_id();
+    let (size, media_type) = (source.info.size, &source.info.content_type);
+    let head = |at: usize, range: &Range<u64>| {
+        let gap = if at == 0 { "" } else { "\r\n" };
+        let content_range = content_range(range, size);
+        format!("{gap}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {content_range}\r\n\r\n")
+    };
+    let parts: Vec<(String, Range<u64>)> =
+        ranges.into_iter().enumerate().map(|(at, range)| (head(at, &range), range)).collect();
+    let end = format!("\r\n--{boundary}--");
+    let length = parts.iter().map(|(head, range)| head.len() as u64 + range.end - range.start).sum::<u64>();
+    let length = length + end.len() as u64;
+
+    let mut response = with_length(StatusCode::PARTIAL_CONTENT, body::empty(), length);
+    show(&source, response.headers_mut());
+    let media_type = format!("multipart/byteranges;boundary={boundary}");
+    reply::set(response.headers_mut(), "content-type", media_type);
+    let parts = parts.into_iter();
+    let parts = Parts { door: door.clone(), call: call.clone(), source, parts, chunks: None, end: Some(end) };
+    Ok(response.map(|_| body::stream(stream::try_unfold(parts, next_of_parts))))
+}
+
+fn content_range(range: &Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end - 1)
+}
+
+/// A body of one range's bytes.
+fn body_of(chunks: Chunks) -> Body {
+    body::stream(stream::try_unfold(chunks, |mut chunks| async move {
+        Ok(chunks.next().await?.map(|bytes| (bytes, chunks)))
+    }))
+}
+
+/// What is still to be sent of a multipart answer.
+struct Parts {
+    door: SwiftDoor,
+    call: Arc<Call>,
+    source: Source,
+    parts: std::vec::IntoIter<(String, Range<u64>)>,
+    chunks: Option<Chunks>,
+    end: Option<String>,
+}
+
+async fn next_of_parts(mut state: Parts) -> Result<Option<(Bytes, Parts)>, Error> {
+    if let Some(chunks) = &mut state.chunks
+        && let Some(bytes) = chunks.next().await?
+    {
+        return Ok(Some((bytes, state)));
+    }
+    state.chunks = None;
+    let Some((head, range)) = state.parts.next() else {
+        return Ok(state.end.take().map(|end| (Bytes::from(end), state)));
+    };
+    state.chunks = Some(state.source.read(&state.door, &state.call, Some(range)).await?);
+    Ok(Some((Bytes::from(head), state)))
+}

@@ -1,0 +1,66 @@
+//! Every limit of the Swift door. Those that clients can run into are published at `/info`; their values
+//! are Swift's own defaults, because clients carry them.
+
+use std::time::Duration;
+
+/// Bytes of one object by a single PUT: 5 GiB and two bytes, Swift's published figure. Larger: 413.
+pub(super) const FILE_BYTES_MAX: u64 = 5_368_709_122;
+
+/// Bytes of a metadata item's name, without its prefix. Longer: 400.
+pub(super) const META_NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a metadata item's value. Longer: 400.
+pub(super) const META_VALUE_BYTES_MAX: usize = 256;
+
+/// Metadata items of an account, container or object. More: 400.
+pub(super) const META_COUNT_MAX: usize = 90;
+
+/// Bytes of all names and values of a thing's metadata. More: 400.
+pub(super) const META_BYTES_MAX: usize = 4096;
+
+/// Bytes of any one header's value. Longer: 400.
+pub(super) const HEADER_BYTES_MAX: usize = 8192;
+
+/// Headers that a server in front of the door must let through: the metadata and what HTTP and the other
+/// rooms add. Fewer, and a client can't send all the metadata that `/info` promises.
+pub const HEADER_COUNT_MAX: usize = META_COUNT_MAX + 36;
+
+/// Bytes of an account's name. Longer: 400 when it is to be created.
+pub(super) const ACCOUNT_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of a container's name. Longer: 400 when it is to be created.
+pub(super) const CONTAINER_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of an object's name. Longer: 400 when it is to be created.
+pub(super) const OBJECT_NAME_BYTES_MAX: usize = 1024;
+
+/// Entries of one listing page. A larger `limit`: 412.
+pub(super) const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// Ranges of one GET. More: 416, for they cost the server more than the client (RFC 9110 §14.2).
+pub(super) const RANGES_MAX: usize = 50;
+
+/// Ranges of one GET that overlap another. More: 416.
+pub(super) const RANGE_OVERLAPS_MAX: usize = 2;
+
+/// Ranges of one GET that begin before the one in front of them. More: 416.
+pub(super) const RANGE_DESCENTS_MAX: usize = 8;
+
+/// Silence of a client in the middle of its upload. Longer: 408, so that nobody holds a writer for nothing.
+pub(super) const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of `X-Trans-Id-Extra` that are kept.
+pub(super) const TRANSACTION_EXTRA_BYTES_MAX: usize = 32;
+
+/// Bytes of a static large object's list of segments. Larger: 413.
+pub(super) const SLO_MANIFEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Objects in one such list. More: 413.
+pub(super) const SLO_SEGMENTS_MAX: usize = 1000;
+
+/// Segments of a new list that are looked at together: enough to hide a slow one, few enough not to crowd
+/// out other requests.
+pub(super) const SLO_CHECKS_AT_ONCE: usize = 8;
+
+/// Segments of a dynamic large object; their names are in memory while it is read. More: 409.
+pub(super) const DLO_SEGMENTS_MAX: usize = 100_000;

@@ -1,0 +1,401 @@
+//! Listings of accounts and containers: which form the client wants (plain, JSON, XML), which part of the
+//! listing, and the text that says it.
+
+use std::fmt::Write as _;
+
+use anello_storage::{ContainerEntry, ListQuery, Listed, ObjectEntry};
+use http::{Response, StatusCode};
+use quick_xml::escape::escape;
+
+use super::call::{Call, is_true};
+use super::fault::Fault;
+use super::limits::LISTING_ENTRIES_MAX;
+use super::reply;
+use crate::body::Body;
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A name a line.
+    Plain,
+    /// A list of objects.
+    Json,
+    /// `application/xml`
+    Xml,
+    /// The same as `text/xml`.
+    TextXml,
+}
+
+/// The forms in the order in which they are preferred where the client doesn't care.
+const OFFERS: [Format; 4] = [Format::Plain, Format::Json, Format::Xml, Format::TextXml];
+
+impl Format {
+    /// The form that `?format=` or `Accept` asks for.
+    pub(super) fn of(call: &Call) -> Result<Self, Fault> {
+        match call.query.get("format").filter(|format| !format.is_empty()) {
+            Some(format) => Ok(match format.to_ascii_lowercase().as_str() {
+                "json" => Self::Json,
+                "xml" => Self::Xml,
+                _ => Self::Plain,
+            }),
+            None => Self::accepted(call.header("accept").unwrap_or("")),
+        }
+    }
+
+    /// The best form for an `Accept`.
+    fn accepted(accept: &str) -> Result<Self, Fault> {
+        if accept.trim().is_empty() {
+            return Ok(Self::Plain);
+        }
+        let ranges = accept.split(',').map(MediaRange::parse).collect::<Option<Vec<_>>>();
+        let ranges = ranges.ok_or_else(|| Fault::invalid("Invalid Accept header"))?;
+        let quality = |offer: &Format| {
+            let fits = ranges.iter().filter_map(|range| Some((range.fit(offer.essence())?, range.quality)));
+            fits.max_by_key(|(fit, _)| *fit).map(|(fit, quality)| (quality, fit)).filter(|(quality, _)| *quality > 0)
+        };
+        let best = OFFERS.iter().rev().filter_map(|offer| Some((quality(offer)?, offer))).max_by_key(|(rank, _)| *rank);
+        best.map(|(_, offer)| *offer).ok_or_else(|| Fault::status(StatusCode::NOT_ACCEPTABLE))
+    }
+
+    fn essence(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain",
+            Self::Json => "application/json",
+            Self::Xml => "application/xml",
+            Self::TextXml => "text/xml",
+        }
+    }
+
+    /// As `Content-Type` says it.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+            Self::Xml => "application/xml; charset=utf-8",
+            Self::TextXml => "text/xml; charset=utf-8",
+        }
+    }
+
+    /// The answer with a listing's text: 204 where there is none, which only a plain one can be.
+    pub(super) fn answer(self, text: String) -> Response<Body> {
+        let status = if text.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+        reply::with_body(status, self.media_type(), text)
+    }
+}
+
+/// One item of an `Accept`.
+struct MediaRange<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    /// In thousandths.
+    quality: u16,
+}
+
+impl<'a> MediaRange<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let mut quality = 1000;
+        for part in parts {
+            if let Some(value) = part.strip_prefix("q=") {
+                let value: f32 = value.trim().parse().ok()?;
+                quality = (value.clamp(0.0, 1.0) * 1000.0) as u16;
+            }
+        }
+        let is_valid = !kind.is_empty() && !subtype.is_empty() && !subtype.contains('/');
+        is_valid.then_some(Self { kind, subtype, quality })
+    }
+
+    /// How closely it names a media type, if it does.
+    fn fit(&self, essence: &str) -> Option<u8> {
+        let (kind, subtype) = essence.split_once('/')?;
+        match (self.kind, self.subtype) {
+            ("*", "*") => Some(0),
+            (named, "*") if named.eq_ignore_ascii_case(kind) => Some(1),
+            (named, exact) if named.eq_ignore_ascii_case(kind) && exact.eq_ignore_ascii_case(subtype) => Some(2),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a listing that a request asks for.
+pub(super) fn query_of(call: &Call) -> Result<ListQuery, Fault> {
+    let text = |name| call.query.get(name).filter(|value: &&str| !value.is_empty()).map(str::to_owned);
+    let limit = match call.query.get("limit") {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().unwrap_or(usize::MAX)
+        }
+        _ => LISTING_ENTRIES_MAX,
+    };
+    if limit > LISTING_ENTRIES_MAX {
+        let detail = format!("Maximum limit is {LISTING_ENTRIES_MAX}");
+        return Err(Fault::because(StatusCode::PRECONDITION_FAILED, detail));
+    }
+    Ok(ListQuery {
+        prefix: text("prefix").unwrap_or_default(),
+        delimiter: text("delimiter"),
+        marker: text("marker"),
+        end_marker: text("end_marker"),
+        reverse: call.query.get("reverse").is_some_and(is_true),
+        limit,
+        path: call.query.get("path").map(str::to_owned),
+    })
+}
+
+/// One thing in a listing.
+trait Row {
+    const XML_NAME: &'static str;
+
+    fn name(&self) -> &str;
+
+    /// `"key":value,…`
+    fn json(&self, out: &mut String);
+
+    /// `<key>value</key>…`
+    fn xml(&self, out: &mut String);
+}
+
+/// The text of a container's listing.
+pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectEntry>]) -> String {
+    match format {
+        Format::Plain => plain(rows),
+        Format::Json => json(rows),
+        Format::Xml | Format::TextXml => {
+            let inner = |prefix: &str, out: &mut String| {
+                let prefix = escape(prefix);
+                push(out, format_args!("<subdir name=\"{prefix}\"><name>{prefix}</name></subdir>"));
+            };
+            xml("container", container, "", rows, inner)
+        }
+    }
+}
+
+/// The text of an account's listing.
+pub(super) fn of_containers(format: Format, account: &str, rows: &[Listed<ContainerEntry>]) -> String {
+    match format {
+        Format::Plain => plain(rows),
+        Format::Json => json(rows),
+        Format::Xml | Format::TextXml => {
+            let inner = |prefix: &str, out: &mut String| {
+                push(out, format_args!("<subdir name=\"{}\" />", escape(prefix)));
+            };
+            xml("account", account, "\n", rows, inner)
+        }
+    }
+}
+
+impl Row for ObjectEntry {
+    const XML_NAME: &'static str = "object";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn json(&self, out: &mut String) {
+        out.push_str("\"bytes\":");
+        push(out, format_args!("{}", self.size));
+        out.push_str(",\"hash\":");
+        json_text(&self.etag, out);
+        out.push_str(",\"name\":");
+        json_text(&self.name, out);
+        out.push_str(",\"content_type\":");
+        json_text(&self.content_type, out);
+        push(out, format_args!(",\"last_modified\":\"{}\"", self.timestamp.iso8601()));
+    }
+
+    fn xml(&self, out: &mut String) {
+        push(
+            out,
+            format_args!(
+                "<name>{}</name><hash>{}</hash><bytes>{}</bytes><content_type>{}</content_type>\
+                 <last_modified>{}</last_modified>",
+                escape(&self.name),
+                escape(&self.etag),
+                self.size,
+                escape(&self.content_type),
+                self.timestamp.iso8601()
+            ),
+        );
+    }
+}
+
+impl Row for ContainerEntry {
+    const XML_NAME: &'static str = "container";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn json(&self, out: &mut String) {
+        out.push_str("\"name\":");
+        json_text(&self.name, out);
+        push(
+            out,
+            format_args!(
+                ",\"count\":{},\"bytes\":{},\"last_modified\":\"{}\"",
+                self.object_count,
+                self.bytes_used,
+                self.modified.iso8601()
+            ),
+        );
+    }
+
+    fn xml(&self, out: &mut String) {
+        push(
+            out,
+            format_args!(
+                "<name>{}</name><count>{}</count><bytes>{}</bytes><last_modified>{}</last_modified>",
+                escape(&self.name),
+                self.object_count,
+                self.bytes_used,
+                self.modified.iso8601()
+            ),
+        );
+    }
+}
+
+fn plain<E: Row>(rows: &[Listed<E>]) -> String {
+    let mut out = String::with_capacity(rows.len() * 32);
+    for row in rows {
+        out.push_str(match row {
+            Listed::Entry(entry) => entry.name(),
+            Listed::Prefix(prefix) => prefix,
+        });
+        out.push('\n');
+    }
+    out
+}
+
+fn json<E: Row>(rows: &[Listed<E>]) -> String {
+    let mut out = String::with_capacity(rows.len() * 192 + 2);
+    out.push('[');
+    for (at, row) in rows.iter().enumerate() {
+        out.push_str(if at == 0 { "{" } else { ",{" });
+        match row {
+            Listed::Entry(entry) => entry.json(&mut out),
+            Listed::Prefix(prefix) => {
+                out.push_str("\"subdir\":");
+                json_text(prefix, &mut out);
+            }
+        }
+        out.push('}');
+    }
+    out.push(']');
+    out
+}
+
+fn xml<E: Row>(root: &str, name: &str, gap: &str, rows: &[Listed<E>], subdir: impl Fn(&str, &mut String)) -> String {
+    let mut out = String::with_capacity(rows.len() * 224 + 128);
+    push(&mut out, format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} name=\"{}\">{gap}", escape(name)));
+    for row in rows {
+        match row {
+            Listed::Entry(entry) => {
+                push(&mut out, format_args!("<{}>", E::XML_NAME));
+                entry.xml(&mut out);
+                push(&mut out, format_args!("</{}>", E::XML_NAME));
+            }
+            Listed::Prefix(prefix) => subdir(prefix, &mut out),
+        }
+        out.push_str(gap);
+    }
+    push(&mut out, format_args!("</{root}>"));
+    out
+}
+
+/// A JSON string, without going through a value.
+fn json_text(text: &str, out: &mut String) {
+    let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\' && byte != 0x7f);
+    if is_plain {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        push(out, format_args!("{}", serde_json::Value::from(text)));
+    }
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a string takes every text");
+}
+
+#[cfg(test)]
+mod tests {
+    use anello_base::Timestamp;
+
+    use super::*;
+    use crate::swift::testing::call;
+
+    fn rows() -> Vec<Listed<ObjectEntry>> {
+        let entry = ObjectEntry {
+            name: "a<\"☃\n".into(),
+            timestamp: Timestamp::from_ticks(170_000_000_012_345),
+            size: 5,
+            etag: "abc".into(),
+            content_type: "text/plain".into(),
+            content: anello_storage::Content::Plain,
+        };
+        vec![Listed::Entry(entry), Listed::Prefix("d&/".into())]
+    }
+
+    #[test]
+    fn names_of_any_letters_survive_every_form() {
+        assert_eq!(of_objects(Format::Plain, "c", &rows()), "a<\"☃\n\nd&/\n");
+        let json: serde_json::Value = serde_json::from_str(&of_objects(Format::Json, "c", &rows())).expect("JSON");
+        let want = serde_json::json!([
+            {"bytes": 5, "hash": "abc", "name": "a<\"☃\n", "content_type": "text/plain",
+             "last_modified": "2023-11-14T22:13:20.123450"},
+            {"subdir": "d&/"},
+        ]);
+        assert_eq!(json, want);
+        assert_eq!(
+            of_objects(Format::Xml, "c&d", &rows()),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<container name=\"c&amp;d\"><object>\
+             <name>a&lt;&quot;☃\n</name><hash>abc</hash><bytes>5</bytes><content_type>text/plain</content_type>\
+             <last_modified>2023-11-14T22:13:20.123450</last_modified></object>\
+             <subdir name=\"d&amp;/\"><name>d&amp;/</name></subdir></container>"
+        );
+        assert_eq!(of_objects(Format::Json, "c", &[]), "[]");
+        assert_eq!(of_objects(Format::Plain, "c", &[]), "");
+    }
+
+    #[test]
+    fn the_form_is_negotiated() {
+        let check = |query: &str, accept: Option<&str>, want: Result<Format, u16>| {
+            let headers: Vec<_> = accept.map(|accept| ("accept", accept)).into_iter().collect();
+            let found = Format::of(&call("GET", &format!("/v1/a{query}"), &headers)).map_err(|fault| fault.code());
+            assert_eq!(found, want, "{query} {accept:?}");
+        };
+        check("", None, Ok(Format::Plain));
+        check("", Some("*/*"), Ok(Format::Plain));
+        check("?format=json", Some("text/xml"), Ok(Format::Json));
+        check("?format=XML", None, Ok(Format::Xml));
+        check("?format=other", None, Ok(Format::Plain));
+        check("", Some("application/json"), Ok(Format::Json));
+        check("", Some("application/xml;q=0.9, application/json;q=0.5"), Ok(Format::Xml));
+        check("", Some("text/xml"), Ok(Format::TextXml));
+        check("", Some("text/plain;q=0.1, */*;q=0.5"), Ok(Format::Json));
+        check("", Some("application/*"), Ok(Format::Json));
+        check("", Some("image/png"), Err(406));
+        check("", Some("nonsense"), Err(400));
+    }
+
+    #[test]
+    fn the_part_of_a_listing_is_read() {
+        let query = |text: &str| query_of(&call("GET", &format!("/v1/a/c?{text}"), &[])).map_err(|fault| fault.code());
+        let found = query("prefix=a%2F&delimiter=%2F&marker=m&end_marker=z&reverse=on&limit=7&path=").expect("valid");
+        let want = ListQuery {
+            prefix: "a/".into(),
+            delimiter: Some("/".into()),
+            marker: Some("m".into()),
+            end_marker: Some("z".into()),
+            reverse: true,
+            limit: 7,
+            path: Some(String::new()),
+        };
+        assert_eq!(found, want);
+        assert_eq!(query("limit=10001"), Err(412));
+        assert_eq!(query("limit=99999999999999999999999"), Err(412));
+        assert_eq!(query("limit=-1").expect("valid").limit, 10_000);
+        assert_eq!(query("limit=0").expect("valid").limit, 0);
+    }
+}

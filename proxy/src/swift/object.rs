@@ -1,0 +1,37 @@
+//! Objects: POST and DELETE. Reading is [`super::download`], writing [`super::upload`] and [`super::copy`].
+
+use anello_storage::{Error, ObjectPath};
+use http::{Response, StatusCode};
+
+use super::SwiftDoor;
+use super::call::Call;
+use super::fault::Fault;
+use super::{conditions, dlo, expiry, metadata, reply, slo};
+use crate::body::Body;
+
+/// POST: replaces what clients set of an object's metadata; the doors' own stays.
+pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    dlo::check(call)?;
+    let mut items = metadata::object_items(&call.headers)?;
+    let delete_at = expiry::delete_at(call)?;
+    let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
+    let info = door.store.object(path).await?.ok_or_else(Fault::missing)?;
+    for (name, value) in info.metadata.into_iter().filter(|(name, _)| !metadata::is_shown(name)) {
+        metadata::set(&mut items, name, value);
+    }
+    door.store.object_update(path, content_type, delete_at, items).await?;
+    Ok(reply::bare(StatusCode::ACCEPTED))
+}
+
+/// DELETE.
+pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    if call.query.get("multipart-manifest") == Some("delete") {
+        return slo::delete(door, call, path).await;
+    }
+    let condition = conditions::for_write(call)?;
+    match door.store.object_delete(path, &condition).await {
+        Ok(Some(_)) => Ok(reply::bare(StatusCode::NO_CONTENT)),
+        Ok(None) | Err(Error::Missing(_)) => Err(Fault::missing()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Static large objects: an object whose data are a list of segments (the manifest). A PUT with
+//! `?multipart-manifest=put` checks every segment and stores the list in Swift's own stored form; the
+//! object's tag is the MD5 of its segments' tags, its size theirs together.
+//!
+//! Left out on purpose: `async` deletion, which is done at once here.
+
+use std::error::Error as StdError;
+
+use anello_storage::store::{ObjectHead, Written};
+use anello_storage::{Error, ObjectInfo, ObjectPath, Precondition};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use md5::{Digest, Md5};
+
+use super::SwiftDoor;
+use super::call::Call;
+use super::fault::Fault;
+use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
+use super::manifest::{self, Asked, Entry};
+use super::policy::Rule;
+use super::report::Report;
+use super::upload::{self, Wanted};
+use super::{conditions, media_type, metadata};
+use crate::body::Body;
+use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
+
+/// PUT of a manifest.
+pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
+    let text = match Limited::new(body, SLO_MANIFEST_BYTES_MAX).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(upload::too_large()),
+        Err(_) => return Err(Fault::client_gone()),
+    };
+    let entries = manifest::parse(&text, path)?;
+    if entries.iter().filter(|entry| matches!(entry, Entry::Segment(_))).count() > SLO_SEGMENTS_MAX {
+        let detail = format!("Number of object-backed segments must be <= {SLO_SEGMENTS_MAX}");
+        return Err(Fault::because(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    let items = match check(door, call, path, entries).await? {
+        Ok(items) => items,
+        Err(report) => return Ok(report.answer(call, StatusCode::BAD_REQUEST)),
+    };
+    store(door, call, path, wanted, items).await
+}
+
+/// Looks at every segment; gives the items to store, or what is wrong with which.
+async fn check(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    entries: Vec<Entry>,
+) -> Result<Result<Vec<Stored>, Report>, Fault> {
+    let count = entries.len();
+    let checks = entries.into_iter().enumerate().map(|(at, entry)| async move {
+        match entry {
+            Entry::Inline(data) => Ok(Ok(Stored { data: Some(BASE64_STANDARD.encode(data)), ..Stored::default() })),
+            Entry::Segment(asked) => {
+                let found = check_segment(door, call, &path.account, &asked, at + 1 == count).await;
+                found.map(|found| found.map_err(|reason| (asked.name.clone(), reason)))
+            }
+        }
+    });
+    // Collected in order; boxed because the compiler can't name closures over lifetimes this deep otherwise.
+    let found: Vec<_> = stream::iter(checks).buffered(SLO_CHECKS_AT_ONCE).collect().await;
+    let (mut items, mut report) = (Vec::new(), Report::default());
+    for found in found {
+        match found? {
+            Ok(item) => items.push(item),
+            Err((name, reason)) => report.errors.push((name, reason)),
+        }
+    }
+    Ok(if report.errors.is_empty() { Ok(items) } else { Err(report) })
+}
+
+async fn check_segment(
+    door: &SwiftDoor,
+    call: &Call,
+    account: &str,
+    asked: &Asked,
+    is_last: bool,
+) -> Result<Result<Stored, String>, Fault> {
+    let Some(path) = segment_path(account, &asked.name) else { return Ok(Err("404 Not Found".into())) };
+    if let Err(fault) = door.authorize(call, Rule::ObjectRead, account, Some(&path.container)).await {
+        return Ok(Err(fault.line()));
+    }
+    let Some(info) = door.store.object(&path).await? else { return Ok(Err("404 Not Found".into())) };
+    if asked.size.is_some_and(|size| size != info.size) {
+        return Ok(Err("Size Mismatch".into()));
+    }
+    if asked.etag.as_ref().is_some_and(|etag| *etag != info.etag) {
+        return Ok(Err("Etag Mismatch".into()));
+    }
+    if info.size == 0 && !is_last {
+        return Ok(Err("Too Small; each segment must be at least 1 byte.".into()));
+    }
+    let range = match asked.range.as_ref().map(|range| range.within(info.size)) {
+        None => None,
+        Some(None) => return Ok(Err("Unsatisfiable Range".into())),
+        // A range that is all of it is none.
+        Some(Some(range)) if range == (0..info.size) => None,
+        Some(Some(range)) => Some(format!("{}-{}", range.start, range.end - 1)),
+    };
+    Ok(Ok(Stored {
+        name: Some(format!("/{}", asked.name.trim_start_matches('/'))),
+        hash: Some(info.etag.clone()),
+        bytes: Some(info.size),
+        range,
+        content_type: Some(info.content_type.clone()),
+        last_modified: Some(info.meta_timestamp.iso8601()),
+        sub_slo: segments::is_manifest(&info).then_some(true),
+        data: None,
+    }))
+}
+
+/// Stores the manifest.
+async fn store(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    wanted: Wanted,
+    items: Vec<Stored>,
+) -> Result<Response<Body>, Fault> {
+    let (mut digest, mut size) = (Md5::new(), 0_u64);
+    for item in &items {
+        let piece = segments::piece(&path.account, item.clone()).ok_or_else(|| Fault::invalid("Invalid manifest"))?;
+        size = size.checked_add(piece.size()).ok_or_else(upload::too_large)?;
+        match (&piece, &item.range) {
+            (Piece::Inline(data), _) => digest.update(hex::encode(Md5::digest(data)).as_bytes()),
+            (Piece::Segment(segment), None) => digest.update(segment.etag.as_bytes()),
+            (Piece::Segment(segment), Some(range)) => digest.update(format!("{}:{range};", segment.etag).as_bytes()),
+        }
+    }
+    let etag = hex::encode(digest.finalize());
+    if let Some(expected) = call.header("etag").map(|tag| tag.trim_matches('"')).filter(|tag| !tag.is_empty())
+        && !expected.eq_ignore_ascii_case(&etag)
+    {
+        return Err(Fault::status(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    let text = serde_json::to_vec(&items).expect("strings and numbers are JSON");
+    let mut items = wanted.metadata;
+    metadata::set(&mut items, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
+    let content_type = wanted.content_type.unwrap_or_else(|| media_type::of_name(&path.object).to_owned());
+    let head = ObjectHead {
+        etag: etag.clone(),
+        content_type,
+        size: Some(size),
+        delete_at: wanted.delete_at,
+        metadata: items,
+        ..ObjectHead::default()
+    };
+    let written = door.store.object_put(path, text.into(), head, &wanted.condition).await?;
+    Ok(upload::created(&format!("\"{etag}\""), written))
+}
+
+/// Copies a manifest as it is: its segments get another name for themselves.
+pub(super) async fn copy(
+    door: &SwiftDoor,
+    from: (&ObjectPath, &ObjectInfo),
+    to: &ObjectPath,
+    mut head: ObjectHead,
+    wanted: &Wanted,
+) -> Result<(String, Written), Fault> {
+    let (path, info) = from;
+    let text = segments::text(&door.store, path, info.timestamp).await?;
+    metadata::set(&mut head.metadata, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
+    head.etag = info.etag.clone();
+    head.size = Some(info.size);
+    let written = door.store.object_put(to, text, head, &wanted.condition).await?;
+    Ok((format!("\"{}\"", info.etag), written))
+}
+
+/// DELETE with `?multipart-manifest=delete`: the segments, then the manifest.
+pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
+    let mut report = Report::default();
+    let quoted = |path: &ObjectPath| format!("/{}/{}", path.container, path.object);
+    let Some(info) = door.store.object(path).await? else {
+        report.not_found = 1;
+        return Ok(report.answer(call, StatusCode::OK));
+    };
+    if !segments::is_manifest(&info) {
+        report.errors.push((quoted(path), "Not an SLO manifest".into()));
+        return Ok(report.answer(call, StatusCode::BAD_REQUEST));
+    }
+    // Depth first, so that a manifest goes after everything that only it leads to.
+    let mut waiting = vec![(path.clone(), false)];
+    while let Some((path, is_emptied)) = waiting.pop() {
+        if door.authorize(call, Rule::ObjectWrite, &path.account, Some(&path.container)).await.is_err() {
+            report.errors.push((quoted(&path), "403 Forbidden".into()));
+            continue;
+        }
+        if !is_emptied
+            && let Some(info) = door.store.object(&path).await?
+            && segments::is_manifest(&info)
+        {
+            let pieces = segments::pieces(&door.store, &path, info.timestamp).await?;
+            waiting.push((path, true));
+            waiting.extend(pieces.into_iter().filter_map(|piece| match piece {
+                Piece::Segment(segment) => Some((segment.path, false)),
+                Piece::Inline(_) => None,
+            }));
+            continue;
+        }
+        match door.store.object_delete(&path, &Precondition::default()).await {
+            Ok(Some(_)) => report.deleted += 1,
+            Ok(None) | Err(Error::Missing(_)) => report.not_found += 1,
+            Err(error) => report.errors.push((quoted(&path), Fault::from(error).line())),
+        }
+    }
+    let status = if report.errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    Ok(report.answer(call, status))
+}

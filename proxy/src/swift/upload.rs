@@ -1,0 +1,154 @@
+//! PUT of an object. The body goes from the socket to the devices chunk by chunk: the next is taken when
+//! the devices and the hash have taken the last. Whatever goes wrong before the end (a short body, a
+//! client that falls silent, a tag that doesn't fit) drops the writer, and nothing of the object is left.
+
+use std::error::Error as StdError;
+
+use anello_storage::store::{ObjectHead, ObjectWriter, Written};
+use anello_storage::{Error, Metadata, ObjectPath, Precondition};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+
+use super::SwiftDoor;
+use super::call::{Call, is_true};
+use super::fault::Fault;
+use super::limits::{CLIENT_SILENCE_MAX, FILE_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
+use super::{conditions, dlo, expiry, media_type, metadata, reply, slo};
+use crate::body::Body;
+use crate::digest::Md5;
+
+/// What a request says of the object that it writes.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Media type, stated or told by the name.
+    pub(super) content_type: Option<String>,
+    /// Metadata.
+    pub(super) metadata: Metadata,
+    /// When it is to be gone.
+    pub(super) delete_at: Option<u64>,
+    /// Conditions on what stands there.
+    pub(super) condition: Precondition,
+}
+
+impl Wanted {
+    /// Reads and checks the headers.
+    pub(super) fn of(call: &Call, path: &ObjectPath, condition: Precondition) -> Result<Self, Fault> {
+        if path.object.len() > OBJECT_NAME_BYTES_MAX {
+            let detail = format!("Object name length of {} longer than {OBJECT_NAME_BYTES_MAX}", path.object.len());
+            return Err(Fault::invalid(detail));
+        }
+        dlo::check(call)?;
+        if call.headers.contains_key("content-type") && call.header("content-type").is_none() {
+            return Err(Fault::invalid("Invalid Content-Type"));
+        }
+        let must_guess = call.header("x-detect-content-type").is_some_and(is_true);
+        let stated = call.header("content-type").filter(|stated| !stated.is_empty() && !must_guess);
+        Ok(Self {
+            content_type: stated.map(str::to_owned),
+            metadata: metadata::object_items(&call.headers)?,
+            delete_at: expiry::delete_at(call)?,
+            condition,
+        })
+    }
+}
+
+/// PUT.
+pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let length = call.content_length()?;
+    if length.is_none() && !is_framed(call) {
+        return Err(Fault::because(StatusCode::LENGTH_REQUIRED, "Missing Content-Length header."));
+    }
+    if length.is_some_and(|length| length > FILE_BYTES_MAX) {
+        return Err(too_large());
+    }
+    match call.query.get("multipart-manifest") {
+        None | Some("get" | "delete") => {}
+        Some("put") => return slo::put(door, call, path, body).await,
+        Some(_) => return Err(Fault::invalid("multipart-manifest must be put, get or delete")),
+    }
+    let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
+    if !wanted.condition.is_empty() && !wanted.condition.holds(door.store.object(path).await?.as_ref()) {
+        return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
+    }
+    let writer = door.store.object_write(path, length).await?;
+    let (writer, etag) = receive(writer, body, length).await?;
+    if let Some(expected) = call.header("etag").map(|tag| tag.trim_matches('"')).filter(|tag| !tag.is_empty())
+        && !expected.eq_ignore_ascii_case(&etag)
+    {
+        return Err(Fault::status(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    let content_type = wanted.content_type.unwrap_or_else(|| media_type::of_name(&path.object).to_owned());
+    let head = ObjectHead {
+        etag: etag.clone(),
+        content_type,
+        delete_at: wanted.delete_at,
+        metadata: wanted.metadata,
+        ..ObjectHead::default()
+    };
+    let written = writer.finish(head, &wanted.condition).await?;
+    Ok(created(&etag, written))
+}
+
+/// 201 with what was written.
+pub(super) fn created(etag: &str, written: Written) -> Response<Body> {
+    let mut response = reply::bare(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    reply::set(headers, "etag", etag);
+    reply::set_last_modified(headers, written.timestamp.seconds_ceil());
+    response
+}
+
+/// 413.
+pub(super) fn too_large() -> Fault {
+    Fault::because(StatusCode::PAYLOAD_TOO_LARGE, "Your request is too large.")
+}
+
+/// Whether the end of the body can be told without a stated length.
+fn is_framed(call: &Call) -> bool {
+    call.headers.contains_key("transfer-encoding") || call.version >= http::Version::HTTP_2
+}
+
+/// Takes the whole body; gives back the writer and the body's MD5 in hexadecimal digits.
+async fn receive<B>(mut writer: ObjectWriter, mut body: B, length: Option<u64>) -> Result<(ObjectWriter, String), Fault>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let (mut digest, mut taken) = (Md5::default(), 0_u64);
+    loop {
+        let frame = match tokio::time::timeout(CLIENT_SILENCE_MAX, body.frame()).await {
+            Err(_) => return Err(Fault::status(StatusCode::REQUEST_TIMEOUT)),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => {
+                let error: Box<dyn StdError + Send + Sync> = error.into();
+                tracing::debug!(%error, taken, "a client went away during its upload");
+                return Err(Fault::client_gone());
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        taken += data.len() as u64;
+        if taken > FILE_BYTES_MAX {
+            return Err(too_large());
+        }
+        take(&mut writer, &mut digest, data).await?;
+    }
+    if length.is_some_and(|length| length != taken) {
+        return Err(Fault::client_gone());
+    }
+    Ok((writer, hex::encode(digest.finish().await)))
+}
+
+/// Writes and hashes one chunk, both at once.
+pub(super) async fn take(writer: &mut ObjectWriter, digest: &mut Md5, data: Bytes) -> Result<(), Error> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let ((), written) = futures::join!(digest.update(data.clone()), writer.write(data));
+    written
+}

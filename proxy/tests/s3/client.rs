@@ -1,0 +1,329 @@
+//! A client for the tests: a door over a store in a temporary directory, and requests signed by an
+//! implementation of Signature Version 4 that shares nothing with the server's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
+use anello_proxy::s3::{S3Config, S3Door};
+use anello_storage::Store;
+use anello_storage::store::StoreOptions;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use sha2::{Digest, Sha256};
+
+/// Everything that a test needs.
+pub struct Client {
+    pub door: S3Door,
+    pub store: Store,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Text of an XML element, the first of its name.
+    pub fn element(&self, name: &str) -> Option<String> {
+        let text = self.text();
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.to_owned())
+    }
+
+    /// The code of an error.
+    pub fn code(&self) -> String {
+        self.element("Code").unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Fails unless the status is this.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{:?} {}", self.headers, self.text());
+        self
+    }
+
+    /// Fails unless it is this error.
+    #[track_caller]
+    pub fn expect_error(self, status: u16, code: &str) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.code(), code, "{}", answer.text());
+        for name in ["Message", "Resource", "RequestId"] {
+            assert!(answer.element(name).is_some_and(|text| !text.is_empty()), "{name}: {}", answer.text());
+        }
+        answer
+    }
+}
+
+struct Keys(HashMap<String, SigningKey>);
+
+impl Identity for Keys {
+    fn token<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>> {
+        Box::pin(async { Err(IdentityError::NotValid) })
+    }
+
+    fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>> {
+        Box::pin(async move { self.0.get(access).cloned().ok_or(IdentityError::NotValid) })
+    }
+}
+
+/// Keys: `alice` and `bob` are members of their projects, `rita` only reads alice's.
+fn keys() -> Keys {
+    let key = |name: &str, project: &str, role: &str| {
+        let caller = Caller {
+            user_id: name.into(),
+            project_id: Some(project.into()),
+            roles: vec![role.into()],
+            ..Caller::default()
+        };
+        (name.to_owned(), SigningKey { secret: format!("secret of {name}"), caller: Arc::new(caller) })
+    };
+    Keys([key("alice", "sea", "member"), key("bob", "land", "member"), key("rita", "sea", "reader")].into())
+}
+
+/// A request being put together.
+#[derive(Debug, Clone)]
+pub struct Call {
+    method: String,
+    uri: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+    key: Option<String>,
+    payload: Option<String>,
+    date: Option<SystemTime>,
+}
+
+impl Call {
+    pub fn new(method: &str, uri: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            uri: uri.into(),
+            headers: vec![("host".into(), "localhost:9000".into())],
+            body: Bytes::new(),
+            key: Some("alice".into()),
+            payload: None,
+            date: None,
+        }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.into()));
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Signs as somebody else.
+    pub fn as_key(mut self, key: &str) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Does not sign.
+    pub fn anonymous(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// What `x-amz-content-sha256` says instead of the body's digest.
+    pub fn payload(mut self, payload: &str) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// Signs for another time.
+    pub fn at(mut self, date: SystemTime) -> Self {
+        self.date = Some(date);
+        self
+    }
+
+    /// Signs with the header `authorization`; also the seed for chunks and the scope they are signed in.
+    pub fn sign(&mut self) -> Option<Seed> {
+        let key = self.key.clone()?;
+        let payload = self.payload.clone().unwrap_or_else(|| hex::encode(Sha256::digest(&self.body)));
+        let stamp = stamp(self.date.unwrap_or_else(SystemTime::now));
+        self.headers.push(("x-amz-date".into(), stamp.clone()));
+        self.headers.push(("x-amz-content-sha256".into(), payload.clone()));
+        self.headers.sort();
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.join(";");
+        let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
+        let lines: String = self.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+        let canonical = format!("{}\n{path}\n{}\n{lines}\n{names}\n{payload}", self.method, canonical_query(query));
+        let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
+        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8]);
+        let digest = hex::encode(Sha256::digest(canonical));
+        let signature = hex::encode(hmac(&signing_key, &format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}")));
+        let value = format!("AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}");
+        self.headers.push(("authorization".into(), value));
+        Some(Seed { signing_key, stamp, scope, signature })
+    }
+
+    /// The URL signed in its query, valid for `seconds`.
+    pub fn presigned(mut self, seconds: u64) -> Self {
+        let key = self.key.take().expect("a key");
+        let stamp = stamp(self.date.unwrap_or_else(SystemTime::now));
+        let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
+        let mark = if self.uri.contains('?') { '&' } else { '?' };
+        self.uri = format!(
+            "{}{mark}X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={stamp}&X-Amz-Expires={seconds}\
+             &X-Amz-SignedHeaders=host",
+            self.uri,
+            format!("{key}/{scope}").replace('/', "%2F"),
+        );
+        let (path, query) = self.uri.split_once('?').expect("a query");
+        let canonical = format!(
+            "{}\n{path}\n{}\nhost:localhost:9000\n\nhost\nUNSIGNED-PAYLOAD",
+            self.method,
+            canonical_query(query)
+        );
+        let digest = hex::encode(Sha256::digest(canonical));
+        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8]);
+        let signature = hex::encode(hmac(&signing_key, &format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}")));
+        self.uri = format!("{}&X-Amz-Signature={signature}", self.uri);
+        self
+    }
+
+    /// Encodes the body as `aws-chunked` with signed chunks and a signed trailer.
+    pub fn chunked(mut self, chunk_bytes: usize, trailer: Option<(&str, &str)>) -> Self {
+        let data = std::mem::take(&mut self.body);
+        self = self.header("x-amz-decoded-content-length", &data.len().to_string());
+        self = self.header("content-encoding", "aws-chunked");
+        if let Some((name, _)) = trailer {
+            self = self.header("x-amz-trailer", name).payload("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER");
+        } else {
+            self = self.payload("STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
+        }
+        let seed = self.sign().expect("a key");
+        let empty = hex::encode(Sha256::digest(b""));
+        let mut previous = seed.signature.clone();
+        let mut out = Vec::new();
+        for chunk in data.chunks(chunk_bytes).chain([&b""[..]]) {
+            let digest = hex::encode(Sha256::digest(chunk));
+            previous = seed.sign("AWS4-HMAC-SHA256-PAYLOAD", &format!("{previous}\n{empty}\n{digest}"));
+            out.extend(format!("{:x};chunk-signature={previous}\r\n", chunk.len()).bytes());
+            out.extend(chunk);
+            if !chunk.is_empty() || trailer.is_none() {
+                out.extend(b"\r\n");
+            }
+        }
+        if let Some((name, value)) = trailer {
+            let digest = hex::encode(Sha256::digest(format!("{name}:{value}\n")));
+            let signature = seed.sign("AWS4-HMAC-SHA256-TRAILER", &format!("{previous}\n{digest}"));
+            out.extend(format!("{name}:{value}\r\nx-amz-trailer-signature:{signature}\r\n\r\n").bytes());
+        }
+        self.body = out.into();
+        self.key = None;
+        self
+    }
+}
+
+/// What chunks are signed with.
+pub struct Seed {
+    signing_key: Vec<u8>,
+    stamp: String,
+    scope: String,
+    signature: String,
+}
+
+impl Seed {
+    fn sign(&self, algorithm: &str, rest: &str) -> String {
+        hex::encode(hmac(&self.signing_key, &format!("{algorithm}\n{}\n{}\n{rest}", self.stamp, self.scope)))
+    }
+}
+
+fn canonical_query(query: &str) -> String {
+    let pair = |pair: &str| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") };
+    let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
+    pairs.sort();
+    pairs.join("&")
+}
+
+fn stamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    let text = anello_base::Timestamp::from_seconds(seconds).iso8601();
+    format!("{}Z", text.split_once('.').expect("decimals").0.replace(['-', ':'], ""))
+}
+
+fn signing_key(secret: &str, date: &str) -> Vec<u8> {
+    let first = hmac(format!("AWS4{secret}").as_bytes(), date);
+    ["us-east-1", "s3", "aws4_request"].iter().fold(first, |key, text| hmac(&key, text))
+}
+
+fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+impl Client {
+    /// A fresh store with a door to it.
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = StoreOptions {
+            devices: vec![dir.path().join("d0")],
+            state_dir: dir.path().join("state"),
+            cluster_id: "0123456789abcdef0123456789abcdef".into(),
+            cluster_secret: b"secret".to_vec(),
+            device: anello_storage::device::DeviceOptions::default(),
+        };
+        let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
+        let door = S3Door::new(S3Config::default(), store.clone(), Arc::new(keys())).expect("a door");
+        Self { door, store, _dir: dir }
+    }
+
+    /// A fresh store with the bucket `photos` of alice's.
+    pub async fn with_bucket() -> Self {
+        let client = Self::new().await;
+        client.send(Call::new("PUT", "/photos")).await.expect(200);
+        client
+    }
+
+    /// Signs and sends.
+    pub async fn send(&self, mut call: Call) -> Answer {
+        if !call.headers.iter().any(|(name, _)| name == "authorization") {
+            call.sign();
+        }
+        let mut request = Request::builder().method(call.method.as_str()).uri(&call.uri);
+        for (name, value) in &call.headers {
+            request = request.header(name, value);
+        }
+        request = request.header("content-length", call.body.len());
+        let request = request.body(Full::new(call.body)).expect("a request");
+        let (parts, body) = self.door.call(request).await.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(Call::new("PUT", path).body(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Call::new("GET", path)).await
+    }
+}
+
+/// Bytes that differ everywhere.
+pub fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
+}

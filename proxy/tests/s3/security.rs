@@ -1,0 +1,135 @@
+//! Who gets in, and who does not.
+
+use std::time::{Duration, SystemTime};
+
+use anello_storage::store::IfMissing;
+
+use crate::client::{Call, Client};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_being_granted() {
+    let client = Client::with_bucket().await;
+    client.put("/photos/x", "x").await.expect(200);
+    let calls = [
+        ("GET", "/"),
+        ("PUT", "/fresh"),
+        ("HEAD", "/photos"),
+        ("DELETE", "/photos"),
+        ("GET", "/photos"),
+        ("GET", "/photos?list-type=2"),
+        ("GET", "/photos?versions"),
+        ("GET", "/photos?location"),
+        ("GET", "/photos?versioning"),
+        ("GET", "/photos?acl"),
+        ("PUT", "/photos?acl"),
+        ("GET", "/photos?tagging"),
+        ("PUT", "/photos?tagging"),
+        ("DELETE", "/photos?tagging"),
+        ("GET", "/photos?uploads"),
+        ("POST", "/photos?delete"),
+        ("GET", "/photos/x"),
+        ("HEAD", "/photos/x"),
+        ("PUT", "/photos/x"),
+        ("DELETE", "/photos/x"),
+        ("GET", "/photos/x?acl"),
+        ("PUT", "/photos/x?acl"),
+        ("GET", "/photos/x?tagging"),
+        ("PUT", "/photos/x?tagging"),
+        ("DELETE", "/photos/x?tagging"),
+        ("GET", "/photos/x?attributes"),
+        ("POST", "/photos/x?uploads"),
+        ("PUT", "/photos/x?partNumber=1&uploadId=00000000000000000000000000000000"),
+        ("POST", "/photos/x?uploadId=00000000000000000000000000000000"),
+        ("GET", "/photos/x?uploadId=00000000000000000000000000000000"),
+        ("DELETE", "/photos/x?uploadId=00000000000000000000000000000000"),
+    ];
+    for (method, uri) in calls {
+        let call = Call::new(method, uri).header("x-amz-object-attributes", "ETag");
+        assert_eq!(client.send(call.clone().anonymous()).await.status, 403, "anonymous {method} {uri}");
+        if !matches!(uri, "/" | "/fresh") {
+            assert_eq!(client.send(call.as_key("bob")).await.status, 403, "bob {method} {uri}");
+        }
+        if method == "PUT" || method == "POST" || method == "DELETE" {
+            let call = Call::new(method, uri).as_key("rita");
+            assert_eq!(client.send(call).await.status, 403, "a reader {method} {uri}");
+        }
+    }
+    let copy = Call::new("PUT", "/other/y").header("x-amz-copy-source", "/photos/x").as_key("bob");
+    client.send(Call::new("PUT", "/other").as_key("bob")).await.expect(200);
+    client.send(copy).await.expect_error(403, "AccessDenied");
+    client.send(Call::new("GET", "/photos/x").as_key("rita")).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canned_list_opens_what_it_says() {
+    let client = Client::with_bucket().await;
+    client.put("/photos/x", "x").await.expect(200);
+    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "public-read")).await.expect(200);
+    let acl = client.get("/photos?acl").await.expect(200).text();
+    assert!(acl.contains("AllUsers") && acl.contains("FULL_CONTROL"), "{acl}");
+    client.send(Call::new("GET", "/photos/x").anonymous()).await.expect(200);
+    client.send(Call::new("GET", "/photos?list-type=2").anonymous()).await.expect(200);
+    client.send(Call::new("PUT", "/photos/x").anonymous().body("y")).await.expect_error(403, "AccessDenied");
+    client.send(Call::new("PUT", "/photos/x").as_key("bob").body("y")).await.expect_error(403, "AccessDenied");
+    let named = Call::new("GET", "/photos/x?response-content-type=text%2Fhtml").anonymous();
+    client.send(named).await.expect_error(400, "InvalidRequest");
+    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "public-read-write")).await.expect(200);
+    client.send(Call::new("PUT", "/photos/x").as_key("bob").body("y")).await.expect(200);
+    client.send(Call::new("PUT", "/photos/x").anonymous().body("z")).await.expect_error(403, "AccessDenied");
+    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "private")).await.expect(200);
+    client.send(Call::new("GET", "/photos/x").anonymous()).await.expect_error(403, "AccessDenied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_that_are_wrong_are_refused_with_their_reason() {
+    let client = Client::with_bucket().await;
+    client.put("/photos/x", "x").await.expect(200);
+    client.send(Call::new("GET", "/photos/x").as_key("nobody")).await.expect_error(403, "InvalidAccessKeyId");
+    let early = SystemTime::now() - Duration::from_secs(1_000);
+    client.send(Call::new("GET", "/photos/x").at(early)).await.expect_error(403, "RequestTimeTooSkewed");
+    let mut signed = Call::new("GET", "/photos/x");
+    signed.sign();
+    client.send(signed.clone()).await.expect(200);
+    client.send(signed.header("x-amz-meta-unsigned", "1")).await.expect_error(403, "AccessDenied");
+    let mut tampered = Call::new("PUT", "/photos/x").body("one");
+    tampered.sign();
+    client.send(tampered.body("two")).await.expect_error(400, "XAmzContentSHA256Mismatch");
+    assert_eq!(client.get("/photos/x").await.text(), "x");
+    let mut moved = Call::new("DELETE", "/photos/x").header("x-amz-expected-bucket-owner", "sea");
+    moved.sign();
+    let forged = moved.header("x-amz-expected-bucket-owner", "land");
+    assert_eq!(client.send(forged).await.status, 403);
+    let owner = Call::new("GET", "/photos/x").header("x-amz-expected-bucket-owner", "land");
+    client.send(owner).await.expect_error(403, "AccessDenied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presigned_urls_work_until_they_end() {
+    let client = Client::with_bucket().await;
+    client.send(Call::new("PUT", "/photos/p").body("x").presigned(60)).await.expect(200);
+    let url = Call::new("GET", "/photos/p?response-content-disposition=attachment").presigned(60);
+    let got = client.send(url).await.expect(200);
+    assert_eq!((got.text().as_str(), got.header("content-disposition")), ("x", Some("attachment")));
+    let early = SystemTime::now() - Duration::from_secs(120);
+    client.send(Call::new("GET", "/photos/p").at(early).presigned(60)).await.expect_error(403, "AccessDenied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_made_through_swift_is_its_owners_bucket() {
+    let client = Client::new().await;
+    let made = client.store.container_update("AUTH_sea", "Swift_Made", Vec::new(), 0, IfMissing::Create).await;
+    made.expect("a container");
+    client.put("/Swift_Made/x", "x").await.expect(200);
+    assert!(client.get("/").await.expect(200).text().contains("Swift_Made"));
+    client.send(Call::new("GET", "/Swift_Made/x").as_key("bob")).await.expect_error(404, "NoSuchBucket");
+    client.send(Call::new("GET", "/Swift_Made/x").anonymous()).await.expect_error(404, "NoSuchBucket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_systems_own_names_are_no_buckets() {
+    let client = Client::with_bucket().await;
+    for uri in ["/.multipart/x", "/.s3/buckets", "/..%2Fx/y"] {
+        let status = client.get(uri).await.status;
+        assert!(status.is_client_error(), "{uri} {status}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Containers: life, listings, metadata.
+
+use super::door::Cloud;
+
+#[tokio::test]
+async fn a_container_lives_and_goes_only_when_it_is_empty() {
+    let cloud = Cloud::new().await;
+    let ask = |line: &'static str| cloud.ask("owner", line, &[], "");
+    ask("HEAD /v1/AUTH_sea/c").await.is(404);
+    ask("PUT /v1/AUTH_sea/c").await.is(201);
+    ask("PUT /v1/AUTH_sea/c").await.is(202);
+    ask("PUT /v1/AUTH_sea/c/o").await.is(201);
+    let head = ask("HEAD /v1/AUTH_sea/c").await.is(204);
+    assert_eq!(head.header("x-container-object-count"), Some("1"));
+    assert_eq!(head.header("x-storage-policy"), Some("Policy-0"));
+    assert!(head.header("last-modified").is_some() && head.header("x-timestamp").is_some());
+    ask("DELETE /v1/AUTH_sea/c").await.is(409);
+    ask("DELETE /v1/AUTH_sea/c/o").await.is(204);
+    ask("DELETE /v1/AUTH_sea/c").await.is(204);
+    ask("DELETE /v1/AUTH_sea/c").await.is(404);
+    ask("GET /v1/AUTH_sea/c").await.is(404);
+    ask("POST /v1/AUTH_sea/c").await.is(404);
+    cloud.ask("owner", &format!("PUT /v1/AUTH_sea/{}", "x".repeat(256)), &[], "").await.is(201);
+    cloud.ask("owner", &format!("PUT /v1/AUTH_sea/{}", "x".repeat(257)), &[], "").await.is(400);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/d", &[("x-storage-policy", "gold")], "").await.is(400);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/d", &[("x-storage-policy", "policy-0")], "").await.is(201);
+}
+
+#[tokio::test]
+async fn a_listing_shows_the_part_that_is_asked_for() {
+    let cloud = Cloud::with_container().await;
+    for name in ["a", "a/1", "a/2/x", "b", "b/%E2%98%83", "c"] {
+        cloud.ask("owner", &format!("PUT /v1/AUTH_sea/c/{name}"), &[], "x").await.is(201);
+    }
+    for (query, want) in [
+        ("", "a\na/1\na/2/x\nb\nb/☃\nc\n"),
+        ("limit=2", "a\na/1\n"),
+        ("limit=2&marker=a/1", "a/2/x\nb\n"),
+        ("prefix=a/", "a/1\na/2/x\n"),
+        ("delimiter=/", "a\na/\nb\nb/\nc\n"),
+        ("delimiter=/&prefix=a/", "a/1\na/2/\n"),
+        ("delimiter=/&reverse=1", "c\nb/\nb\na/\na\n"),
+        ("path=a", "a/1\n"),
+        ("path=", "a\nb\nc\n"),
+        ("end_marker=b", "a\na/1\na/2/x\n"),
+        ("reverse=on&marker=b&limit=2", "a/2/x\na/1\n"),
+    ] {
+        let listing = cloud.ask("owner", &format!("GET /v1/AUTH_sea/c?{query}"), &[], "").await.is(200);
+        assert_eq!(listing.text(), want, "{query}");
+    }
+    cloud.ask("owner", "GET /v1/AUTH_sea/c?marker=zz", &[], "").await.is(204);
+    cloud.ask("owner", "GET /v1/AUTH_sea/c?limit=0", &[], "").await.is(204);
+    cloud.ask("owner", "GET /v1/AUTH_sea/c?limit=10001", &[], "").await.is(412);
+    cloud.ask("owner", "GET /v1/AUTH_sea/c", &[("accept", "image/png")], "").await.is(406);
+    let json = cloud.ask("owner", "GET /v1/AUTH_sea/c?format=json&delimiter=/&limit=2", &[], "").await.is(200).json();
+    assert_eq!(json[0]["hash"], "9dd4e461268c8034f5c8564e155c67a6");
+    assert_eq!((&json[0]["bytes"], &json[1]["subdir"]), (&1.into(), &"a/".into()));
+}
+
+#[tokio::test]
+async fn metadata_are_set_kept_and_removed_within_the_limits() {
+    let cloud = Cloud::with_container().await;
+    let post = |headers: &'static [(&str, &str)]| cloud.ask("owner", "POST /v1/AUTH_sea/c", headers, "");
+    post(&[("x-container-meta-color", "blue"), ("x-container-read", ".r:*, .rlistings")]).await.is(204);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/c", &[("x-container-meta-size", "big")], "").await.is(202);
+    let head = cloud.ask("owner", "HEAD /v1/AUTH_sea/c", &[], "").await.is(204);
+    assert_eq!(head.header("x-container-meta-color"), Some("blue"));
+    assert_eq!(head.header("x-container-meta-size"), Some("big"));
+    assert_eq!(head.header("x-container-read"), Some(".r:*,.rlistings"));
+    post(&[("x-remove-container-meta-color", "x"), ("x-container-read", "")]).await.is(204);
+    let head = cloud.ask("owner", "HEAD /v1/AUTH_sea/c", &[], "").await.is(204);
+    assert_eq!((head.header("x-container-meta-color"), head.header("x-container-read")), (None, None));
+    post(&[("x-container-write", ".r:*")]).await.is(400);
+    post(&[("x-container-meta-", "x")]).await.is(400);
+    post(&[("x-container-meta-quota-bytes", "5")]).await.is(501);
+    post(&[("x-versions-location", "old")]).await.is(501);
+}

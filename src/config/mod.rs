@@ -1,0 +1,251 @@
+//! The configuration file: one TOML file with the defaults and their documentation in `default.toml`,
+//! which `anello config print` shows and `serve` takes as it is. An unknown key is an error, so that a
+//! misspelt one is never silently without effect.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Outcome;
+use crate::cli::{LogFormat, ServeArgs};
+use crate::limits::CONFIG_BYTES_MAX;
+use crate::terminal;
+
+/// The documented default.
+const DEFAULT: &str = include_str!("default.toml");
+
+/// All of it. See `default.toml` for what the keys mean.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) data: Vec<PathBuf>,
+    pub(crate) gateway: Gateway,
+    pub(crate) s3: S3,
+    pub(crate) identity: Identity,
+    pub(crate) tls: Tls,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Gateway {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
+    pub(crate) metrics_access: MetricsAccess,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8080).into(), public_url: None, metrics_access: MetricsAccess::Loopback }
+    }
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricsAccess {
+    /// Peers on this host.
+    Loopback,
+    /// Whoever reaches the gateway.
+    Any,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct S3 {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
+    pub(crate) region: String,
+    pub(crate) base_domain: Option<String>,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 9000).into(),
+            public_url: None,
+            region: "us-east-1".to_owned(),
+            base_domain: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Identity {
+    pub(crate) region: String,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { region: "RegionOne".to_owned() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is larger than {CONFIG_BYTES_MAX} bytes: not a configuration file")]
+    TooLarge { path: PathBuf },
+    #[error("{path}: {source}")]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("[tls] needs both certificate and key")]
+    HalfTls,
+    #[error("{key} must be an http:// or https:// URL without a query, not {value:?}")]
+    Url { key: &'static str, value: String },
+    #[error("no data directory: give --data, or set HOME")]
+    NoData,
+}
+
+impl Config {
+    /// The file (or the defaults) with the command line's options over it.
+    pub(crate) fn load(args: &ServeArgs) -> Result<Self, ConfigError> {
+        let mut config = Self::read(args.config.as_deref())?;
+        if !args.data.is_empty() {
+            config.data.clone_from(&args.data);
+        }
+        if let Some(listen) = args.listen {
+            config.gateway.listen = listen;
+        }
+        if let Some(listen) = args.s3_listen {
+            config.s3.listen = listen;
+        }
+        if let Some(format) = args.log_format {
+            config.log.format = format;
+        }
+        if let Some(filter) = &args.log {
+            config.log.filter.clone_from(filter);
+        }
+        config.check()
+    }
+
+    /// The file alone, checked; the defaults where none is given.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::default().check() };
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(read)?;
+        file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(read)?;
+        if text.len() as u64 > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let parse = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
+        toml::from_str::<Self>(&text).map_err(parse)?.check()
+    }
+
+    fn check(mut self) -> Result<Self, ConfigError> {
+        if self.data.is_empty() {
+            self.data.push(default_data().ok_or(ConfigError::NoData)?);
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return Err(ConfigError::HalfTls);
+        }
+        for (key, url) in
+            [("gateway.public_url", &mut self.gateway.public_url), ("s3.public_url", &mut self.s3.public_url)]
+        {
+            if let Some(value) = url {
+                let bare = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+                if bare.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' ', '"', '\'', '\n'])) {
+                    return Err(ConfigError::Url { key, value: value.clone() });
+                }
+                *value = value.trim_end_matches('/').to_owned();
+            }
+        }
+        Ok(self)
+    }
+
+    /// The first data directory: the one that keeps the cluster's identity.
+    pub(crate) fn home(&self) -> &Path {
+        // `check` leaves at least one.
+        self.data.first().map_or(Path::new("."), PathBuf::as_path)
+    }
+}
+
+/// Where data go when nothing is said: the user's data directory.
+fn default_data() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = named("XDG_DATA_HOME").or_else(|| named("HOME").map(|home| home.join(".local/share")))?;
+    Some(base.join("anello"))
+}
+
+/// `anello config print`.
+pub(crate) fn print() -> Outcome {
+    terminal::say(DEFAULT.trim_end());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_default_is_what_serve_uses_without_a_file() {
+        assert_eq!(toml::from_str::<Config>(DEFAULT).expect("default.toml"), Config::default());
+    }
+
+    #[test]
+    fn the_printed_default_documents_keys_that_exist() {
+        let is_key = |line: &&str| line.starts_with("# ") && line.contains(" = \"");
+        let uncomment = |line| if is_key(&line) { line.trim_start_matches("# ") } else { line };
+        let text: Vec<&str> = DEFAULT.lines().map(uncomment).collect();
+        let config: Config = toml::from_str(&text.join("\n")).expect("every commented key");
+        assert!(config.tls.key.is_some() && config.s3.base_domain.is_some() && config.gateway.public_url.is_some());
+    }
+
+    #[test]
+    fn a_misspelt_or_half_given_setting_is_refused() {
+        for (text, complaint) in [
+            ("lisen = 1", "unknown field `lisen`"),
+            ("[gateway]\nlistne = \"127.0.0.1:1\"", "unknown field `listne`"),
+            ("[gateway]\nlisten = \"8080\"", "invalid socket address"),
+            ("[gateway]\nmetrics_access = \"all\"", "unknown variant `all`"),
+            ("[tls]\nkey = \"a\"", "both certificate and key"),
+            ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
+        ] {
+            let file = tempfile::NamedTempFile::new().expect("temporary file");
+            std::fs::write(file.path(), text).expect("written");
+            let error = Config::read(Some(file.path())).expect_err(text);
+            assert!(error.to_string().contains(complaint), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_file() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), "data = [\"/a\", \"/b\"]\n[s3]\nlisten = \"127.0.0.1:1\"").expect("written");
+        let args = ServeArgs {
+            config: Some(file.path().to_owned()),
+            data: vec!["/c".into()],
+            listen: Some(([127, 0, 0, 1], 2).into()),
+            ..ServeArgs::default()
+        };
+        let config = Config::load(&args).expect("valid");
+        assert_eq!(config.data, [PathBuf::from("/c")]);
+        assert_eq!(config.gateway.listen.port(), 2);
+        assert_eq!(config.s3.listen.port(), 1);
+    }
+}

@@ -1,0 +1,119 @@
+//! The control socket: a Unix socket in the first data directory by which `anello status` asks the
+//! running server. Whoever may open the file (mode 0600, in a directory of mode 0700) may ask. It speaks
+//! HTTP: `GET /status` and `GET /metrics`; `curl --unix-socket` does too.
+
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS_MAX};
+use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::connection::{self, Peer, Service};
+use crate::serve::gateway::{Shared, fault, json as json_answer, metrics_answer};
+use crate::serve::home::HomeError;
+use crate::serve::rooms::Rooms;
+
+/// A listener as `anello status` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Listening {
+    pub(crate) name: &'static str,
+    pub(crate) url: String,
+    pub(crate) reach: String,
+}
+
+/// Answers on the control socket.
+pub(crate) struct Control {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cluster: String,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) started: Instant,
+}
+
+impl Control {
+    fn status(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "cluster": self.cluster,
+            "state": self.shared.phase.get().name(),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "listeners": self.listeners,
+            "store": self.shared.rooms.get().map(Rooms::status),
+        })
+    }
+}
+
+impl Service for Control {
+    async fn call(&self, _: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/status") => json_answer(StatusCode::OK, &self.status()),
+            (&Method::GET, "/metrics") => metrics_answer(&self.shared),
+            _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics."),
+        }
+    }
+}
+
+/// Opens the socket, taking the place of one that a killed server left: the directory's lock is held.
+pub(crate) fn bind(path: &Path) -> Result<UnixListener, HomeError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(HomeError::Io { action: "remove", path: path.to_owned(), source }),
+    }
+    let (short, _directory) = short_path(path).map_err(HomeError::io("open", path))?;
+    let listener = UnixListener::bind(short).map_err(HomeError::io("listen on", path))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(HomeError::io("protect", path))?;
+    Ok(listener)
+}
+
+/// A name of `path` that fits a socket address, whatever the length of its directory's, as long as the
+/// returned file is open. (A socket address holds 108 bytes.)
+pub(crate) fn short_path(path: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
+    const SOCKET_PATH_BYTES_MAX: usize = 107;
+    if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+        return Ok((path.to_owned(), None));
+    }
+    let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
+    let name = path.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok((short, Some(directory)))
+}
+
+/// Accepts connections until `stop`.
+pub(crate) async fn serve(listener: UnixListener, control: Arc<Control>, stop: CancellationToken, tasks: TaskTracker) {
+    let slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
+    loop {
+        let accept = async {
+            let slot = slots.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>((listener.accept().await?.0, slot))
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = accept => accepted,
+        };
+        match accepted {
+            Ok((stream, slot)) => {
+                let (control, stop) = (control.clone(), stop.clone());
+                tasks.spawn(async move {
+                    connection::serve(stream, Peer { address: None }, control, stop).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept on the control socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

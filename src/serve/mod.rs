@@ -1,0 +1,215 @@
+//! `anello serve`: takes the data directory, binds the listeners, opens the rooms, and ends in order.
+//!
+//! The listeners are bound before the store is opened, so that a taken port is known before anything is
+//! recovered, and answer 503 until all of it serves. At the end: no new connections, running requests
+//! finish (within [`DRAIN_TIMEOUT`]), the rooms and the store close, exit code 0. A second signal ends
+//! the process at once; what was acknowledged is durable either way.
+
+mod body;
+mod connection;
+mod control;
+mod credentials;
+mod devices;
+mod gateway;
+mod home;
+mod listener;
+mod metrics;
+mod phase;
+mod rooms;
+mod tls;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Outcome;
+use crate::cli::ServeArgs;
+use crate::config::Config;
+use crate::limits::{CLOSE_TIMEOUT, DRAIN_TIMEOUT};
+use crate::serve::control::{Control, Listening};
+use crate::serve::gateway::{Gateway, S3Service, Shared};
+use crate::serve::home::{Home, Urls};
+use crate::serve::listener::Listener;
+use crate::serve::phase::Phase;
+use crate::serve::rooms::Rooms;
+use crate::serve::tls::TlsFiles;
+use crate::{logging, terminal};
+
+pub(crate) use crate::serve::control::short_path;
+pub(crate) use crate::serve::home::control_socket;
+
+/// Runs `anello serve`.
+pub(crate) fn run(args: ServeArgs) -> Outcome {
+    let config = Config::load(&args)?;
+    logging::start(&config.log)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(config));
+    // Blocking work that hangs (a dead disk) must not keep the process.
+    runtime.shutdown_timeout(CLOSE_TIMEOUT);
+    outcome
+}
+
+async fn serve(config: Config) -> Outcome {
+    let started = Instant::now();
+    let mut signals = Signals::new()?;
+    let mut home = Home::open(config.home())?;
+    let tls = TlsFiles::open(&config.tls)?;
+    let gateway = Listener::bind("Swift and Keystone", config.gateway.listen, tls.clone())?;
+    let s3 = Listener::bind("S3", config.s3.listen, tls.clone())?;
+    let urls = Urls {
+        gateway: config.gateway.public_url.clone().unwrap_or_else(|| gateway.url()),
+        s3: config.s3.public_url.clone().unwrap_or_else(|| s3.url()),
+    };
+    let listeners = vec![listening(&gateway), listening(&s3)];
+    let control_listener = control::bind(&home.control_socket())?;
+
+    let shared = Arc::new(Shared::new());
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let control =
+        Control { shared: shared.clone(), cluster: home.cluster().id.clone(), listeners: listeners.clone(), started };
+    let accepting = TaskTracker::new();
+    accepting.spawn(control::serve(control_listener, Arc::new(control), stop.clone(), tasks.clone()));
+    let service = Arc::new(Gateway::new(shared.clone(), config.gateway.metrics_access));
+    accepting.spawn(gateway.serve(service, stop.clone(), tasks.clone()));
+    let service = Arc::new(S3Service::new(shared.clone()));
+    accepting.spawn(s3.serve(service, stop.clone(), tasks.clone()));
+
+    let opened = tokio::select! {
+        opened = open_rooms(&config, &mut home, &urls) => opened,
+        () = signals.end() => return Ok(()),
+    };
+    shared.rooms.set(opened?).map_err(|_| "the rooms were opened twice")?;
+    shared.phase.set(Phase::Ready);
+    greet(&listeners, &home.credentials(), started);
+
+    signals.until_end(tls.as_deref()).await;
+    shared.phase.set(Phase::Draining);
+    stop.cancel();
+    accepting.close();
+    tasks.close();
+    let ended = tokio::select! {
+        ended = end(&shared, &accepting, &tasks) => ended,
+        () = signals.end() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(())
+        }
+    };
+    let _ = std::fs::remove_file(home.control_socket());
+    ended
+}
+
+/// Opens the store and the rooms; on the first start makes the administrator and the credential files.
+async fn open_rooms(config: &Config, home: &mut Home, urls: &Urls) -> Result<Rooms, Box<dyn std::error::Error>> {
+    let rooms = Rooms::open(config, home.cluster()).await?;
+    if let Some(first_start) = home.cluster().first_start.clone() {
+        let admin = rooms.bootstrap(config, urls, &first_start.admin_password).await?;
+        let credentials = credentials::Credentials {
+            urls,
+            identity_region: &config.identity.region,
+            s3_region: &config.s3.region,
+            password: &first_start.admin_password,
+            access_key: &admin.access_key,
+            secret_key: &admin.secret_key,
+        };
+        credentials.write(&home.credentials())?;
+        home.update(|cluster| {
+            cluster.urls = Some(urls.clone());
+            cluster.first_start = None;
+        })?;
+    } else if let Some(before) = home.cluster().urls.clone().filter(|before| before != urls) {
+        rooms.follow_urls(config, urls).await?;
+        credentials::follow_urls(&home.credentials(), &before, urls)?;
+        home.update(|cluster| cluster.urls = Some(urls.clone()))?;
+    }
+    Ok(rooms)
+}
+
+/// Finishes what runs and closes what is open.
+async fn end(shared: &Shared, accepting: &TaskTracker, tasks: &TaskTracker) -> Outcome {
+    tracing::info!(requests = tasks.len(), "draining");
+    accepting.wait().await;
+    if tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "requests did not finish in time and are cut off");
+    }
+    if let Some(rooms) = shared.rooms.get() {
+        tokio::time::timeout(CLOSE_TIMEOUT, rooms.close())
+            .await
+            .map_err(|_| "the store did not close in time; it is recovered at the next start")??;
+    }
+    tracing::info!("closed");
+    Ok(())
+}
+
+fn listening(listener: &Listener) -> Listening {
+    Listening { name: listener.name(), url: listener.url(), reach: listener.reach() }
+}
+
+/// Says where everything is. For people; `anello status --json` is for programs.
+fn greet(listeners: &[Listening], credentials: &Path, started: Instant) {
+    terminal::say(format_args!("anello {} is ready", env!("CARGO_PKG_VERSION")));
+    for Listening { name, url, reach } in listeners {
+        terminal::say(format_args!("  {name:<20}{url:<26}({reach})"));
+    }
+    terminal::say(format_args!("  {:<20}{}", "credentials", credentials.display()));
+    for name in credentials::FILES {
+        if credentials.join(name).exists() {
+            terminal::say(format_args!("  {:<20}  {name}", ""));
+        }
+    }
+    tracing::info!(elapsed = ?started.elapsed(), "ready");
+}
+
+/// Each connection is a file descriptor, and the common soft limit of 1,024 is below our own limits.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// The signals that the server knows.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for SIGTERM or SIGINT, reading the certificate again at each SIGHUP.
+    async fn until_end(&mut self, tls: Option<&TlsFiles>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match tls.map(TlsFiles::reload) {
+                    None => tracing::info!("SIGHUP: there is no certificate to read again"),
+                    Some(Ok(())) => tracing::info!("SIGHUP: certificate and key were read again"),
+                    Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
+                },
+            }
+        }
+    }
+}

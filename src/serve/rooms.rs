@@ -1,0 +1,127 @@
+//! The rooms and the store behind one face: the only place that knows how they are opened, wired to each
+//! other, asked and closed.
+
+use std::sync::Arc;
+
+use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
+use anello_proxy::object::reaper::Reaper;
+use anello_proxy::s3::{S3Config, S3Door};
+use anello_proxy::swift::{SwiftConfig, SwiftDoor};
+use anello_storage::Store;
+use anello_storage::device::DeviceOptions;
+use anello_storage::store::StoreOptions;
+use http::{Request, Response};
+use prometheus_client::registry::Registry;
+use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt;
+
+use crate::config::Config;
+use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::devices;
+use crate::serve::home::{Cluster, Urls};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Everything that serves.
+pub(crate) struct Rooms {
+    store: Store,
+    identity: Arc<IdentityRoom>,
+    // Keystone under `/identity`.
+    keystone: axum::Router,
+    swift: SwiftDoor,
+    s3: S3Door,
+    // Ends with the rooms; each of its steps may be cut anywhere.
+    reaper: AbortOnDropHandle<()>,
+}
+
+/// The administrator's keys for signed requests. Secret: no `Debug`.
+pub(crate) struct Administrator {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+}
+
+impl Rooms {
+    /// Opens the devices, replaying what was not closed, then the rooms.
+    pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Self> {
+        let options = StoreOptions {
+            devices: config.data.clone(),
+            state_dir: config.home().join("rings"),
+            cluster_id: cluster.id.clone(),
+            cluster_secret: cluster.secret(),
+            device: DeviceOptions::default(),
+        };
+        let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
+        let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
+        let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
+        let identity = IdentityRoom::open(store.clone(), identity_config).await?;
+        let s3_config = S3Config { region: config.s3.region.clone(), base_domain: config.s3.base_domain.clone() };
+        Ok(Self {
+            keystone: axum::Router::new().nest_service("/identity", identity.router()),
+            swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
+            s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
+            reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
+            identity,
+            store,
+        })
+    }
+
+    /// Makes the administrator, the roles and the catalog; does nothing a second time.
+    pub(crate) async fn bootstrap(&self, config: &Config, urls: &Urls, password: &str) -> Result<Administrator> {
+        let bootstrap = Bootstrap {
+            admin_password: password.to_owned(),
+            region: config.identity.region.clone(),
+            catalog: catalog(urls),
+        };
+        let made = self.identity.bootstrap(&bootstrap).await?;
+        Ok(Administrator { access_key: made.access, secret_key: made.secret })
+    }
+
+    /// Enters changed URLs into the catalog.
+    pub(crate) async fn follow_urls(&self, config: &Config, urls: &Urls) -> Result<()> {
+        Ok(self.identity.publish(&config.identity.region, &catalog(urls)).await?)
+    }
+
+    /// Answers `/v1/…`, `/info`, `/healthcheck`.
+    pub(crate) async fn swift(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        self.swift.call(request).await.map(ResponseBody::from)
+    }
+
+    /// Answers what comes to the S3 listener.
+    pub(crate) async fn s3(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        self.s3.call(request).await.map(ResponseBody::from)
+    }
+
+    /// Answers `/identity/…`.
+    pub(crate) async fn identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        match self.keystone.clone().oneshot(request.map(axum::body::Body::new)).await {
+            Ok(response) => response.map(ResponseBody::from),
+            Err(never) => match never {},
+        }
+    }
+
+    /// The devices' figures.
+    pub(crate) fn metrics(&self) -> Registry {
+        devices::registry(&self.store.status())
+    }
+
+    /// The store as `anello status` shows it.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::to_value(self.store.status()).unwrap_or_default()
+    }
+
+    /// Ends the workers and closes the store.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.reaper.abort();
+        Ok(self.store.close().await?)
+    }
+}
+
+/// The services that are served.
+fn catalog(urls: &Urls) -> Vec<CatalogEntry> {
+    let entry = |kind: &str, name: &str, url: String| CatalogEntry { kind: kind.into(), name: name.into(), url };
+    vec![
+        entry("identity", "keystone", format!("{}/identity", urls.gateway)),
+        entry("object-store", "swift", format!("{}/v1/AUTH_%(project_id)s", urls.gateway)),
+        entry("s3", "s3", urls.s3.clone()),
+    ]
+}

@@ -1,0 +1,239 @@
+//! Containers and accounts as the index keeps them: their history and their statistics, and the row that
+//! a container has in its account. Statistics are the exact sums over the live rows.
+
+use anello_base::Timestamp;
+
+use super::codec::{Reader, Writer};
+use super::history::History;
+use crate::error::{Error, Result};
+use crate::key::KeyHash;
+use crate::model::{AccountInfo, ContainerEntry, ContainerInfo};
+use crate::mutation::{Location, Mutation};
+
+/// A container. It is kept also where only rows of it have come, or where it is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) account_hash: KeyHash,
+    pub(super) account: String,
+    pub(super) container: String,
+    pub(super) history: History,
+    pub(super) object_count: u64,
+    pub(super) bytes_used: u64,
+    /// Grows with every change; of the order of a timestamp's ticks, so that replicas' compare.
+    pub(super) version: u64,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Account {
+    pub(super) history: History,
+    pub(super) container_count: u64,
+    pub(super) object_count: u64,
+    pub(super) bytes_used: u64,
+}
+
+/// A container's row in its account, or the tombstone of one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ContainerRow {
+    pub(super) created: Timestamp,
+    pub(super) modified: Timestamp,
+    pub(super) deleted: Timestamp,
+    pub(super) version: u64,
+    pub(super) object_count: u64,
+    pub(super) bytes_used: u64,
+    /// The record that brought it, where it came from another device.
+    pub(super) record: Option<Location>,
+}
+
+/// `base + after - before`; an error where the sum was never right.
+fn adjust(base: u64, before: u64, after: u64) -> Result<u64> {
+    let sum = base.checked_sub(before).and_then(|rest| rest.checked_add(after));
+    sum.ok_or_else(|| Error::Index(format!("statistics do not add up: {base} - {before} + {after}")))
+}
+
+impl Container {
+    /// A container of which nothing is known but its name.
+    pub(super) fn new(account_hash: KeyHash, account: &str, container: &str) -> Self {
+        Self {
+            account_hash,
+            account: account.to_owned(),
+            container: container.to_owned(),
+            history: History::default(),
+            object_count: 0,
+            bytes_used: 0,
+            version: 0,
+        }
+    }
+
+    /// Whether nothing need be stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.history.is_empty() && self.object_count == 0
+    }
+
+    /// A row changed: the sizes of the row before and after, where it was and is there.
+    pub(super) fn count(&mut self, before: Option<u64>, after: Option<u64>) -> Result<()> {
+        self.object_count = adjust(self.object_count, before.is_some().into(), after.is_some().into())?;
+        self.bytes_used = adjust(self.bytes_used, before.unwrap_or(0), after.unwrap_or(0))?;
+        Ok(())
+    }
+
+    /// Something changed at `timestamp`.
+    pub(super) fn touch(&mut self, timestamp: Timestamp) {
+        self.version = self.version.saturating_add(1).max(timestamp.ticks());
+    }
+
+    /// The container as the index shows it; `None` where it is not there.
+    pub(super) fn info(&self) -> Option<ContainerInfo> {
+        self.history.exists().then(|| ContainerInfo {
+            created: self.history.created(),
+            modified: self.history.modified(),
+            object_count: self.object_count,
+            bytes_used: self.bytes_used,
+            policy: self.history.policy(),
+            metadata: self.history.metadata(),
+        })
+    }
+
+    /// Its row in the account.
+    pub(super) fn row(&self) -> ContainerRow {
+        ContainerRow {
+            created: self.history.created(),
+            modified: self.history.modified(),
+            deleted: self.history.deleted(),
+            version: self.version,
+            object_count: self.object_count,
+            bytes_used: self.bytes_used,
+            record: None,
+        }
+    }
+
+    /// What its account's device is to be told.
+    pub(super) fn stats(&self) -> Mutation {
+        Mutation::ContainerStats {
+            account: self.account.clone(),
+            container: self.container.clone(),
+            account_hash: self.account_hash,
+            created: self.history.created(),
+            modified: self.history.modified(),
+            deleted: self.history.deleted(),
+            version: self.version,
+            object_count: self.object_count,
+            bytes_used: self.bytes_used,
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(160));
+        out.bytes(&self.account_hash.0);
+        out.text(&self.account);
+        out.text(&self.container);
+        out.number(self.object_count);
+        out.number(self.bytes_used);
+        out.number(self.version);
+        self.history.encode(&mut out);
+        out.0
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("container in the index", bytes);
+        let account_hash = KeyHash(reader.array()?);
+        let (account, container) = (reader.text()?, reader.text()?);
+        let (object_count, bytes_used, version) = (reader.number()?, reader.number()?, reader.number()?);
+        let history = History::decode(&mut reader)?;
+        reader.finish()?;
+        Ok(Self { account_hash, account, container, history, object_count, bytes_used, version })
+    }
+}
+
+impl Account {
+    /// Whether nothing need be stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.history.is_empty() && self.container_count == 0
+    }
+
+    /// A container's row changed.
+    pub(super) fn count(&mut self, before: Option<&ContainerRow>, after: Option<&ContainerRow>) -> Result<()> {
+        let [before, after] = [before, after].map(|row| match row.filter(|row| row.is_live()) {
+            Some(row) => (1, row.object_count, row.bytes_used),
+            None => (0, 0, 0),
+        });
+        self.container_count = adjust(self.container_count, before.0, after.0)?;
+        self.object_count = adjust(self.object_count, before.1, after.1)?;
+        self.bytes_used = adjust(self.bytes_used, before.2, after.2)?;
+        Ok(())
+    }
+
+    /// The account as the index shows it; `None` where it is not there.
+    pub(super) fn info(&self) -> Option<AccountInfo> {
+        self.history.exists().then(|| AccountInfo {
+            created: self.history.created(),
+            modified: self.history.modified(),
+            container_count: self.container_count,
+            object_count: self.object_count,
+            bytes_used: self.bytes_used,
+            metadata: self.history.metadata(),
+        })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(128));
+        out.number(self.container_count);
+        out.number(self.object_count);
+        out.number(self.bytes_used);
+        self.history.encode(&mut out);
+        out.0
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("account in the index", bytes);
+        let (container_count, object_count, bytes_used) = (reader.number()?, reader.number()?, reader.number()?);
+        let history = History::decode(&mut reader)?;
+        reader.finish()?;
+        Ok(Self { history, container_count, object_count, bytes_used })
+    }
+}
+
+impl ContainerRow {
+    /// Whether the container is there.
+    pub(super) fn is_live(&self) -> bool {
+        self.created > Timestamp::ZERO && self.modified > self.deleted
+    }
+
+    /// The row as a listing shows it.
+    pub(super) fn into_entry(self, name: String) -> ContainerEntry {
+        ContainerEntry {
+            name,
+            created: self.created,
+            modified: self.modified,
+            object_count: self.object_count,
+            bytes_used: self.bytes_used,
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(48));
+        out.timestamp(self.created);
+        out.timestamp(self.modified);
+        out.timestamp(self.deleted);
+        out.number(self.version);
+        out.number(self.object_count);
+        out.number(self.bytes_used);
+        out.location(self.record);
+        out.0
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("container's row in the index", bytes);
+        let row = Self {
+            created: reader.timestamp()?,
+            modified: reader.timestamp()?,
+            deleted: reader.timestamp()?,
+            version: reader.number()?,
+            object_count: reader.number()?,
+            bytes_used: reader.number()?,
+            record: reader.location()?,
+        };
+        reader.finish()?;
+        Ok(row)
+    }
+}

@@ -1,0 +1,228 @@
+//! [`Versions`] as bytes: the values of the tables `objects`, `rows`, `tombstones` and of the pending
+//! parts. Layout in `docs/formats/index.md`.
+//!
+//! A row leaves out what only the object has. Where its record is the object's own, which is the rule,
+//! it leaves out the record too: both lie on the same device and are read together.
+
+use anello_base::Timestamp;
+
+use super::codec::{Reader, Writer};
+use super::shadow::Shadows;
+use super::version::{Data, Live, ObjectPart, Post, Retype, Versions};
+use crate::error::Result;
+use crate::model::{Content, Metadata};
+use crate::mutation::Extent;
+
+/// Which of the two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// An object's value.
+    Object,
+    /// A listing row's value.
+    Row,
+}
+
+const DATA_MASK: u8 = 0b11;
+const DATA_ABSENT: u8 = 0;
+const DATA_DELETED: u8 = 1;
+const DATA_LIVE: u8 = 2;
+const HAS_POST: u8 = 1 << 2;
+const HAS_RETYPE: u8 = 1 << 3;
+const HAS_SHADOWS: u8 = 1 << 4;
+const IS_MULTIPART: u8 = 1 << 5;
+
+const HAS_STORED_SIZE: u8 = 1;
+const HAS_DELETE_AT: u8 = 1 << 1;
+const HAS_METADATA: u8 = 1 << 2;
+const HAS_EXTENTS: u8 = 1 << 3;
+const OBJECT_FLAGS: u8 = 0b1111;
+
+impl Versions {
+    pub(super) fn encode(&self, form: Form) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(96));
+        let (data, is_multipart) = match &self.data {
+            Data::Absent => (DATA_ABSENT, false),
+            Data::Deleted { .. } => (DATA_DELETED, false),
+            Data::Live(live) => (DATA_LIVE, live.content == Content::Multipart),
+        };
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.byte(
+            data | flag(self.post.is_some(), HAS_POST)
+                | flag(self.retype.is_some(), HAS_RETYPE)
+                | flag(!self.shadows.is_empty(), HAS_SHADOWS)
+                | flag(is_multipart, IS_MULTIPART),
+        );
+        let base = match &self.data {
+            Data::Absent => Timestamp::ZERO,
+            Data::Deleted { timestamp, record } => {
+                out.timestamp(*timestamp);
+                out.location(*record);
+                *timestamp
+            }
+            Data::Live(live) => {
+                encode_live(&mut out, live, form);
+                live.timestamp
+            }
+        };
+        if let Some(post) = &self.post {
+            out.number(post.timestamp.ticks() - base.ticks());
+            out.location(post.record);
+            if form == Form::Object {
+                out.optional(post.delete_at);
+                encode_metadata(&mut out, &post.metadata);
+            }
+        }
+        if let Some(retype) = &self.retype {
+            out.number(retype.timestamp.ticks() - base.ticks());
+            out.location(retype.record);
+            out.content_type(&retype.content_type);
+        }
+        if !self.shadows.is_empty() {
+            self.shadows.encode(&mut out);
+        }
+        out.0
+    }
+
+    pub(super) fn decode(bytes: &[u8], form: Form) -> Result<Self> {
+        let what = if form == Form::Object { "object in the index" } else { "listing row in the index" };
+        let mut reader = Reader::new(what, bytes);
+        let flags = reader.byte()?;
+        if flags & !(DATA_MASK | HAS_POST | HAS_RETYPE | HAS_SHADOWS | IS_MULTIPART) != 0 {
+            return Err(reader.corrupt(0, u64::from(flags)));
+        }
+        let (data, base) = decode_data(&mut reader, flags, form)?;
+        let post = (flags & HAS_POST != 0).then(|| decode_post(&mut reader, base, form)).transpose()?;
+        let retype = (flags & HAS_RETYPE != 0).then(|| decode_retype(&mut reader, base)).transpose()?;
+        let shadows = if flags & HAS_SHADOWS != 0 { Shadows::decode(&mut reader)? } else { Shadows::default() };
+        reader.finish()?;
+        Ok(Self { data, post, retype, shadows })
+    }
+}
+
+fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, Timestamp)> {
+    Ok(match flags & DATA_MASK {
+        DATA_ABSENT => (Data::Absent, Timestamp::ZERO),
+        DATA_DELETED => {
+            let timestamp = reader.timestamp()?;
+            (Data::Deleted { timestamp, record: reader.location()? }, timestamp)
+        }
+        DATA_LIVE => {
+            let content = if flags & IS_MULTIPART != 0 { Content::Multipart } else { Content::Plain };
+            let live = decode_live(reader, content, form)?;
+            let timestamp = live.timestamp;
+            (Data::Live(live), timestamp)
+        }
+        other => return Err(reader.corrupt(u64::from(DATA_LIVE), u64::from(other))),
+    })
+}
+
+fn encode_live(out: &mut Writer, live: &Live, form: Form) {
+    out.timestamp(live.timestamp);
+    out.location(live.record);
+    out.number(live.size);
+    out.etag(&live.etag);
+    out.content_type(&live.content_type);
+    if form == Form::Row {
+        return;
+    }
+    let object = &live.object;
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let has_stored_size = object.stored_size != live.size;
+    out.byte(
+        flag(has_stored_size, HAS_STORED_SIZE)
+            | flag(object.delete_at.is_some(), HAS_DELETE_AT)
+            | flag(!object.metadata.is_empty(), HAS_METADATA)
+            | flag(object.extents.is_some(), HAS_EXTENTS),
+    );
+    if has_stored_size {
+        out.number(object.stored_size);
+    }
+    if let Some(delete_at) = object.delete_at {
+        out.number(delete_at);
+    }
+    if !object.metadata.is_empty() {
+        encode_metadata(out, &object.metadata);
+    }
+    if let Some(extents) = &object.extents {
+        out.number(extents.len() as u64);
+        for extent in extents {
+            out.number(u64::from(extent.volume));
+            out.number(extent.offset);
+            out.number(extent.length);
+        }
+    }
+}
+
+fn decode_live(reader: &mut Reader<'_>, content: Content, form: Form) -> Result<Live> {
+    let mut live = Live {
+        timestamp: reader.timestamp()?,
+        record: reader.location()?,
+        size: reader.number()?,
+        etag: reader.etag()?,
+        content_type: reader.content_type()?,
+        content,
+        object: ObjectPart::default(),
+    };
+    if form == Form::Row {
+        return Ok(live);
+    }
+    if live.record.is_none() {
+        return Err(reader.corrupt(1, 0));
+    }
+    let flags = reader.byte()?;
+    if flags & !OBJECT_FLAGS != 0 {
+        return Err(reader.corrupt(u64::from(OBJECT_FLAGS), u64::from(flags)));
+    }
+    live.object.stored_size = if flags & HAS_STORED_SIZE != 0 { reader.number()? } else { live.size };
+    if flags & HAS_DELETE_AT != 0 {
+        live.object.delete_at = Some(reader.number()?);
+    }
+    if flags & HAS_METADATA != 0 {
+        live.object.metadata = decode_metadata(reader)?;
+    }
+    if flags & HAS_EXTENTS != 0 {
+        let count = reader.count()?;
+        let extent = |_| Ok(Extent { volume: reader.small()?, offset: reader.number()?, length: reader.number()? });
+        live.object.extents = Some((0..count).map(extent).collect::<Result<Vec<_>>>()?);
+    }
+    Ok(live)
+}
+
+/// A timestamp that is stored as its distance from `base`.
+fn decode_later(reader: &mut Reader<'_>, base: Timestamp) -> Result<Timestamp> {
+    let distance = reader.number()?;
+    match base.ticks().checked_add(distance).filter(|ticks| *ticks <= Timestamp::MAX.ticks()) {
+        Some(ticks) => Ok(Timestamp::from_ticks(ticks)),
+        None => Err(reader.corrupt(Timestamp::MAX.ticks(), distance)),
+    }
+}
+
+fn decode_post(reader: &mut Reader<'_>, base: Timestamp, form: Form) -> Result<Post> {
+    let (timestamp, record) = (decode_later(reader, base)?, reader.location()?);
+    let (delete_at, metadata) = match form {
+        Form::Object => (reader.optional()?, decode_metadata(reader)?),
+        Form::Row => (None, Metadata::new()),
+    };
+    Ok(Post { timestamp, record, delete_at, metadata })
+}
+
+fn decode_retype(reader: &mut Reader<'_>, base: Timestamp) -> Result<Retype> {
+    Ok(Retype {
+        timestamp: decode_later(reader, base)?,
+        record: reader.location()?,
+        content_type: reader.content_type()?,
+    })
+}
+
+fn encode_metadata(out: &mut Writer, metadata: &Metadata) {
+    out.number(metadata.len() as u64);
+    for (name, value) in metadata {
+        out.text(name);
+        out.text(value);
+    }
+}
+
+fn decode_metadata(reader: &mut Reader<'_>) -> Result<Metadata> {
+    let count = reader.count()?;
+    (0..count).map(|_| Ok((reader.text()?, reader.text()?))).collect()
+}

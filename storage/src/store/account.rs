@@ -1,0 +1,54 @@
+//! Accounts: metadata, totals, and the list of their containers.
+
+use super::{IfMissing, Store, Written};
+use crate::error::{Error, Result};
+use crate::model::{AccountInfo, ContainerEntry, ListQuery, Listed, Metadata};
+use crate::mutation::{Applies, Mutation};
+
+impl Store {
+    /// The account, if it was ever written to.
+    pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
+        let hash = self.hasher().account(account);
+        self.newest(&self.placement().account(hash), |device| device.index().account(hash), |info| info.modified)
+    }
+
+    /// Sets metadata of an account; an empty value removes.
+    pub async fn account_update(&self, account: &str, changes: Metadata, missing: IfMissing) -> Result<Written> {
+        let account_hash = self.hasher().account(account);
+        if missing == IfMissing::Fail && self.account(account).await?.is_none() {
+            return Err(Error::Missing("account"));
+        }
+        let timestamp = self.clock().tick();
+        let mutation = Mutation::AccountPut { account: account.to_owned(), account_hash, timestamp, changes };
+        let created = self.commit_account(mutation, account_hash).await?;
+        Ok(Written { timestamp, created })
+    }
+
+    /// Deletes an account. [`Error::NotEmpty`] while it has containers.
+    pub async fn account_delete(&self, account: &str) -> Result<()> {
+        let account_hash = self.hasher().account(account);
+        let info = self.account(account).await?.ok_or(Error::Missing("account"))?;
+        if info.container_count > 0 {
+            return Err(Error::NotEmpty);
+        }
+        let timestamp = self.clock().tick();
+        let mutation = Mutation::AccountDelete { account: account.to_owned(), account_hash, timestamp };
+        self.commit_account(mutation, account_hash).await.map(drop)
+    }
+
+    /// Containers of an account; none where there is no account.
+    pub async fn account_list(&self, account: &str, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
+        let hash = self.hasher().account(account);
+        let query = query.clone();
+        self.list(self.placement().account(hash), query.limit, move |device| {
+            device.index().list_containers(hash, &query)
+        })
+        .await
+    }
+
+    async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
+        let applies = Applies { object: false, container: false, account: true };
+        let slots = self.placement().account(hash).into_iter().map(|slot| (slot, applies));
+        self.commit(mutation, slots.collect()).await
+    }
+}

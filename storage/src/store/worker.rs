@@ -1,0 +1,110 @@
+//! What goes on behind the requests: statistics travel to accounts on other devices, expired objects are
+//! deleted, old tombstones are forgotten. Each worker is a loop of small steps that may be cut anywhere
+//! and repeated; a failed step is logged and tried again.
+
+use std::time::Duration;
+
+use super::placement::Slot;
+use super::{ObjectReader, Store};
+use crate::error::{Error, Result};
+use crate::index::PendingParts;
+use crate::limits::{EXPIRY_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
+use crate::model::ObjectInfo;
+use crate::mutation::{Applies, Mutation};
+
+/// A multipart object that was replaced or deleted, whose parts a door has still to delete.
+#[derive(Debug)]
+pub struct PartsToDelete {
+    slot: Slot,
+    pending: PendingParts,
+}
+
+impl PartsToDelete {
+    /// The object as it was.
+    pub fn info(&self) -> &ObjectInfo {
+        &self.pending.row.info
+    }
+}
+
+impl Store {
+    pub(super) fn start_workers(&self) {
+        self.repeat("statistics updater", STATS_INTERVAL, |store| async move { store.send_stats().await });
+        self.repeat("expirer", EXPIRY_INTERVAL, |store| async move { store.delete_expired().await });
+        self.repeat("tombstone reclaimer", RECLAIM_INTERVAL, |store| async move { store.reclaim() });
+    }
+
+    fn repeat<F>(&self, name: &'static str, every: Duration, step: impl Fn(Self) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let (store, stop) = (self.clone(), self.inner.stop.clone());
+        let run = async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Err(error) = step(store.clone()).await {
+                    tracing::warn!(worker = name, %error, "step failed, will be tried again");
+                }
+            }
+        };
+        self.background().spawn(async move { stop.run_until_cancelled(run).await });
+    }
+
+    /// Tells accounts' devices the statistics of containers that are on others.
+    async fn send_stats(&self) -> Result<()> {
+        let applies = Applies { object: false, container: false, account: true };
+        for device in self.placement().devices() {
+            for stats in device.index().pending_stats(WORKER_STEP_MAX)? {
+                let Mutation::ContainerStats { account_hash, .. } = &stats else { continue };
+                let slots = self.placement().account(*account_hash).into_iter().map(|slot| (slot, applies));
+                match self.commit(stats.clone(), slots.collect()).await {
+                    Ok(_) | Err(Error::Stale { .. }) => device.index().settle_stats(&stats)?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes objects whose time has come, unless they were given another meanwhile.
+    async fn delete_expired(&self) -> Result<()> {
+        for device in self.placement().devices() {
+            let now = self.clock().wall().seconds();
+            for expired in device.index().expired(now, WORKER_STEP_MAX)? {
+                let still = |current: Option<&ObjectInfo>| {
+                    current.is_some_and(|info| info.delete_at.is_some_and(|second| second <= now))
+                };
+                match self.object_delete_if(&expired.path, still).await {
+                    Ok(_) | Err(Error::Precondition) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reclaim(&self) -> Result<()> {
+        let now = self.clock().wall();
+        let before = anello_base::Timestamp::from_seconds(now.seconds().saturating_sub(RECLAIM_AGE.as_secs()));
+        self.placement().devices().iter().try_for_each(|device| device.index().reclaim_tombstones(before).map(drop))
+    }
+
+    /// Multipart objects that were replaced or deleted and whose parts are to be deleted; about `limit`.
+    pub fn parts_to_delete(&self, limit: usize) -> Result<Vec<PartsToDelete>> {
+        let mut found = Vec::new();
+        for (slot, device) in self.placement().slots() {
+            let pending = device.index().pending_parts(limit.saturating_sub(found.len()))?;
+            found.extend(pending.into_iter().map(|pending| PartsToDelete { slot, pending }));
+        }
+        Ok(found)
+    }
+
+    /// Opens the part list of such an object.
+    pub fn read_parts_to_delete(&self, parts: &PartsToDelete) -> ObjectReader {
+        ObjectReader::of(self.placement().device(parts.slot).clone(), parts.pending.row.clone())
+    }
+
+    /// The parts are deleted: forgets the object. After a crash it may come again, which does no harm.
+    pub async fn settle_parts(&self, parts: PartsToDelete) -> Result<()> {
+        self.placement().device(parts.slot).settle_parts(&parts.pending.id).await
+    }
+}
