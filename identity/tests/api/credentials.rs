@@ -77,7 +77,7 @@ async fn an_application_credential_has_the_roles_it_was_given_and_makes_no_other
     let proof = json!({"id": made["id"], "secret": made["secret"]});
     let identity = json!({"methods": ["application_credential"], "application_credential": proof});
     let scope = json!({"project": {"id": person.project_id}});
-    let refused = cloud.authenticate(identity.clone(), Some(scope)).await.err().expect("a scope is refused");
+    let refused = cloud.authenticate(identity.clone(), Some(scope)).await.expect_err("a scope is refused");
     assert_eq!(refused.status, 401);
     let (app, shown) = cloud.authenticate(identity.clone(), None).await.ok().expect("logs in");
     assert_eq!(shown["roles"].as_array().map(Vec::len), Some(1), "{shown}");
@@ -88,7 +88,7 @@ async fn an_application_credential_has_the_roles_it_was_given_and_makes_no_other
     let keys = format!("/v3/users/{}/credentials/OS-EC2", person.user_id);
     cloud.want(403, &app, "POST", &keys, Some(json!({"tenant_id": person.project_id}))).await;
     let rescope = json!({"methods": ["token"], "token": {"id": app}});
-    assert_eq!(cloud.authenticate(rescope, None).await.err().expect("not rescoped").status, 403);
+    assert_eq!(cloud.authenticate(rescope, None).await.expect_err("not rescoped").status, 403);
     let body = json!({"application_credential": {"name": "app"}});
     cloud.want(409, &token, "POST", &path, Some(body)).await;
     let body = json!({"application_credential": {"name": "more", "roles": [{"name": "admin"}]}});
