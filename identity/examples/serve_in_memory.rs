@@ -17,10 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         name: name.to_owned(),
         url: format!("http://{listen}{path}"),
     };
-    let catalog = vec![
-        entry("identity", "keystone", "/identity"),
-        entry("object-store", "swift", "/v1/AUTH_%(project_id)s"),
-    ];
+    let catalog =
+        vec![entry("identity", "keystone", "/identity"), entry("object-store", "swift", "/v1/AUTH_%(project_id)s")];
     let admin_password = "secret".to_owned();
     room.bootstrap(&Bootstrap { admin_password, region: "RegionOne".to_owned(), catalog }).await?;
     let router = axum::Router::new().nest_service("/identity", room.router());

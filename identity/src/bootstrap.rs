@@ -157,12 +157,8 @@ impl IdentityRoom {
 
     /// Enters services into the catalog; one that is there with another address is given this one.
     pub async fn publish(&self, region: &str, catalog: &[CatalogEntry]) -> Result<()> {
-        let new = Region {
-            id: region.to_owned(),
-            description: String::new(),
-            parent_region_id: None,
-            extra: Extra::new(),
-        };
+        let new =
+            Region { id: region.to_owned(), description: String::new(), parent_region_id: None, extra: Extra::new() };
         self.ensure(new, |view| view.regions.get(region).cloned()).await?;
         for entry in catalog {
             let new = Service {

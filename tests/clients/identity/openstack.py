@@ -34,7 +34,9 @@ def run(*words, env=None, fails=False):
 
 def shown(*words, env=None):
     """What a command shows, as JSON."""
-    return json.loads(run(*words, "-f", "json", env=env))
+    found = json.loads(run(*words, "-f", "json", env=env))
+    # Some commands name their columns for people ("Project ID"), most by the field.
+    return {key.lower().replace(" ", "_"): value for key, value in found.items()} if isinstance(found, dict) else found
 
 
 def check(holds, what):
