@@ -26,7 +26,8 @@ fn the_first_start_leaves_credentials_that_work_and_that_only_the_owner_reads() 
     let server = Server::start(&data);
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("credentials")), 0o700);
-    for file in ["credentials/clouds.yaml", "credentials/openrc", "credentials/s3.env", "cluster.toml", "control.sock"] {
+    for file in ["credentials/clouds.yaml", "credentials/openrc", "credentials/s3.env", "cluster.toml", "control.sock"]
+    {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
     let s3 = std::fs::read_to_string(data.join("credentials/s3.env")).expect("s3.env");
