@@ -20,6 +20,7 @@ pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod extent;
+pub mod inspect;
 mod opening;
 pub(crate) mod quarantine;
 pub(crate) mod reader;
