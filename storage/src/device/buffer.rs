@@ -2,18 +2,21 @@
 
 #![expect(unsafe_code, reason = "the standard library has no buffer with a chosen alignment")]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ffi::c_void;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::mm::{MapFlags, ProtFlags};
+
 use crate::limits::ALIGNMENT;
 
-/// A buffer of a fixed size at a multiple of [`ALIGNMENT`]. It is zeroed when it is made.
+/// A buffer of a fixed size at a multiple of [`ALIGNMENT`]. It is zeroed when it is made, and takes
+/// memory only as it is used: it is a mapping of its own.
 pub(crate) struct AlignedBuffer {
     start: NonNull<u8>,
-    layout: Layout,
+    size: usize,
     home: Option<Arc<BufferPool>>,
 }
 
@@ -26,11 +29,13 @@ impl AlignedBuffer {
     /// A buffer of `size` bytes, which is not zero.
     pub(crate) fn new(size: usize) -> Self {
         assert!(size > 0, "an aligned buffer holds something");
-        let layout = Layout::from_size_align(size, ALIGNMENT as usize).expect("ALIGNMENT is a power of two");
-        // SAFETY: the layout's size is not zero.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(memory) else { handle_alloc_error(layout) };
-        Self { start, layout, home: None }
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: without an address asked for, the kernel maps new memory that nobody else knows.
+        let mapped = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), size, protection, flags) };
+        let start = mapped.ok().and_then(|start| NonNull::new(start.cast::<u8>()));
+        let start = start.unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 4096]>()));
+        assert!((start.as_ptr() as usize).is_multiple_of(ALIGNMENT as usize), "pages are as large as blocks at least");
+        Self { start, size, home: None }
     }
 }
 
@@ -38,16 +43,16 @@ impl Deref for AlignedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` points to `layout.size()` bytes, all initialized by `alloc_zeroed`, which
-        // live as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+        // SAFETY: `start` points to `size` bytes, which the kernel has zeroed and which stay mapped as long
+        // as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.size) }
     }
 }
 
 impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`; `&mut self` proves that nobody else refers to it.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
     }
 }
 
@@ -64,15 +69,17 @@ impl Drop for AlignedBuffer {
         {
             return;
         }
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout, and is freed once: where the
-        // pool kept it, this line is not reached.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        // SAFETY: this is the whole mapping that `new` made, and it ends once: where the pool kept it, this
+        // line is not reached.
+        if let Err(error) = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.size) } {
+            tracing::warn!(%error, "a buffer was not unmapped");
+        }
     }
 }
 
 impl fmt::Debug for AlignedBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlignedBuffer").field("size", &self.layout.size()).finish_non_exhaustive()
+        f.debug_struct("AlignedBuffer").field("size", &self.size).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +111,7 @@ impl BufferPool {
         if idle.len() >= self.idle_max {
             return false;
         }
-        idle.push(AlignedBuffer { start: dropped.start, layout: dropped.layout, home: None });
+        idle.push(AlignedBuffer { start: dropped.start, size: dropped.size, home: None });
         true
     }
 }

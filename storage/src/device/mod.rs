@@ -20,6 +20,7 @@ pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod extent;
+pub mod inspect;
 mod opening;
 pub(crate) mod quarantine;
 pub(crate) mod reader;
@@ -69,8 +70,8 @@ impl Device {
     }
 
     /// The device's id, from its superblock: 32 hexadecimal digits; its name in the rings.
-    pub fn id(&self) -> &str {
-        todo!()
+    pub fn id(&self) -> String {
+        self.inner.superblock.device_hex()
     }
 
     /// The index, for look-ups and listings.

@@ -122,7 +122,8 @@ impl Inner {
         let shared = Arc::new(Shared::new(disk.path("")));
         let volumes = Arc::new(Volumes::open(disk)?);
         let tag = superblock.tag();
-        let recovery = Recovery::new(&volumes, &*catalog, &shared.counters, tag, log_volume_bytes);
+        let mut silent = |_| {};
+        let recovery = Recovery::new(&volumes, &*catalog, &shared.counters, tag, log_volume_bytes, &mut silent);
         let tail = recovery.run(position)?;
         let space = Arc::new(find_space(&volumes, &*catalog, data_volume_bytes)?);
         // What is behind these offsets is new from now on, and none of the compactor's business.

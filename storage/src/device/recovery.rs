@@ -29,13 +29,14 @@ use crate::mutation::{Location, LogPosition};
 const REPLAY_RECORDS: usize = 512;
 
 /// Replays the log.
-#[derive(Debug)]
 pub(crate) struct Recovery<'a> {
     volumes: &'a Volumes,
     catalog: &'a dyn Catalog,
     counters: &'a Counters,
     tag: [u8; 8],
     log_volume_bytes: u64,
+    /// Told the length of each batch that was read.
+    progress: &'a mut dyn FnMut(u64),
     /// Decoded and not applied yet.
     waiting: Vec<Placed>,
     position: LogPosition,
@@ -48,9 +49,10 @@ impl<'a> Recovery<'a> {
         counters: &'a Counters,
         tag: [u8; 8],
         log_volume_bytes: u64,
+        progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         let (waiting, position) = (Vec::new(), LogPosition::default());
-        Self { volumes, catalog, counters, tag, log_volume_bytes, waiting, position }
+        Self { volumes, catalog, counters, tag, log_volume_bytes, progress, waiting, position }
     }
 
     /// Replays everything behind `position`; tells where the next batch goes.
@@ -122,6 +124,7 @@ impl<'a> Recovery<'a> {
                 Err(damage) => self.keep_record(batch, offset, &bytes, damage.what),
             }
         }
+        (self.progress)(u64::from(batch.header.length));
         let (volume, sequence) = (batch.header.volume, batch.header.sequence);
         self.position = LogPosition { volume, offset: batch.end(), sequence };
         if self.waiting.len() >= REPLAY_RECORDS { self.apply_waiting() } else { Ok(()) }
@@ -177,9 +180,9 @@ impl<'a> Recovery<'a> {
         if start >= size {
             return Ok(());
         }
-        let file = &volume.file;
-        file.punch(start, size - start)
-            .and_then(|()| file.allocate(start, size - start))
+        let (file, length) = (&volume.file, (size - start).next_multiple_of(ALIGNMENT));
+        file.punch(start, length)
+            .and_then(|()| file.allocate(start, length))
             .and_then(|()| file.sync())
             .map_err(|error| volume.error("cut", &error))
     }

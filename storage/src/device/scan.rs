@@ -118,7 +118,8 @@ impl Scanner {
     /// Fills the window. What the disk can't read stands for itself as bytes that are no batch, so that
     /// what follows it is still found.
     fn read(&self, offset: u64, length: usize) -> Bytes {
-        let read = self.volume.read(offset, SCAN_BYTES.max(length)).or_else(|_| self.volume.read(offset, length));
+        let rest = self.size.saturating_sub(offset).min(SCAN_BYTES as u64) as usize;
+        let read = self.volume.read(offset, rest.max(length)).or_else(|_| self.volume.read(offset, length));
         read.map_or_else(
             |error| {
                 tracing::error!(%error, offset, "a part of the log can't be read");

@@ -35,7 +35,7 @@ use self::overlay::Overlay;
 use self::shadow::DeadBytes;
 use self::tables::{Table, Tables, behind};
 use self::totals::{Account, Container, ContainerRow};
-use self::version::Versions;
+use self::version::{Data, Versions};
 use self::version_codec::Form;
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
@@ -154,7 +154,14 @@ impl Index {
 
     /// What is known of an object, deleted or not; what replicas are compared by.
     pub fn object_state(&self, hash: KeyHash) -> Result<ObjectState> {
-        todo!("{hash:?}")
+        if let Some(row) = self.object(hash)? {
+            return Ok(ObjectState::Live(Box::new(row)));
+        }
+        let Some(stored) = self.tables.get(Table::Tombstones, &hash.0)? else { return Ok(ObjectState::Absent) };
+        Ok(match Versions::decode(&stored, Form::Object)?.data {
+            Data::Deleted { timestamp, .. } => ObjectState::Deleted(timestamp),
+            Data::Absent | Data::Live(_) => ObjectState::Absent,
+        })
     }
 
     /// A container that is there.
@@ -261,12 +268,6 @@ impl Index {
         batch.write()?;
         dead.remove(&volume);
         Ok(())
-    }
-
-    /// The log volume is gone, durably: forgets its dead bytes. Until then tombstones that have older
-    /// records in it can't be reclaimed.
-    pub fn forget_volume(&self, volume: u32) -> Result<()> {
-        todo!("{volume}")
     }
 
     /// Whether anything still refers to the record at `location` (compaction copies it if so).

@@ -151,7 +151,7 @@ fn create(path: &Path, devices: &[Device], seed: u64) -> Result<Ring> {
             port: 6200,
             replication_ip: String::new(),
             replication_port: 0,
-            name: device.id().to_owned(),
+            name: device.id(),
             weight: 100.0,
             meta: String::new(),
         };

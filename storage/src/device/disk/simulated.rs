@@ -380,12 +380,22 @@ impl Crashes {
 
     /// The disk as it is found when the power is back.
     pub(crate) fn disk(&self, loss: Loss) -> SimulatedDisk {
+        self.disk_where(loss, |_| false)
+    }
+
+    /// As if everything had reached the disk but what was not synced in data volumes.
+    pub(crate) fn disk_without_unsynced_data(&self) -> SimulatedDisk {
+        let is_data = |file: u64| self.names.iter().any(|(name, at)| *at == file && name.ends_with(".data.vol"));
+        self.disk_where(Loss::Nothing, is_data)
+    }
+
+    fn disk_where(&self, loss: Loss, loses_all: impl Fn(u64) -> bool) -> SimulatedDisk {
         let mut files = self.durable.clone();
         let mut random = match loss {
             Loss::Some(seed) => seed.wrapping_mul(2).wrapping_add(1),
             Loss::All | Loss::Nothing => 1,
         };
-        for (file, events) in &self.pending {
+        for (file, events) in self.pending.iter().filter(|(file, _)| !loses_all(**file)) {
             let content = files.entry(*file).or_default();
             for event in events {
                 content.apply(event, || match loss {

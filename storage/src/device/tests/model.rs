@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use anello_base::Timestamp;
 
 use crate::device::catalog::Catalog;
+use crate::device::disk::simulated::SimulatedDisk;
 use crate::error::Result;
 use crate::index::{Effect, ObjectRow, Placed};
 use crate::key::KeyHash;
@@ -16,7 +17,9 @@ use crate::mutation::{Body, Extent, Location, LogPosition, Mutation, ObjectPost,
 #[derive(Debug, Default)]
 pub(crate) struct ModelIndex {
     state: Mutex<State>,
-    flushed: Mutex<State>,
+    /// The disk whose moments flushes are noted by, and what was flushed at which.
+    disk: Option<SimulatedDisk>,
+    flushes: Mutex<Vec<(usize, State)>>,
 }
 
 /// What it knows.
@@ -176,6 +179,11 @@ impl State {
         all
     }
 
+    /// The records that objects need: of their data and of their metadata.
+    pub(crate) fn locations(&self) -> Vec<Location> {
+        self.names.values().flat_map(Name::records).collect()
+    }
+
     /// Hashes of all objects that are there.
     pub(crate) fn hashes(&self) -> Vec<KeyHash> {
         self.names.iter().filter(|(_, name)| name.put.is_some()).map(|(hash, _)| KeyHash(*hash)).collect()
@@ -183,9 +191,9 @@ impl State {
 }
 
 impl ModelIndex {
-    /// An index that knows `state`.
-    pub(crate) fn new(state: State) -> Self {
-        Self { flushed: Mutex::new(state.clone()), state: Mutex::new(state) }
+    /// An index that knows `state`, and notes its flushes by the moments of `disk`.
+    pub(crate) fn new(state: State, disk: Option<SimulatedDisk>) -> Self {
+        Self { state: Mutex::new(state), disk, flushes: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,9 +205,9 @@ impl ModelIndex {
         self.lock().clone()
     }
 
-    /// What it knew at its last flush.
-    pub(crate) fn flushed(&self) -> State {
-        self.flushed.lock().expect("no test panics while it holds the lock").clone()
+    /// What was flushed, and when.
+    pub(crate) fn flushes(&self) -> Vec<(usize, State)> {
+        self.flushes.lock().expect("no test panics while it holds the lock").clone()
     }
 }
 
@@ -263,7 +271,10 @@ impl Catalog for ModelIndex {
     }
 
     fn flush(&self) -> Result<()> {
-        *self.flushed.lock().expect("no test panics while it holds the lock") = self.now();
+        if let Some(disk) = &self.disk {
+            let (moment, state) = (disk.moment(), self.now());
+            self.flushes.lock().expect("no test panics while it holds the lock").push((moment, state));
+        }
         Ok(())
     }
 }
