@@ -54,8 +54,8 @@ impl Rooms {
         let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
         let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
         let identity = IdentityRoom::open(store.clone(), identity_config).await?;
-        let s3_config =
-            S3Config { region: config.s3.region.clone(), base_domain: config.s3.base_domain.clone(), has_lane: true };
+        let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
+        let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
