@@ -216,7 +216,9 @@ mod tests {
 
     fn check<const L: usize>(kernel: Kernel<L>) {
         let streams: [Vec<Block>; L] = std::array::from_fn(|lane| {
-            (0..7u8).map(|at| std::array::from_fn(|byte| (byte as u8).wrapping_mul(31) ^ (lane as u8 * 8 + at))).collect()
+            (0..7u8)
+                .map(|at| std::array::from_fn(|byte| (byte as u8).wrapping_mul(31) ^ (lane as u8 * 8 + at)))
+                .collect()
         });
         let expected = streams.each_ref().map(|blocks| {
             let mut state = INITIAL;
