@@ -1,8 +1,6 @@
 //! MD5 of uploads: GB per second of CPU (all threads of the process, waiting not counted), for a number of
 //! uploads at a time. `scalar` is the plain block function of the crate that serves a lone upload.
 
-#![expect(missing_docs, reason = "criterion_group writes a function without a docstring")]
-
 use std::time::Duration;
 
 use anello_proxy::digest::Md5;

@@ -159,7 +159,7 @@ impl Report {
         text.push('\n');
         for it in &self.operations {
             let Latency { p50, p90, p99, p999, max, .. } = &it.latency_us;
-            let mib = it.bytes_per_second / (1 << 20) as f64;
+            let mib = it.bytes_per_second / f64::from(1 << 20);
             let _ = writeln!(
                 text,
                 "{:<8}{:>11.1}{mib:>11.1}{p50:>11.0}{p90:>11.0}{p99:>11.0}{p999:>11.0}{max:>11.0}{:>11}",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anello_identity::{Bootstrap, IdentityConfig, IdentityRoom};
+use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::s3::{S3Config, S3Door};
 use anello_proxy::swift::{SwiftConfig, SwiftDoor};
@@ -51,10 +51,12 @@ impl Rooms {
             device: DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
-        let identity = IdentityRoom::open(store.clone(), IdentityConfig::default()).await?;
+        let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
+        let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
+        let identity = IdentityRoom::open(store.clone(), identity_config).await?;
         let s3_config = S3Config { region: config.s3.region.clone(), base_domain: config.s3.base_domain.clone() };
         Ok(Self {
-            keystone: axum::Router::new().nest("/identity", identity.router()),
+            keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
@@ -65,12 +67,18 @@ impl Rooms {
 
     /// Makes the administrator, the roles and the catalog; does nothing a second time.
     pub(crate) async fn bootstrap(&self, config: &Config, urls: &Urls, password: &str) -> Result<Administrator> {
-        todo!()
+        let bootstrap = Bootstrap {
+            admin_password: password.to_owned(),
+            region: config.identity.region.clone(),
+            catalog: catalog(urls),
+        };
+        let made = self.identity.bootstrap(&bootstrap).await?;
+        Ok(Administrator { access_key: made.access, secret_key: made.secret })
     }
 
     /// Enters changed URLs into the catalog.
-    pub(crate) async fn follow_urls(&self, before: &Urls, now: &Urls) -> Result<()> {
-        todo!()
+    pub(crate) async fn follow_urls(&self, config: &Config, urls: &Urls) -> Result<()> {
+        Ok(self.identity.publish(&config.identity.region, &catalog(urls)).await?)
     }
 
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
@@ -106,4 +114,14 @@ impl Rooms {
         self.reaper.abort();
         Ok(self.store.close().await?)
     }
+}
+
+/// The services that are served.
+fn catalog(urls: &Urls) -> Vec<CatalogEntry> {
+    let entry = |kind: &str, name: &str, url: String| CatalogEntry { kind: kind.into(), name: name.into(), url };
+    vec![
+        entry("identity", "keystone", format!("{}/identity", urls.gateway)),
+        entry("object-store", "swift", format!("{}/v1/AUTH_%(project_id)s", urls.gateway)),
+        entry("s3", "s3", urls.s3.clone()),
+    ]
 }

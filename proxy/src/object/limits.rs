@@ -24,4 +24,7 @@ pub const REAP_GRACE: Duration = Duration::from_secs(600);
 /// The reaper's pause when it found nothing to do: deleted space comes back within the grace and this.
 pub const REAP_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Manifests within manifests. Deeper: the reading ends with an error, for a manifest could lead to itself.
+pub const SEGMENT_DEPTH_MAX: usize = 10;
+
 const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);

@@ -1,5 +1,6 @@
 //! Objects as both doors see them: whole, also where their data are parts stored as objects of their own
-//! in a system account ([`anello_storage::Content::Multipart`]).
+//! in a system account ([`anello_storage::Content::Multipart`]), and where they are a list of segments
+//! ([`segments`]).
 //!
 //! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
 //! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
@@ -8,6 +9,7 @@
 pub mod limits;
 pub mod parts;
 pub mod reaper;
+pub mod segments;
 
 mod joined;
 
@@ -29,12 +31,17 @@ pub struct Reader {
 enum Kind {
     Plain(ObjectReader),
     Joined(Box<joined::Joined>),
+    Segments(Box<segments::Whole>),
 }
 
 /// Opens an object for reading; `None` where there is none.
 pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
     let Some(reader) = store.object_read(path).await? else { return Ok(None) };
     let kind = match reader.info().content {
+        Content::Plain if segments::is_manifest(reader.info()) => {
+            let info = reader.info().clone();
+            Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))
+        }
         Content::Plain => Kind::Plain(reader),
         Content::Multipart => Kind::Joined(Box::new(joined::Joined::open(store.clone(), path, reader).await?)),
     };
@@ -47,13 +54,14 @@ impl Reader {
         match &self.kind {
             Kind::Plain(reader) => reader.info(),
             Kind::Joined(joined) => joined.info(),
+            Kind::Segments(whole) => whole.info(),
         }
     }
 
     /// The list of its parts, where the object is joined.
     pub fn list(&self) -> Option<&PartList> {
         match &self.kind {
-            Kind::Plain(_) => None,
+            Kind::Plain(_) | Kind::Segments(_) => None,
             Kind::Joined(joined) => Some(joined.list()),
         }
     }
@@ -68,6 +76,7 @@ impl Reader {
         match &mut self.kind {
             Kind::Plain(reader) => reader.set_range(range),
             Kind::Joined(joined) => joined.set_range(range),
+            Kind::Segments(whole) => whole.set_range(range),
         }
     }
 
@@ -76,6 +85,7 @@ impl Reader {
         match &mut self.kind {
             Kind::Plain(reader) => reader.next().await,
             Kind::Joined(joined) => joined.next().await,
+            Kind::Segments(whole) => whole.next().await,
         }
     }
 }

@@ -51,16 +51,21 @@ impl<T> OrNoBucket<T> for anello_storage::Result<T> {
     }
 }
 
+/// The body is not what was signed.
+pub(super) fn wrong_payload() -> S3Error {
+    custom(
+        "XAmzContentSHA256Mismatch",
+        StatusCode::BAD_REQUEST,
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    )
+}
+
 /// What is wrong with a body that stopped coming. `s3s` keeps its types of error to itself, so that
 /// their names are all there is to go by.
 pub(super) fn from_body(error: &(dyn std::error::Error + Send + Sync)) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
-        return custom(
-            "XAmzContentSHA256Mismatch",
-            StatusCode::BAD_REQUEST,
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        );
+        return wrong_payload();
     }
     if text.contains("SignatureMismatch") {
         return S3ErrorCode::SignatureDoesNotMatch.into();

@@ -1,6 +1,6 @@
 //! What every operation of the S3 door works with: the store, who is calling, and whose a bucket is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath, Store};
@@ -18,7 +18,29 @@ pub(super) struct Front {
     pub(super) registry: Registry,
     pub(super) region: String,
     identity: Arc<dyn Identity>,
-    keys: Cache<String, SigningKey>,
+    keys: Cache<String, Arc<KnownKey>>,
+}
+
+/// An access key as it is remembered.
+pub(super) struct KnownKey {
+    pub(super) signing: SigningKey,
+    /// Date and region of the scope that a signature was last checked for, and its key.
+    scope: Mutex<Option<(String, String, [u8; 32])>>,
+}
+
+impl KnownKey {
+    /// The key for a scope, derived from the secret where it is not the last one.
+    pub(super) fn scope(&self, date: &str, region: &str, derive: impl Fn(&str) -> [u8; 32]) -> [u8; 32] {
+        let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*scope {
+            Some((last_date, last_region, key)) if last_date == date && last_region == region => *key,
+            _ => {
+                let key = derive(&self.signing.secret);
+                *scope = Some((date.to_owned(), region.to_owned(), key));
+                key
+            }
+        }
+    }
 }
 
 impl Front {
@@ -29,16 +51,22 @@ impl Front {
 
     /// The secret and owner of an access key.
     pub(super) async fn signing_key(&self, access: &str) -> S3Result<SigningKey> {
+        Ok(self.known_key(access).await?.signing.clone())
+    }
+
+    /// The same, with what was derived from it.
+    pub(super) async fn known_key(&self, access: &str) -> S3Result<Arc<KnownKey>> {
         if let Some(key) = self.keys.get(access) {
             return Ok(key);
         }
-        let key = self.identity.signing_key(access).await.map_err(|error| match error {
+        let signing = self.identity.signing_key(access).await.map_err(|error| match error {
             IdentityError::NotValid => S3ErrorCode::InvalidAccessKeyId.into(),
             IdentityError::Unavailable(cause) => {
                 tracing::error!(%cause, "identity can't be asked for an access key");
                 s3_error!(ServiceUnavailable, "The access key can't be checked now. Please try again.")
             }
         })?;
+        let key = Arc::new(KnownKey { signing, scope: Mutex::new(None) });
         self.keys.insert(access.to_owned(), key.clone());
         Ok(key)
     }

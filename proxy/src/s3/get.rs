@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use anello_storage::{ObjectInfo, ObjectPath};
 use bytes::Bytes;
-use futures::stream::try_unfold;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use futures::TryStreamExt;
+use futures::stream::{BoxStream, try_unfold};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
@@ -40,6 +41,13 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) range: Range<u64>,
     pub(super) is_partial: bool,
+}
+
+impl Answer {
+    /// 206 where a part is answered with.
+    pub(super) fn status(&self) -> StatusCode {
+        if self.is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }
+    }
 }
 
 impl Wanted {
@@ -90,7 +98,7 @@ fn part_range(number: i32, parts: Option<&[Part]>, size: u64) -> S3Result<Range<
     let invalid = || {
         let mut error = s3_error!(InvalidRange, "The requested partnumber is not satisfiable");
         error.set_code(S3ErrorCode::Custom("InvalidPartNumber".into()));
-        error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
+        error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
         error
     };
     let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
@@ -116,27 +124,44 @@ pub(super) async fn open(front: &Front, granted: &Granted, bucket: &str, key: &s
     }
 }
 
-/// The bytes of `range`, the first of them read already.
-pub(super) async fn body(mut reader: Reader, range: &Range<u64>, size: u64) -> S3Result<Body> {
+/// An object's bytes, the first of them read already.
+pub(super) enum Data {
+    /// All of them.
+    Whole(Bytes),
+    /// As they come.
+    More(BoxStream<'static, anello_storage::Result<Bytes>>),
+}
+
+/// Begins to read `range`.
+pub(super) async fn data(mut reader: Reader, range: &Range<u64>, size: u64) -> S3Result<Data> {
     let length = range.end - range.start;
     if length == 0 {
-        return Ok(Body::empty());
+        return Ok(Data::Whole(Bytes::new()));
     }
     if length != size {
         reader.set_range(range.clone());
     }
     let first = reader.next().await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))?.unwrap_or_default();
     if first.len() as u64 >= length {
-        return Ok(Body::from(first));
+        return Ok(Data::Whole(first));
     }
     let chunks = try_unfold((Some(first), reader), |(first, mut reader)| async move {
         let chunk: Option<Bytes> = match first {
             Some(first) => Some(first),
             None => reader.next().await?,
         };
-        Ok::<_, anello_storage::Error>(chunk.map(|chunk| (Frame::data(chunk), (None, reader))))
+        Ok(chunk.map(|chunk| (chunk, (None, reader))))
     });
-    Ok(Body::http_body_unsync(StreamBody::new(chunks)))
+    Ok(Data::More(Box::pin(chunks)))
+}
+
+impl From<Data> for Body {
+    fn from(data: Data) -> Self {
+        match data {
+            Data::Whole(bytes) => Self::from(bytes),
+            Data::More(chunks) => Self::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data))),
+        }
+    }
 }
 
 /// GetObject.
@@ -174,7 +199,7 @@ pub(super) async fn get(
     let reader = open(front, &granted, &input.bucket, &input.key).await?;
     let answer = wanted.answer(reader.info(), reader.parts())?;
     let size = reader.info().size;
-    let body = body(reader, &answer.range, size).await?;
+    let body = Body::from(data(reader, &answer.range, size).await?);
     let content_range = answer.is_partial.then(String::new);
     let output = dto::GetObjectOutput { body: Some(body.into()), content_range, ..Default::default() };
     Ok(S3Response::with_headers(output, answer.headers))

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use anello_base::units::{GIB, KIB, MIB, TIB};
 
+/// A key in UTF-8 (S3's, and what `s3s` holds). More answers KeyTooLongError.
+pub(super) const KEY_BYTES_MAX: usize = 1_024;
+
 /// One PUT, one part or one copied object (S3's). More answers EntityTooLarge.
 pub(super) const PUT_BYTES_MAX: u64 = 5 * GIB;
 

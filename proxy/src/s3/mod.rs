@@ -13,6 +13,7 @@ mod copy;
 mod error;
 mod front;
 mod get;
+mod lane;
 mod limits;
 mod listing;
 mod metadata;
@@ -30,8 +31,8 @@ use anello_api::identity::Identity;
 use anello_base::id;
 use anello_storage::Store;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use s3s::config::StaticConfigProvider;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
@@ -42,13 +43,16 @@ use crate::body::Body;
 pub struct S3Config {
     /// The region's name, as clients put it into their signatures' scope; shown, not enforced there.
     pub region: String,
+    /// Whether plain requests for objects are answered without going through `s3s`. Both ways answer
+    /// alike; this one costs less.
+    pub has_lane: bool,
     /// Domain below which a host names a bucket (`bucket.<domain>`); without it only paths do.
     pub base_domain: Option<String>,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), base_domain: None }
+        Self { region: "us-east-1".into(), has_lane: true, base_domain: None }
     }
 }
 
@@ -64,9 +68,16 @@ pub enum S3ConfigError {
 }
 
 /// The S3 door. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct S3Door {
     service: S3Service,
+    lane: Option<lane::Lane>,
+}
+
+impl std::fmt::Debug for S3Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Door").field("has_lane", &self.lane.is_some()).finish_non_exhaustive()
+    }
 }
 
 impl S3Door {
@@ -80,6 +91,7 @@ impl S3Door {
             return Err(S3ConfigError::Region(config.region));
         }
         let front = Arc::new(front::Front::new(store, identity, config.region));
+        let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
         builder.set_auth(service::Keys(front.clone()));
         builder.set_access(policy::Access(front));
@@ -91,7 +103,7 @@ impl S3Door {
             }
             builder.set_host(service::BaseDomain(domain));
         }
-        Ok(Self { service: builder.build() })
+        Ok(Self { service: builder.build(), lane })
     }
 
     /// Answers one request. Errors are answers too; what can still fail is the body while it streams.
@@ -102,6 +114,20 @@ impl S3Door {
     {
         let request_id = id::hex_id()[..16].to_ascii_uppercase();
         let resource = request.uri().path().to_owned();
+        if let Some(lane) = &self.lane
+            && let Some(taken) = lane.take(&request).await
+        {
+            return match lane.serve(taken, request.into_body()).await {
+                Ok(mut response) => {
+                    name_request(response.headers_mut(), &request_id);
+                    response
+                }
+                Err(error) => {
+                    let response = error.to_http_response().unwrap_or_else(|_| internal_error());
+                    finish(response, &resource, &request_id)
+                }
+            };
+        }
         let is_head = request.method() == Method::HEAD;
         let response = if is_form(&request) {
             refuse_form()
@@ -112,7 +138,7 @@ impl S3Door {
                 internal_error()
             })
         };
-        let mut response = finish(response, &resource, &request_id).await;
+        let mut response = finish(response, &resource, &request_id);
         if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
@@ -148,14 +174,19 @@ fn internal_error() -> Response<s3s::Body> {
     response
 }
 
+/// Puts the request's id into an answer.
+fn name_request(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-amz-request-id", value.clone());
+        headers.insert("x-amz-id-2", value);
+    }
+}
+
 /// Gives an answer its request id, and an error what `s3s` leaves out of it.
-async fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str) -> Response<Body> {
+fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let mut head = Response::from_parts(parts, ());
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        head.headers_mut().insert("x-amz-request-id", value.clone());
-        head.headers_mut().insert("x-amz-id-2", value);
-    }
+    name_request(head.headers_mut(), request_id);
     let status = head.status();
     let body = if status == StatusCode::NOT_MODIFIED {
         head.headers_mut().remove(header::CONTENT_TYPE);
@@ -163,17 +194,13 @@ async fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str)
         crate::body::empty()
     } else if status.is_client_error() || status.is_server_error() {
         let xml = body.bytes().unwrap_or_default();
-        full(error::complete(&mut head, &xml, resource, request_id))
+        crate::body::full(error::complete(&mut head, &xml, resource, request_id))
     } else if let Some(bytes) = body.bytes() {
-        full(bytes)
+        crate::body::full(bytes)
     } else {
         BodyExt::map_err(body, stream_error).boxed_unsync()
     };
     head.map(|()| body)
-}
-
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// What broke a stream: the engine's error as it was.

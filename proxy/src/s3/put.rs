@@ -4,11 +4,12 @@
 
 use anello_storage::store::ObjectHead;
 use anello_storage::{Content, Error, ObjectPath, Precondition};
-use futures::StreamExt;
-use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders, dto, s3_error};
 
 use super::acl;
-use super::checksum::shown;
+use super::checksum::{Checksum, shown};
 use super::conditions::precondition;
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
@@ -45,6 +46,13 @@ impl Extras<'_> {
     }
 }
 
+/// What a PUT says.
+pub(super) struct PutRequest {
+    pub(super) described: Described,
+    pub(super) condition: Precondition,
+    pub(super) promise: Promise,
+}
+
 /// PutObject.
 pub(super) async fn put(
     front: &Front,
@@ -54,7 +62,6 @@ pub(super) async fn put(
     let (input, headers, trailers) = (req.input, req.headers, req.trailing_headers);
     refuse(&input)?;
     let promise = Promise::from_headers(&headers, input.content_length)?;
-    let path = ObjectPath::new(&*granted.account, input.bucket, input.key);
     let condition = precondition(input.if_match, input.if_none_match);
     let described = Described {
         content_type: input.content_type,
@@ -66,19 +73,11 @@ pub(super) async fn put(
         user: input.metadata,
         tagging: input.tagging,
     };
-    let (content_type, mut metadata) = described.into_stored()?;
-    let mut writer = front.store.object_write(&path, Some(promise.length)).await.or_no_bucket()?;
+    let request = PutRequest { described, condition, promise };
     let body = input.body.unwrap_or_else(|| Body::empty().into());
-    let received = receive(body, promise, trailers.as_ref(), &mut writer).await?;
-    let etag = hex::encode(received.md5);
-    if let Some(checksum) = &received.checksum {
-        checksum.store(&etag, &mut metadata);
-        metadata.sort();
-    }
-    let head = plain_head(etag.clone(), content_type, metadata);
-    let written = writer.finish(head, &condition).await;
-    written_or(front, &path, &condition, written.map(drop)).await?;
-    let checksum = shown(received.checksum.as_ref());
+    let (bucket, key, trailers) = (&input.bucket, &input.key, trailers.as_ref());
+    let (etag, checksum) = store(front, &granted, bucket, key, request, body, trailers).await?;
+    let checksum = shown(checksum.as_ref());
     Ok(S3Response::new(dto::PutObjectOutput {
         e_tag: Some(dto::ETag::Strong(etag)),
         checksum_crc32: checksum.checksum_crc32,
@@ -89,6 +88,35 @@ pub(super) async fn put(
         checksum_type: checksum.checksum_type,
         ..Default::default()
     }))
+}
+
+/// Takes in and stores an object; its entity tag, and the checksum if one came with it.
+pub(super) async fn store<S, E>(
+    front: &Front,
+    granted: &Granted,
+    bucket: &str,
+    key: &str,
+    request: PutRequest,
+    body: S,
+    trailers: Option<&TrailingHeaders>,
+) -> S3Result<(String, Option<Checksum>)>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Into<StdError>,
+{
+    let PutRequest { described, condition, promise } = request;
+    let path = ObjectPath::new(&*granted.account, bucket, key);
+    let (content_type, mut metadata) = described.into_stored()?;
+    let mut writer = front.store.object_write(&path, Some(promise.length)).await.or_no_bucket()?;
+    let received = receive(body, promise, trailers, &mut writer).await?;
+    let etag = hex::encode(received.md5);
+    if let Some(checksum) = &received.checksum {
+        checksum.store(&etag, &mut metadata);
+        metadata.sort();
+    }
+    let written = writer.finish(plain_head(etag.clone(), content_type, metadata), &condition).await;
+    written_or(front, &path, &condition, written.map(drop)).await?;
+    Ok((etag, received.checksum))
 }
 
 fn refuse(input: &dto::PutObjectInput) -> S3Result<()> {
@@ -139,10 +167,22 @@ pub(super) async fn delete(
         return Err(s3_error!(NotImplemented, "Conditions on time or size are for directory buckets."));
     }
     let condition = precondition(input.if_match, None);
-    if !remove(front, &granted, &input.bucket, &input.key, &condition).await? {
-        front.container(&granted, &input.bucket).await?;
-    }
+    delete_one(front, &granted, &input.bucket, &input.key, &condition).await?;
     Ok(S3Response::new(dto::DeleteObjectOutput::default()))
+}
+
+/// Deletes an object, there or not; NoSuchBucket where it could not have been.
+pub(super) async fn delete_one(
+    front: &Front,
+    granted: &Granted,
+    bucket: &str,
+    key: &str,
+    condition: &Precondition,
+) -> S3Result<()> {
+    if !remove(front, granted, bucket, key, condition).await? {
+        front.container(granted, bucket).await?;
+    }
+    Ok(())
 }
 
 /// Deletes an object and tells whether there was one.
@@ -173,7 +213,7 @@ pub(super) async fn delete_many(
     let bucket = input.bucket.as_str();
     let granted = &granted;
     let one = |object: dto::ObjectIdentifier| async move {
-        let done = delete_one(front, granted, bucket, &object).await;
+        let done = delete_listed(front, granted, bucket, &object).await;
         (object, done)
     };
     let mut results = futures::stream::iter(objects).map(one).buffered(DELETE_CONCURRENCY);
@@ -201,7 +241,7 @@ pub(super) async fn delete_many(
     }))
 }
 
-async fn delete_one(
+async fn delete_listed(
     front: &Front,
     granted: &Granted,
     bucket: &str,

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result, StdError, TrailingHeaders, s3_error};
+use sha2::{Digest as _, Sha256};
 
 use super::checksum::{Algorithm, Checksum, Hasher};
-use super::error::{from_body, from_storage};
+use super::error::{from_body, from_storage, wrong_payload};
 use super::limits::PUT_BYTES_MAX;
 use crate::digest::Md5;
 
@@ -30,6 +31,8 @@ pub(super) struct Promise {
     /// Their number.
     pub(super) length: u64,
     md5: Option<[u8; 16]>,
+    /// Digest that the signature covers, where nobody has checked it yet.
+    sha256: Option<[u8; 32]>,
     checksum: Option<(Algorithm, Stated)>,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct Received {
 impl Promise {
     /// A copy inside the server promises only its length.
     pub(super) fn length(length: u64, algorithm: Option<Algorithm>) -> Self {
-        Self { length, md5: None, checksum: algorithm.map(|algorithm| (algorithm, Stated::Nowhere)) }
+        Self { length, md5: None, sha256: None, checksum: algorithm.map(|algorithm| (algorithm, Stated::Nowhere)) }
     }
 
     /// Reads it from an upload's headers. `length` is that of the decoded body.
@@ -59,12 +62,18 @@ impl Promise {
                 Some(digest.and_then(|digest| digest.try_into().ok()).ok_or(S3ErrorCode::InvalidDigest)?)
             }
         };
-        Ok(Self { length, md5, checksum: stated(headers)? })
+        Ok(Self { length, md5, sha256: None, checksum: stated(headers)? })
     }
 
     /// The algorithm of the checksum that comes with the bytes.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         self.checksum.as_ref().map(|(algorithm, _)| *algorithm)
+    }
+
+    /// The bytes also have to have this digest.
+    pub(super) fn with_sha256(mut self, digest: [u8; 32]) -> Self {
+        self.sha256 = Some(digest);
+        self
     }
 
     /// Computes this checksum where the client sends none.
@@ -130,6 +139,7 @@ where
 {
     let mut md5 = Md5::default();
     let mut hasher = promise.algorithm().map(Hasher::new);
+    let mut payload = promise.sha256.map(|_| Sha256::new());
     let mut received = 0_u64;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| from_source(error.into()))?;
@@ -140,11 +150,17 @@ where
         if let Some(hasher) = &mut hasher {
             hasher.update(&chunk);
         }
+        if let Some(payload) = &mut payload {
+            payload.update(&chunk);
+        }
         md5.update(chunk.clone()).await;
         writer.write(chunk).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchBucket))?;
     }
     if received != promise.length {
         return Err(S3ErrorCode::IncompleteBody.into());
+    }
+    if payload.map(|payload| payload.finalize().into()) != promise.sha256 {
+        return Err(wrong_payload());
     }
     let md5 = md5.finish().await;
     if promise.md5.is_some_and(|stated| stated != md5) {

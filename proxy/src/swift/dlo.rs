@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::large::{Piece, Segment};
 use super::limits::{DLO_SEGMENTS_MAX, LISTING_ENTRIES_MAX};
 use super::metadata;
 use super::policy::Rule;
+use crate::object::segments::{Piece, Segment};
 
 /// The item that makes an object a manifest.
 pub(super) const MANIFEST: &str = "x-object-manifest";

@@ -15,8 +15,9 @@ use super::conditions::{self, Conditions};
 use super::fault::Fault;
 use super::range::Wanted;
 use super::source::{Chunks, Form, Source};
-use super::{large, metadata, reply, slo};
+use super::{large, metadata, reply};
 use crate::body::{self, Body};
+use crate::object::segments;
 
 /// GET and HEAD.
 pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) -> Result<Response<Body>, Fault> {
@@ -55,15 +56,15 @@ async fn manifest(
     path: &ObjectPath,
     info: &ObjectInfo,
 ) -> Result<Response<Body>, Fault> {
-    let text = slo::text(&door.store, path, info.timestamp).await?;
-    let raw = || slo::items(&text).map(|items| Bytes::from(super::manifest::raw(items)));
+    let text = segments::text(&door.store, path, info.timestamp).await?;
+    let raw = || segments::items(&text).map(|items| Bytes::from(super::manifest::raw(items)));
     let text = if call.query.get("format") == Some("raw") { raw().unwrap_or(text) } else { text };
     let length = text.len() as u64;
     let mut response = with_length(StatusCode::OK, body::full(text), length);
     let headers = response.headers_mut();
     show_info(info, headers);
     reply::set(headers, "content-type", "application/json; charset=utf-8");
-    reply::set(headers, "etag", slo::manifest_etag(info).unwrap_or(""));
+    reply::set(headers, "etag", segments::manifest_etag(info).unwrap_or(""));
     reply::set(headers, "x-static-large-object", "True");
     Ok(response)
 }
@@ -87,7 +88,7 @@ fn show(source: &Source, headers: &mut HeaderMap) {
         // As large objects are not what their tag is the MD5 of, Swift quotes it.
         reply::set(headers, "etag", format!("\"{}\"", source.info.etag));
     }
-    if let Some(etag) = slo::manifest_etag(&source.info) {
+    if let Some(etag) = segments::manifest_etag(&source.info) {
         reply::set(headers, "x-static-large-object", "True");
         reply::set(headers, "x-manifest-etag", etag);
     }

@@ -58,9 +58,6 @@ pub(super) const SLO_MANIFEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Objects in one such list. More: 413.
 pub(super) const SLO_SEGMENTS_MAX: usize = 1000;
 
-/// Lists within lists. Deeper: the answer breaks off, for a list could lead to itself.
-pub(super) const SLO_DEPTH_MAX: usize = 10;
-
 /// Segments of a new list that are looked at together: enough to hide a slow one, few enough not to crowd
 /// out other requests.
 pub(super) const SLO_CHECKS_AT_ONCE: usize = 8;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
 use super::range::{self, Asked as AskedRange};
-use super::slo::{Stored, segment_path};
+use crate::object::segments::{Stored, segment_path};
 
 /// One item of the list.
 #[derive(Debug)]

@@ -6,9 +6,8 @@
 
 use std::error::Error as StdError;
 
-use anello_base::Timestamp;
-use anello_storage::store::ObjectHead;
-use anello_storage::{Error, ObjectInfo, ObjectPath, Store};
+use anello_storage::store::{ObjectHead, Written};
+use anello_storage::{Error, ObjectInfo, ObjectPath, Precondition};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -16,12 +15,10 @@ use futures::stream::{self, StreamExt};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
 
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::large::{Piece, Segment};
 use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
 use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
@@ -29,91 +26,7 @@ use super::report::Report;
 use super::upload::{self, Wanted};
 use super::{conditions, media_type, metadata};
 use crate::body::Body;
-
-/// MD5 of the manifest's text; an object that has it is a manifest.
-const MANIFEST_ETAG: &str = "x-object-sysmeta-slo-manifest-etag";
-
-/// One item of the list as it is stored: Swift's form.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Stored {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hash: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) range: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last_modified: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sub_slo: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) data: Option<String>,
-}
-
-/// Whether an object is a manifest.
-pub(super) fn is_manifest(info: &ObjectInfo) -> bool {
-    manifest_etag(info).is_some()
-}
-
-/// MD5 of the manifest's text, where the object is one.
-pub(super) fn manifest_etag(info: &ObjectInfo) -> Option<&str> {
-    metadata::value(&info.metadata, MANIFEST_ETAG)
-}
-
-/// The manifest's text.
-pub(super) async fn text(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Bytes, Error> {
-    let mut reader = store.object_read(path).await?.ok_or(Error::Missing("manifest"))?;
-    let current = reader.info().timestamp;
-    if current != version {
-        return Err(Error::Stale { current });
-    }
-    let mut text = Vec::new();
-    while let Some(data) = reader.next().await? {
-        text.extend_from_slice(&data);
-    }
-    Ok(text.into())
-}
-
-/// What the manifest lists.
-pub(super) async fn pieces(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Vec<Piece>, Error> {
-    let text = text(store, path, version).await?;
-    let pieces = items(&text).and_then(|items| items.into_iter().map(|item| piece(&path.account, item)).collect());
-    pieces.ok_or_else(|| {
-        tracing::error!(%path, "a stored manifest can't be read");
-        Error::Missing("manifest")
-    })
-}
-
-/// The items of a stored manifest.
-pub(super) fn items(text: &[u8]) -> Option<Vec<Stored>> {
-    serde_json::from_slice(text).ok()
-}
-
-fn piece(account: &str, item: Stored) -> Option<Piece> {
-    if let Some(data) = item.data {
-        return Some(Piece::Inline(BASE64_STANDARD.decode(data).ok()?.into()));
-    }
-    let (etag, size, name) = (item.hash?, item.bytes?, item.name?);
-    let path = segment_path(account, &name)?;
-    let range = match item.range {
-        None => 0..size,
-        Some(range) => {
-            let (first, last) = range.split_once('-')?;
-            first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?
-        }
-    };
-    (range.start <= range.end && range.end <= size).then_some(Piece::Segment(Segment { path, etag, size, range }))
-}
-
-/// `/container/object` in an account.
-pub(super) fn segment_path(account: &str, name: &str) -> Option<ObjectPath> {
-    let (container, object) = name.trim_start_matches('/').split_once('/')?;
-    (!container.is_empty() && !object.is_empty()).then(|| ObjectPath::new(account, container, object))
-}
+use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
 
 /// PUT of a manifest.
 pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
@@ -203,7 +116,7 @@ async fn check_segment(
         range,
         content_type: Some(info.content_type.clone()),
         last_modified: Some(info.meta_timestamp.iso8601()),
-        sub_slo: is_manifest(&info).then_some(true),
+        sub_slo: segments::is_manifest(&info).then_some(true),
         data: None,
     }))
 }
@@ -218,8 +131,8 @@ async fn store(
 ) -> Result<Response<Body>, Fault> {
     let (mut digest, mut size) = (Md5::new(), 0_u64);
     for item in &items {
-        let piece = piece(&path.account, item.clone()).ok_or_else(|| Fault::invalid("Invalid manifest"))?;
-        size = size.checked_add(piece.len()).ok_or_else(upload::too_large)?;
+        let piece = segments::piece(&path.account, item.clone()).ok_or_else(|| Fault::invalid("Invalid manifest"))?;
+        size = size.checked_add(piece.size()).ok_or_else(upload::too_large)?;
         match (&piece, &item.range) {
             (Piece::Inline(data), _) => digest.update(hex::encode(Md5::digest(data)).as_bytes()),
             (Piece::Segment(segment), None) => digest.update(segment.etag.as_bytes()),
@@ -255,9 +168,9 @@ pub(super) async fn copy(
     to: &ObjectPath,
     mut head: ObjectHead,
     wanted: &Wanted,
-) -> Result<(String, anello_storage::store::Written), Fault> {
+) -> Result<(String, Written), Fault> {
     let (path, info) = from;
-    let text = text(&door.store, path, info.timestamp).await?;
+    let text = segments::text(&door.store, path, info.timestamp).await?;
     metadata::set(&mut head.metadata, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
     head.etag = info.etag.clone();
     head.size = Some(info.size);
@@ -273,7 +186,7 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         report.not_found = 1;
         return Ok(report.answer(call, StatusCode::OK));
     };
-    if !is_manifest(&info) {
+    if !segments::is_manifest(&info) {
         report.errors.push((quoted(path), "Not an SLO manifest".into()));
         return Ok(report.answer(call, StatusCode::BAD_REQUEST));
     }
@@ -286,9 +199,9 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         }
         if !is_emptied
             && let Some(info) = door.store.object(&path).await?
-            && is_manifest(&info)
+            && segments::is_manifest(&info)
         {
-            let pieces = pieces(&door.store, &path, info.timestamp).await?;
+            let pieces = segments::pieces(&door.store, &path, info.timestamp).await?;
             waiting.push((path, true));
             waiting.extend(pieces.into_iter().filter_map(|piece| match piece {
                 Piece::Segment(segment) => Some((segment.path, false)),
@@ -296,7 +209,7 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             }));
             continue;
         }
-        match door.store.object_delete(&path, &anello_storage::Precondition::default()).await {
+        match door.store.object_delete(&path, &Precondition::default()).await {
             Ok(Some(_)) => report.deleted += 1,
             Ok(None) | Err(Error::Missing(_)) => report.not_found += 1,
             Err(error) => report.errors.push((quoted(&path), Fault::from(error).line())),

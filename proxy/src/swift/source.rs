@@ -8,12 +8,14 @@ use std::sync::Arc;
 use anello_base::Timestamp;
 use anello_storage::{Error, ObjectInfo, ObjectPath, Store};
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::SwiftDoor;
 use super::call::Call;
+use super::dlo;
 use super::fault::Fault;
-use super::large::{self, Joined, Piece};
-use super::{dlo, slo};
+use super::large::{self, CallerGate};
+use crate::object::segments::{self, Joined, Piece};
 use crate::object::{self, Reader};
 
 /// An object that can be read.
@@ -49,7 +51,7 @@ impl Source {
         };
         let Some(info) = info else { return Ok(None) };
         let mut source = Self { info, form: Form::Plain, path: path.clone(), opened, pieces: None };
-        if slo::is_manifest(&source.info) {
+        if segments::is_manifest(&source.info) {
             source.form = Form::Static;
             source.opened = None;
         } else if !large::asks_for_manifest(call)
@@ -73,10 +75,11 @@ impl Source {
     ) -> Result<Chunks, Error> {
         if self.form != Form::Plain {
             if self.pieces.is_none() {
-                self.pieces = Some(slo::pieces(&door.store, &self.path, self.info.timestamp).await?);
+                self.pieces = Some(segments::pieces(&door.store, &self.path, self.info.timestamp).await?);
             }
-            let pieces = large::cut(self.pieces.as_deref().unwrap_or_default(), range.unwrap_or(0..self.info.size));
-            return Ok(Chunks::Joined(Box::new(Joined::new(door, call, pieces))));
+            let pieces = segments::cut(self.pieces.as_deref().unwrap_or_default(), range.unwrap_or(0..self.info.size));
+            let gate = Arc::new(CallerGate::new(door, call));
+            return Ok(Chunks::Joined(Box::new(Joined::new(door.store.clone(), Some(gate), pieces))));
         }
         let mut reader = match self.opened.take() {
             Some(reader) => reader,
@@ -120,7 +123,13 @@ impl Chunks {
     pub(super) async fn prime(&mut self) -> Result<(), Fault> {
         match self {
             Self::Plain(_) => Ok(()),
-            Self::Joined(joined) => joined.prime().await,
+            Self::Joined(joined) => match joined.peek().await {
+                Ok(()) => Ok(()),
+                Err(Error::Missing(_) | Error::Stale { .. } | Error::Precondition) => {
+                    Err(Fault::status(StatusCode::CONFLICT))
+                }
+                Err(error) => Err(error.into()),
+            },
         }
     }
 }

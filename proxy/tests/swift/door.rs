@@ -15,35 +15,35 @@ use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
 
 /// The door, its store and the directory of both.
-pub struct Cloud {
-    pub door: SwiftDoor,
-    pub store: Store,
+pub(crate) struct Cloud {
+    pub(crate) door: SwiftDoor,
+    pub(crate) store: Store,
     _directory: TempDir,
 }
 
 /// An answer, whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("UTF-8")
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
     /// Holds the answer to a status.
-    pub fn is(self, status: u16) -> Self {
+    pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {:?}", self.headers, self.body);
         self
     }
@@ -104,7 +104,7 @@ async fn store(root: &Path) -> Store {
 
 impl Cloud {
     /// An empty store.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
         let door = SwiftDoor::new(SwiftConfig::default(), store.clone(), Arc::new(Directory));
@@ -112,7 +112,7 @@ impl Cloud {
     }
 
     /// A store with the container `/v1/AUTH_sea/c`.
-    pub async fn with_container() -> Self {
+    pub(crate) async fn with_container() -> Self {
         let cloud = Self::new().await;
         cloud.ask("owner", "PUT /v1/AUTH_sea/c", &[], "").await.is(201);
         cloud
@@ -120,7 +120,13 @@ impl Cloud {
 
     /// Asks as the caller behind `token` (nobody where it is empty). `line` is method and address; a length
     /// is stated where the headers don't frame the body.
-    pub async fn ask(&self, token: &str, line: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        token: &str,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let body = body.into();
         let (method, uri) = line.split_once(' ').expect("method and address");
         let mut request = Request::builder().method(method).uri(uri);
@@ -138,7 +144,7 @@ impl Cloud {
     }
 
     /// Sends a request as it is.
-    pub async fn send<B>(&self, request: Request<B>) -> Answer
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -150,12 +156,12 @@ impl Cloud {
 }
 
 /// Bytes that differ from place to place.
-pub fn pattern(length: usize) -> Bytes {
+pub(crate) fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
 }
 
 /// MD5 in hexadecimal digits.
-pub fn md5_hex(data: &[u8]) -> String {
+pub(crate) fn md5_hex(data: &[u8]) -> String {
     use md5::Digest as _;
     hex::encode(md5::Md5::digest(data))
 }

@@ -227,6 +227,11 @@ impl<'a> Reader<'a> {
         self.utf8(length)
     }
 
+    /// All that is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// All that is left, as text.
     pub(super) fn rest_as_text(&mut self) -> Result<String> {
         self.utf8(self.rest.len() as u64)

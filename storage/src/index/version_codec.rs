@@ -30,6 +30,7 @@ const HAS_POST: u8 = 1 << 2;
 const HAS_RETYPE: u8 = 1 << 3;
 const HAS_SHADOWS: u8 = 1 << 4;
 const IS_MULTIPART: u8 = 1 << 5;
+const IS_SPLIT: u8 = 1 << 6;
 
 const HAS_STORED_SIZE: u8 = 1;
 const HAS_DELETE_AT: u8 = 1 << 1;
@@ -50,7 +51,8 @@ impl Versions {
             data | flag(self.post.is_some(), HAS_POST)
                 | flag(self.retype.is_some(), HAS_RETYPE)
                 | flag(!self.shadows.is_empty(), HAS_SHADOWS)
-                | flag(is_multipart, IS_MULTIPART),
+                | flag(is_multipart, IS_MULTIPART)
+                | flag(self.is_split, IS_SPLIT),
         );
         let base = match &self.data {
             Data::Absent => Timestamp::ZERO,
@@ -87,7 +89,7 @@ impl Versions {
         let what = if form == Form::Object { "object in the index" } else { "listing row in the index" };
         let mut reader = Reader::new(what, bytes);
         let flags = reader.byte()?;
-        if flags & !(DATA_MASK | HAS_POST | HAS_RETYPE | HAS_SHADOWS | IS_MULTIPART) != 0 {
+        if flags & !(DATA_MASK | HAS_POST | HAS_RETYPE | HAS_SHADOWS | IS_MULTIPART | IS_SPLIT) != 0 {
             return Err(reader.corrupt(0, u64::from(flags)));
         }
         let (data, base) = decode_data(&mut reader, flags, form)?;
@@ -95,7 +97,7 @@ impl Versions {
         let retype = (flags & HAS_RETYPE != 0).then(|| decode_retype(&mut reader, base)).transpose()?;
         let shadows = if flags & HAS_SHADOWS != 0 { Shadows::decode(&mut reader)? } else { Shadows::default() };
         reader.finish()?;
-        Ok(Self { data, post, retype, shadows })
+        Ok(Self { data, post, retype, shadows, is_split: flags & IS_SPLIT != 0 })
     }
 }
 

@@ -1,0 +1,141 @@
+//! The short way for the requests that there are most of: GET, HEAD, PUT and DELETE of an object, signed
+//! in the header, with well-known headers only. Whatever else is asked, and whatever might be wrong with
+//! the signature, is left to `s3s`; both ways end in the same functions.
+
+mod request;
+mod signature;
+
+use std::sync::Arc;
+
+use anello_api::identity::Caller;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyDataStream;
+use s3s::S3Result;
+
+use super::checksum::Checksum;
+use super::front::Front;
+use super::get::{self, Data};
+use super::metadata;
+use super::policy::{self, Asking, Rule};
+use super::put;
+use crate::body::{self, Body};
+use request::Work;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Lane {
+    front: Arc<Front>,
+    base_domain: Option<String>,
+}
+
+/// A request that the lane has taken: it is signed as it should be.
+pub(super) struct Taken {
+    bucket: String,
+    key: String,
+    caller: Arc<Caller>,
+    work: Work,
+}
+
+impl Lane {
+    pub(super) fn new(front: Arc<Front>, base_domain: Option<String>) -> Self {
+        Self { front, base_domain }
+    }
+
+    /// Takes a request if it is one for the lane.
+    pub(super) async fn take<B>(&self, request: &Request<B>) -> Option<Taken> {
+        let headers = request.headers();
+        let stated = signature::read(headers)?;
+        if self.names_a_bucket(headers) || headers.len() != headers.keys_len() {
+            return None;
+        }
+        let (bucket, key) = request::path(request.uri().path())?;
+        let payload = headers.get("x-amz-content-sha256")?.to_str().ok()?;
+        let query = request::query(request.uri().query())?;
+        let work = Work::read(request.method(), headers, payload)?;
+        let canonical =
+            signature::canonical(&stated, request.method(), request.uri().path(), &query, headers, payload)?;
+        let key_of = self.front.known_key(stated.access).await.ok()?;
+        let scope =
+            key_of.scope(stated.date, stated.region, |secret| signature::derive(secret, stated.date, stated.region));
+        signature::holds(&stated, &scope, &canonical).then(|| Taken {
+            bucket,
+            key,
+            caller: key_of.signing.caller.clone(),
+            work,
+        })
+    }
+
+    /// Whether the host is one below the base domain.
+    fn names_a_bucket(&self, headers: &HeaderMap) -> bool {
+        let Some(base) = &self.base_domain else { return false };
+        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        name != base && name.ends_with(base.as_str())
+    }
+
+    /// Answers a request that was taken.
+    pub(super) async fn serve<B>(&self, taken: Taken, body: B) -> S3Result<Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let Taken { bucket, key, caller, work } = taken;
+        let front = &*self.front;
+        let rule = match work {
+            Work::Get(_) | Work::Head(_) => Rule::Read,
+            Work::Put(..) | Work::Delete(_) => Rule::Write,
+        };
+        let asking = Asking { caller: Some(caller), referrer: None };
+        let granted = policy::authorize(front, asking, Some(&bucket), rule).await?;
+        match work {
+            Work::Get(wanted) => {
+                let reader = get::open(front, &granted, &bucket, &key).await?;
+                let answer = wanted.answer(reader.info(), None)?;
+                let size = reader.info().size;
+                let body = match get::data(reader, &answer.range, size).await? {
+                    Data::Whole(bytes) => body::full(bytes),
+                    Data::More(chunks) => body::stream(chunks),
+                };
+                Ok(respond(answer.status(), answer.headers, body))
+            }
+            Work::Head(wanted) => {
+                let answer = wanted.answer(&front.info(&granted, &bucket, &key).await?, None)?;
+                Ok(respond(answer.status(), answer.headers, body::empty()))
+            }
+            Work::Put(request) => {
+                let stream = std::pin::pin!(BodyDataStream::new(body));
+                let (etag, checksum) = put::store(front, &granted, &bucket, &key, *request, stream, None).await?;
+                Ok(respond(StatusCode::OK, stored_headers(&etag, checksum.as_ref())?, body::empty()))
+            }
+            Work::Delete(condition) => {
+                put::delete_one(front, &granted, &bucket, &key, &condition).await?;
+                Ok(respond(StatusCode::NO_CONTENT, HeaderMap::new(), body::empty()))
+            }
+        }
+    }
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn stored_headers(etag: &str, checksum: Option<&Checksum>) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(6);
+    metadata::put(&mut headers, http::header::ETAG, &format!("\"{etag}\""))?;
+    headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if let Some(checksum) = checksum {
+        metadata::put(&mut headers, HeaderName::from_static(checksum.algorithm.header()), &checksum.value)?;
+        let kind = HeaderValue::from_static(checksum.kind.name());
+        headers.insert(HeaderName::from_static("x-amz-checksum-type"), kind);
+    }
+    Ok(headers)
+}
+
+/// Whether the lane knows the method.
+fn is_ours(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+}
