@@ -117,8 +117,11 @@ impl Compactor {
     fn free_orphans(&self, volume: &Volume, end: u64) -> Result<Progress> {
         let inner = &self.device.inner;
         let live = inner.access.catalog.live_extents(volume.id)?;
-        let gaps = gaps(volume.id, &live, end);
-        inner.shared.free(gaps);
+        let held: u64 = live.iter().map(|extent| extent.length.next_multiple_of(ALIGNMENT)).sum();
+        let taken = volume.file.allocated().map_err(|error| volume.error("stat", &error))?;
+        if taken > held {
+            inner.shared.free(gaps(volume.id, &live, end));
+        }
         Ok(Progress::Bytes(live.len() as u64 * size_of::<Extent>() as u64))
     }
 

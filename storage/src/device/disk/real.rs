@@ -188,7 +188,11 @@ impl DiskFile for RealFile {
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.buffered, FallocateFlags::KEEP_SIZE, offset, length)?)
+        match rustix::fs::fallocate(&self.buffered, FallocateFlags::KEEP_SIZE, offset, length) {
+            // Not every filesystem can; then the writes find out whether there is space.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {

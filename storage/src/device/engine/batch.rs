@@ -138,20 +138,22 @@ impl Engine {
 
     /// The volume that takes a batch of `length` bytes: the present one, or a new one.
     fn make_room(&mut self, length: usize) -> Result<Arc<Volume>> {
-        if let Some(volume) = &self.tail.volume {
-            if !self.needs_volume(length) {
-                return Ok(Arc::clone(volume));
-            }
-            // The blocks behind the last batch will not be used. Where this fails they stay taken.
-            if let Err(error) = volume.file.truncate(self.tail.offset) {
-                tracing::warn!(file = %volume.path.display(), %error, "the volume's rest was not freed");
-            }
+        if let Some(volume) = &self.tail.volume
+            && !self.needs_volume(length)
+        {
+            return Ok(Arc::clone(volume));
         }
         let id = self.tail.last_id + 1;
         let volume = self
             .volumes
             .create(VolumeKind::Log, id, self.log_volume_bytes)
             .map_err(|error| self.shared.write_failed(&error))?;
+        // The old volume's blocks behind its last batch will not be used. Where this fails they stay taken.
+        if let Some(old) = self.tail.volume.take()
+            && let Err(error) = old.file.truncate(self.tail.offset)
+        {
+            tracing::warn!(file = %old.path.display(), %error, "the volume's rest was not freed");
+        }
         self.tail.last_id = id;
         self.shared.tail_volume.store(id, Ordering::Release);
         self.tail.volume = Some(Arc::clone(&volume));

@@ -239,7 +239,11 @@ impl Engine {
                 }
             }
             (Pending::Allocate(volume, done), _) => {
-                let result = result.map(|_| ()).map_err(|error| volume.error("allocate in", &error));
+                let result = match result {
+                    // Not every filesystem can; then the writes find out whether there is space.
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+                    other => other.map(|_| ()).map_err(|error| volume.error("allocate in", &error)),
+                };
                 let _ = done.send(result.map_err(|error| self.shared.write_failed(&error)));
             }
             (Pending::Punch(volume, extent), _) => self.punched(&volume, extent, result),

@@ -6,7 +6,9 @@ use super::model::{ModelIndex, State};
 use super::sample;
 use super::simulation::{open, put_large, read, runtime, write_large};
 use crate::daemon::compactor::{Compactor, Progress};
+use crate::device::codec::record;
 use crate::device::disk::simulated::{Faults, SimulatedDisk};
+use crate::device::engine::{Commit, Request};
 use crate::device::{Device, DeviceState};
 use crate::error::{Error, Result};
 use crate::index::Effect;
@@ -132,6 +134,24 @@ fn compaction_frees_dead_volumes_and_keeps_what_lives_readable_under_old_rows() 
         let reader = device.read(Some(hash), &old_row, 0..u64::MAX).await.expect("read");
         let data = super::simulation::collect(reader).await.expect("read");
         assert!(data == sample::bytes(1, 9_000));
+    });
+}
+
+#[test]
+fn a_record_that_died_before_its_copy_was_written_is_not_copied() {
+    runtime().block_on(async {
+        let disk = SimulatedDisk::default();
+        let index = Arc::new(ModelIndex::default());
+        let device = open(&disk, &index).expect("open");
+        put(&device, "a", 1, 100).await.expect("put");
+        let row = device.inner.access.catalog.object(sample::hash("a")).expect("row").expect("row");
+        let mutation = sample::put_inline("a", 1, sample::bytes(1, 100));
+        device.commit(sample::delete("a", 2), Applies::ALL).await.expect("delete");
+        let encoded = record::encode(&mutation, Applies::ALL).expect("encode");
+        let moved = Some(row.location);
+        let copy = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies: Applies::ALL, moved, done }));
+        device.inner.shared.ask(copy).await.expect("answered");
+        assert_eq!(device.status().records, 2, "a copy stands behind its tombstone");
     });
 }
 
