@@ -45,7 +45,7 @@ impl Rooms {
     pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Self> {
         let options = StoreOptions {
             devices: config.data.clone(),
-            state_dir: config.home().join("rings"),
+            state_dir: config.home().to_owned(),
             cluster_id: cluster.id.clone(),
             cluster_secret: cluster.secret(),
             device: DeviceOptions::default(),
