@@ -112,6 +112,19 @@ impl S3Door {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
+        let must_close = expects_nothing(&request);
+        let mut response = self.answer(request).await;
+        if must_close {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
         let request_id = id::hex_id()[..16].to_ascii_uppercase();
         let resource = request.uri().path().to_owned();
         if let Some(lane) = &self.lane
@@ -152,6 +165,14 @@ fn wire_limits() -> s3s::config::S3Config {
     config.xml_max_body_size = limits::XML_BYTES_MAX;
     config.presigned_url_max_skew_time_secs = u32::try_from(limits::CLOCK_SKEW.as_secs()).expect("15 minutes fit");
     config
+}
+
+/// Whether a client that has no body asks to be told to go on with it, as boto3 does for empty objects. It
+/// is never told, there being nothing to come, and boto3 then takes the next answer on the connection for
+/// this one's: the connection has to end.
+fn expects_nothing<B>(request: &Request<B>) -> bool {
+    let is = |name, value: &[u8]| request.headers().get(name).is_some_and(|found| found.as_bytes() == value);
+    request.headers().contains_key(header::EXPECT) && is(header::CONTENT_LENGTH, b"0")
 }
 
 /// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not

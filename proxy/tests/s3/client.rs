@@ -287,7 +287,8 @@ impl Client {
             device: anello_storage::device::DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
-        let door = S3Door::new(S3Config::default(), store.clone(), Arc::new(keys())).expect("a door");
+        let config = S3Config { has_lane: crate::HAS_LANE, ..S3Config::default() };
+        let door = S3Door::new(config, store.clone(), Arc::new(keys())).expect("a door");
         Self { door, store, _dir: dir }
     }
 
