@@ -45,7 +45,7 @@ impl Rooms {
     pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Self> {
         let options = StoreOptions {
             devices: config.data.clone(),
-            state_dir: config.home().join("rings"),
+            state_dir: config.home().to_owned(),
             cluster_id: cluster.id.clone(),
             cluster_secret: cluster.secret(),
             device: DeviceOptions::default(),
@@ -54,7 +54,8 @@ impl Rooms {
         let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
         let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
         let identity = IdentityRoom::open(store.clone(), identity_config).await?;
-        let s3_config = S3Config { region: config.s3.region.clone(), base_domain: config.s3.base_domain.clone() };
+        let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
+        let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),

@@ -188,15 +188,15 @@ impl<'a> Overlay<'a> {
         }
         let mut released = Vec::new();
         let mut effect = None;
-        let change =
-            |origin| Change { timestamp: put.timestamp, record, policy: put.policy, origin };
+        let change = |origin| Change { timestamp: put.timestamp, record, policy: put.policy, origin };
         if applies.container {
             let touched = self.container(put.container_hash, put.account_hash, &put.account, &put.container)?;
             let merged = touched.now.history.change(change(Origin::Own), &put.changes);
             touched.now.touch(put.timestamp);
             touched.tell(applies.account);
             effect = Some(Effect { stale: merged.stale, created: !merged.existed, ..Effect::default() });
-            released.extend(merged.released.into_iter().map(|(record, _)| (record, Origin::Container(put.container_hash))));
+            released
+                .extend(merged.released.into_iter().map(|(record, _)| (record, Origin::Container(put.container_hash))));
         }
         if applies.account {
             let origin = Origin::Container(put.container_hash);

@@ -159,11 +159,8 @@ impl History {
     /// Merges a change.
     pub(super) fn change(&mut self, change: Change, items: &Metadata) -> HistoryMerged {
         let existed = self.exists();
-        let stale = |at| HistoryMerged {
-            stale: Some(at),
-            existed,
-            released: vec![(change.record, change.origin.clone())],
-        };
+        let stale =
+            |at| HistoryMerged { stale: Some(at), existed, released: vec![(change.record, change.origin.clone())] };
         if self.deleted.is_some() && change.timestamp <= self.deleted() {
             return stale(self.deleted());
         }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use anello_base::Timestamp;
 
+use super::Effect;
 use super::codec::Reader;
 use super::history::{History, Origin};
 use super::limits::RECLAIM_BATCH;
@@ -15,7 +16,6 @@ use super::tables::{PENDING_PARTS, Table, Tables, behind, stats_key};
 use super::totals::{Account, Container, ContainerRow};
 use super::version::Versions;
 use super::version_codec::Form;
-use super::Effect;
 use crate::error::Result;
 use crate::key::KeyHash;
 

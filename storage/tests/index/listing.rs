@@ -30,9 +30,8 @@ fn naive(names: &[String], query: &ListQuery) -> Vec<String> {
         Some(path) => (format!("{}/", path.trim_end_matches('/')), Some("/".to_owned())),
         None => (query.prefix.clone(), given(&query.delimiter)),
     };
-    let is_between = |name: &String| {
-        low.as_ref().is_none_or(|low| name > low) && high.as_ref().is_none_or(|high| name < high)
-    };
+    let is_between =
+        |name: &String| low.as_ref().is_none_or(|low| name > low) && high.as_ref().is_none_or(|high| name < high);
     let mut shown: Vec<String> = Vec::new();
     for name in names.iter().filter(|name| name.starts_with(&prefix) && is_between(name)) {
         let place = delimiter.as_ref().and_then(|delimiter| Some((name[prefix.len()..].find(delimiter)?, delimiter)));

@@ -125,7 +125,8 @@ impl Seed {
     }
 
     fn items(&self) -> Metadata {
-        let value = |name: &str, keep: bool| (name.to_owned(), if keep { self.detail.to_string() } else { String::new() });
+        let value =
+            |name: &str, keep: bool| (name.to_owned(), if keep { self.detail.to_string() } else { String::new() });
         match self.detail % 4 {
             0 => vec![],
             1 => vec![value("x-one", true)],
