@@ -7,6 +7,7 @@ mod config;
 mod device;
 mod limits;
 mod logging;
+mod outline;
 mod ring;
 mod serve;
 mod status;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Status(args) => status::run(&args),
-        Command::Device(command) => device::run(command),
+        Command::Device(command) => device::run(&command),
         Command::Ring(command) => ring::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Config(ConfigCommand::Print) => config::print(),

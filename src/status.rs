@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use anello_base::units::format_size;
 use serde_json::Value;
 
 use crate::Outcome;
 use crate::cli::StatusArgs;
 use crate::config::{Config, ConfigError};
 use crate::limits::CONTROL_TIMEOUT;
+use crate::outline::outline;
 use crate::serve::{control_socket, short_path};
 use crate::terminal;
 
@@ -85,35 +85,9 @@ fn describe(status: &Value) -> String {
     }
     match &status["store"] {
         Value::Null => text.push_str("the store is being opened\n"),
-        store => section(&mut text, "store", store, 0),
+        store => text.push_str(&outline("store", store)),
     }
     text
-}
-
-/// Shows any JSON value as an indented outline; keys that end in `_bytes` as sizes.
-fn section(text: &mut String, name: &str, value: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    let label = name.replace('_', " ");
-    let _ = match value {
-        Value::Object(map) => {
-            let title = map.get("path").or_else(|| map.get("name")).and_then(Value::as_str).unwrap_or_default();
-            let _ = writeln!(text, "{indent}{}", format_args!("{label} {title}").to_string().trim_end());
-            map.iter().for_each(|(key, inner)| section(text, key, inner, depth + 1));
-            Ok(())
-        }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| section(text, label.trim_end_matches('s'), item, depth));
-            Ok(())
-        }
-        Value::Array(items) if items.is_empty() => writeln!(text, "{indent}{label}: none"),
-        Value::Null => writeln!(text, "{indent}{label}: -"),
-        Value::Number(number) if name.ends_with("bytes") => {
-            let size = number.as_u64().map_or_else(|| number.to_string(), format_size);
-            writeln!(text, "{indent}{}: {size}", label.trim_end_matches(" bytes"))
-        }
-        Value::String(inner) => writeln!(text, "{indent}{label}: {inner}"),
-        other => writeln!(text, "{indent}{label}: {other}"),
-    };
 }
 
 /// `3 d 4 h`, `5 min`, `12 s`.

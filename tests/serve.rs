@@ -26,7 +26,8 @@ fn the_first_start_leaves_credentials_that_work_and_that_only_the_owner_reads() 
     let server = Server::start(&data);
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("credentials")), 0o700);
-    for file in ["credentials/clouds.yaml", "credentials/openrc", "credentials/s3.env", "cluster.toml", "control.sock"] {
+    for file in ["credentials/clouds.yaml", "credentials/openrc", "credentials/s3.env", "cluster.toml", "control.sock"]
+    {
         assert_eq!(mode(&data.join(file)), 0o600, "{file}");
     }
     let s3 = std::fs::read_to_string(data.join("credentials/s3.env")).expect("s3.env");
@@ -216,4 +217,42 @@ fn status_shows_the_cluster_and_its_devices_and_says_when_nothing_runs() {
     }
     let json: serde_json::Value = serde_json::from_slice(&status(&["--json"]).stdout).expect("JSON");
     assert_eq!(json["store"]["devices"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_device_is_inspected_verified_and_rebuilt_only_while_no_server_has_it() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let device = |command: &str| {
+        let mut anello = Command::new(env!("CARGO_BIN_EXE_anello"));
+        anello.args(["device", command, "--json"]).arg(root.path()).output().expect("it runs")
+    };
+    let json = |command: &str| -> serde_json::Value {
+        let output = device(command);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let server = Server::start(root.path());
+    let session = server.log_in();
+    assert_eq!(session.swift("PUT", "/c", b"").expect("an answer").status, 201);
+    assert_eq!(session.swift("PUT", "/c/small", b"content").expect("an answer").status, 201);
+    let large = vec![7; 900_000];
+    assert_eq!(session.swift("PUT", "/c/large", &large).expect("an answer").status, 201);
+    for command in ["inspect", "verify", "rebuild-index"] {
+        let output = device(command);
+        assert_eq!(output.status.code(), Some(1), "{command} on a device in use");
+    }
+    assert_eq!(session.swift("GET", "/c/small", b"").expect("an answer").text(), "content");
+    let cluster = server.status()["cluster"].clone();
+    assert!(server.terminate().success());
+
+    assert_eq!(json("inspect")["cluster_id"], cluster);
+    assert_eq!(json("verify")["problem_count"], 0);
+    assert!(json("rebuild-index")["records"].as_u64().is_some_and(|records| records > 3));
+    assert_eq!(json("verify")["problem_count"], 0);
+
+    let server = Server::start(root.path());
+    let session = server.log_in();
+    assert_eq!(session.swift("GET", "/c/small", b"").expect("an answer").text(), "content");
+    assert!(session.swift("GET", "/c/large", b"").expect("an answer").body == large);
+    assert_eq!(session.swift("GET", "/c", b"").expect("an answer").text(), "large\nsmall\n");
 }

@@ -87,8 +87,9 @@ class RingFile:
 
 
 def place(number):
-    zone, host = number // 100, number // 10
-    return f"r{1 + zone // 5}z{1 + zone}-10.0.{zone}.{host % 10}:6200/disk{number % 10}"
+    """Device of that number; those past 1,000 join the hosts that are there."""
+    zone, host, disk = number // 100 % 10, number // 10 % 10, number % 10 + number // 1000 * 10
+    return f"r{1 + zone // 5}z{1 + zone}-10.0.{zone}.{host}:6200/disk{disk}"
 
 
 class Swift:

@@ -45,7 +45,8 @@ const GRANT_READERS: Check = Any(&[
     SYSTEM_READER,
     All(&[Role("reader"), Same("domain_id", "actor_domain_id"), Same("domain_id", "domain_id")]),
 ]);
-const ROLE_READERS: Check = Any(&[ADMIN, SYSTEM_READER, All(&[Role("manager"), Same("domain_id", "caller_domain_id")])]);
+const ROLE_READERS: Check =
+    Any(&[ADMIN, SYSTEM_READER, All(&[Role("manager"), Same("domain_id", "caller_domain_id")])]);
 
 const fn rule(name: &'static str, check: Check) -> Rule {
     Rule { name, check }

@@ -32,8 +32,7 @@ impl PartPower {
         if power > PART_POWER_MAX { Err(Error::PartPower { given: power as u64 }) } else { Ok(Self(power)) }
     }
 
-    /// The exponent, for [taking a partition](https://docs.openstack.org/swift/latest/overview_ring.html)
-    /// from the top bits of a hash.
+    /// The exponent: a hash's top bits, so many, are its partition.
     pub const fn get(self) -> u8 {
         self.0
     }

@@ -44,7 +44,7 @@ impl Topology {
             level_start: [1; LEVELS + 1],
             paths: vec![NO_PATH; ids],
         };
-        let mut groups = vec![0..sorted.len()];
+        let mut groups = Vec::from([Range { start: 0, end: sorted.len() }]);
         for level in 0..LEVELS {
             tree.level_start[level] = tree.device.len();
             groups = tree.split(&groups, &sorted, level, |a, b| differ(a, b, level));

@@ -47,6 +47,19 @@ proptest! {
         prop_assert!(worst_difference(&builder) < bound, "{:?}", builder.device_reports());
     }
 
+    /// The best dispersion that weights (and overload) allow: of each partition a domain holds its share,
+    /// rounded down or up, and nothing beyond.
+    #[test]
+    fn every_domain_holds_the_same_number_of_each_partition_to_one(cluster in clusters::any()) {
+        prop_assume!(cluster.replicas.fract() == 0.0);
+        let tiers = cluster.balanced().dispersion().expect("it was rebalanced").tiers;
+        for tier in tiers {
+            let counts = tier.partitions.iter().enumerate().filter(|(_, partitions)| **partitions > 0);
+            let counts: Vec<usize> = counts.map(|(count, _)| count).collect();
+            prop_assert!(counts[counts.len() - 1] - counts[0] <= 1, "{tier:?}");
+        }
+    }
+
     #[test]
     fn an_unchanged_ring_stays_as_it_is(cluster in clusters::any(), seed: u64) {
         let mut builder = cluster.balanced();

@@ -78,7 +78,7 @@ fn server(html: &mut String, report: &Report) {
         ("CPU per operation, µs", it.cpu_us_per_operation),
         ("CPU seconds per GiB of content", it.cpu_seconds_per_gib),
         ("Cores busy", it.cpu_cores),
-        ("Peak memory, MiB", it.peak_memory_bytes.map(|bytes| bytes as f64 / (1 << 20) as f64)),
+        ("Peak memory, MiB", it.peak_memory_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))),
         ("Device flushes per operation", it.device_flushes_per_operation),
         ("Bytes written to devices per operation", it.device_written_bytes_per_operation),
         ("Bytes written to devices per byte of content", it.device_written_per_content_byte),
@@ -104,7 +104,7 @@ fn plots(html: &mut String, report: &Report) {
         points: (0..report.course.len()).filter_map(|at| Some((report.course[at].second as f64, of(at)?))).collect(),
     };
     let rate = course("all operations", &|at| Some(report.course[at].operations as f64));
-    let flow = course("content", &|at| Some(report.course[at].bytes as f64 / (1 << 20) as f64));
+    let flow = course("content", &|at| Some(report.course[at].bytes as f64 / f64::from(1 << 20)));
     let middle = course("p50", &|at| report.course[at].p50_us);
     let tail = course("p99", &|at| report.course[at].p99_us);
     let curves: Vec<Line> = report

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) errors: u64,
     pub(crate) wrong_answers: u64,
     pub(crate) unsent: u64,
+    /// Whether the prepared objects were used up before the time was over.
+    pub(crate) used_up: bool,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) server: ServerReport,
     pub(crate) client_cpu_us_per_operation: Option<f64>,
@@ -137,6 +139,7 @@ impl Report {
             errors: recorder.errors(),
             wrong_answers: recorder.wrong_answers,
             unsent,
+            used_up: plan.count.is_none() && elapsed + plan.duration / 20 < plan.duration,
             client_cpu_us_per_operation: own,
             client_lateness_p99_us: plan.rate.map(|_| microseconds(recorder.lateness.value_at_quantile(0.99))),
             course: course.collect(),
@@ -159,7 +162,7 @@ impl Report {
         text.push('\n');
         for it in &self.operations {
             let Latency { p50, p90, p99, p999, max, .. } = &it.latency_us;
-            let mib = it.bytes_per_second / (1 << 20) as f64;
+            let mib = it.bytes_per_second / f64::from(1 << 20);
             let _ = writeln!(
                 text,
                 "{:<8}{:>11.1}{mib:>11.1}{p50:>11.0}{p90:>11.0}{p99:>11.0}{p999:>11.0}{max:>11.0}{:>11}",
@@ -173,6 +176,10 @@ impl Report {
         if self.unsent > 0 {
             let _ =
                 writeln!(text, "{} requests were due and never sent: the rate is above what is served", self.unsent);
+        }
+        if self.used_up {
+            let _ =
+                writeln!(text, "the prepared objects were used up before the time was over: more --keys last longer");
         }
         for (failure, times) in &self.failures {
             let _ = writeln!(text, "failed  {times} × {failure}");

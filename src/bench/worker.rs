@@ -130,3 +130,21 @@ async fn perform(
     };
     Ok((verdict, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without it a server that stalls hides the requests which it kept from being sent.
+    #[test]
+    fn an_overdue_request_counts_from_when_it_was_due() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
+        let recorder = RefCell::new(Recorder::new());
+        let due = Instant::now().checked_sub(Duration::from_secs(5)).expect("the machine is up for 5 s");
+        assert_eq!(runtime.block_on(wait_until(due, &recorder)), due);
+        assert_eq!(recorder.borrow().lateness.len(), 0);
+        let due = Instant::now() + Duration::from_millis(5);
+        assert!(runtime.block_on(wait_until(due, &recorder)) >= due);
+        assert_eq!(recorder.borrow().lateness.len(), 1);
+    }
+}

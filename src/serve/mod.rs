@@ -122,7 +122,7 @@ async fn open_rooms(config: &Config, home: &mut Home, urls: &Urls) -> Result<Roo
             cluster.first_start = None;
         })?;
     } else if let Some(before) = home.cluster().urls.clone().filter(|before| before != urls) {
-        rooms.follow_urls(&before, urls).await?;
+        rooms.follow_urls(config, urls).await?;
         credentials::follow_urls(&home.credentials(), &before, urls)?;
         home.update(|cluster| cluster.urls = Some(urls.clone()))?;
     }

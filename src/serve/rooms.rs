@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anello_identity::{Bootstrap, IdentityConfig, IdentityRoom};
+use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::s3::{S3Config, S3Door};
 use anello_proxy::swift::{SwiftConfig, SwiftDoor};
@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::config::Config;
+use crate::limits::IDENTITY_REFRESH_INTERVAL;
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::devices;
 use crate::serve::home::{Cluster, Urls};
@@ -30,8 +31,9 @@ pub(crate) struct Rooms {
     keystone: axum::Router,
     swift: SwiftDoor,
     s3: S3Door,
-    // Ends with the rooms; each of its steps may be cut anywhere.
+    // These end with the rooms; each of their steps may be cut anywhere.
     reaper: AbortOnDropHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 /// The administrator's keys for signed requests. Secret: no `Debug`.
@@ -45,19 +47,23 @@ impl Rooms {
     pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Self> {
         let options = StoreOptions {
             devices: config.data.clone(),
-            state_dir: config.home().join("rings"),
+            state_dir: config.home().to_owned(),
             cluster_id: cluster.id.clone(),
             cluster_secret: cluster.secret(),
             device: DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
-        let identity = IdentityRoom::open(store.clone(), IdentityConfig::default()).await?;
-        let s3_config = S3Config { region: config.s3.region.clone(), base_domain: config.s3.base_domain.clone() };
+        let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
+        let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
+        let identity = IdentityRoom::open(store.clone(), identity_config).await?;
+        let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
+        let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         Ok(Self {
-            keystone: axum::Router::new().nest("/identity", identity.router()),
+            keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone()))),
             identity,
             store,
         })
@@ -65,12 +71,18 @@ impl Rooms {
 
     /// Makes the administrator, the roles and the catalog; does nothing a second time.
     pub(crate) async fn bootstrap(&self, config: &Config, urls: &Urls, password: &str) -> Result<Administrator> {
-        todo!()
+        let bootstrap = Bootstrap {
+            admin_password: password.to_owned(),
+            region: config.identity.region.clone(),
+            catalog: catalog(urls),
+        };
+        let made = self.identity.bootstrap(&bootstrap).await?;
+        Ok(Administrator { access_key: made.access, secret_key: made.secret })
     }
 
     /// Enters changed URLs into the catalog.
-    pub(crate) async fn follow_urls(&self, before: &Urls, now: &Urls) -> Result<()> {
-        todo!()
+    pub(crate) async fn follow_urls(&self, config: &Config, urls: &Urls) -> Result<()> {
+        Ok(self.identity.publish(&config.identity.region, &catalog(urls)).await?)
     }
 
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
@@ -104,6 +116,27 @@ impl Rooms {
     /// Ends the workers and closes the store.
     pub(crate) async fn close(&self) -> Result<()> {
         self.reaper.abort();
+        self.keeper.abort();
         Ok(self.store.close().await?)
     }
+}
+
+/// Drops what identity no longer needs, such as revocations of tokens that have ended.
+async fn keep(identity: Arc<IdentityRoom>) {
+    loop {
+        tokio::time::sleep(IDENTITY_REFRESH_INTERVAL).await;
+        if let Err(error) = identity.refresh().await {
+            tracing::warn!(%error, "identity's records could not be refreshed, will be tried again");
+        }
+    }
+}
+
+/// The services that are served.
+fn catalog(urls: &Urls) -> Vec<CatalogEntry> {
+    let entry = |kind: &str, name: &str, url: String| CatalogEntry { kind: kind.into(), name: name.into(), url };
+    vec![
+        entry("identity", "keystone", format!("{}/identity", urls.gateway)),
+        entry("object-store", "swift", format!("{}/v1/AUTH_%(project_id)s", urls.gateway)),
+        entry("s3", "s3", urls.s3.clone()),
+    ]
 }

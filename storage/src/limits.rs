@@ -98,8 +98,9 @@ pub const RECLAIM_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often old tombstones are looked for.
 pub const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);
 
-const _: () = assert!(INLINE_BYTES_MAX % BLOCK_BYTES == 0);
-const _: () = assert!(EXTENT_WRITE_BYTES % BLOCK_BYTES == 0 && EXTENT_RESERVE_BYTES % EXTENT_WRITE_BYTES == 0);
+const _: () = assert!(INLINE_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () =
+    assert!(EXTENT_WRITE_BYTES.is_multiple_of(BLOCK_BYTES) && EXTENT_RESERVE_BYTES.is_multiple_of(EXTENT_WRITE_BYTES));
 const _: () = assert!(INLINE_BYTES_MAX + RECORD_HEAD_BYTES_MAX < BATCH_BYTES_MAX);
-const _: () = assert!(BLOCK_BYTES % ALIGNMENT == 0);
-const _: () = assert!(READ_WINDOW_BYTES % BLOCK_BYTES == 0 && LOG_VOLUME_BYTES > 2 * BATCH_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGNMENT));
+const _: () = assert!(READ_WINDOW_BYTES.is_multiple_of(BLOCK_BYTES) && LOG_VOLUME_BYTES > 2 * BATCH_BYTES_MAX);

@@ -12,6 +12,7 @@ use anello_storage::model::{ContainerInfo, Content, ListQuery};
 use anello_storage::mutation::{Applies, Body, ContainerPut, Mutation, ObjectPut, PathHashes};
 use anello_storage::{Error, KeyHasher, ObjectPath, Result};
 use bytes::Bytes;
+use futures::StreamExt as _;
 
 const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
 
@@ -147,15 +148,18 @@ async fn a_wrong_disk_and_a_disk_in_use_are_refused() {
 async fn worked_device(dir: &Path) -> (ContainerInfo, Vec<String>) {
     let device = open(dir);
     make_container(&device).await;
-    let mut tick = 0;
+    let device = &device;
+    let mut tick = 1;
     for round in 0..3 {
+        let mut together = Vec::new();
         for number in 0..700 {
-            tick += 1;
             let length = if number % 50 == 0 { 1_000 } else { 200_000 };
-            put_inline(&device, &format!("o{number}"), tick, length + round).await;
+            together.push(async move { put_inline(device, &format!("o{number}"), tick, length + round).await });
+            tick += 1;
         }
+        futures::stream::iter(together).buffer_unordered(16).collect::<()>().await;
     }
-    put_large(&device, "large", 5_000, 1_500_000).await;
+    put_large(device, "large", 5_000, 1_500_000).await;
     for number in (0..700).step_by(3) {
         tick += 1;
         let path = ObjectPath::new("AUTH_a", "box", format!("o{number}"));
@@ -166,7 +170,7 @@ async fn worked_device(dir: &Path) -> (ContainerInfo, Vec<String>) {
     let mut compactor = Compactor::new(device.clone());
     while compactor.step().await.expect("step") != Progress::Idle {}
     assert!(device.status().compacted_volumes > 0, "{:?}", device.status());
-    let shown = shown(&device);
+    let shown = shown(device);
     let mut auditor = Auditor::new(device.clone());
     loop {
         let audited = auditor.step().await.expect("audit");

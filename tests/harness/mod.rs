@@ -21,17 +21,17 @@ const POLL: Duration = Duration::from_millis(20);
 const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     data: PathBuf,
     /// `host:port` of the gateway.
-    pub gateway: String,
+    pub(crate) gateway: String,
     /// `host:port` of S3.
-    pub s3: String,
+    pub(crate) s3: String,
 }
 
 /// The command line of a server on free ports of the loopback.
-pub fn command(data: &Path) -> Command {
+pub(crate) fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anello"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--data"]).arg(data);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -40,19 +40,20 @@ pub fn command(data: &Path) -> Command {
 
 impl Server {
     /// Starts a server and waits until it is ready.
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, command(data))
     }
 
     /// Likewise, from a command line of its own.
-    pub fn start_with(data: &Path, mut command: Command) -> Self {
+    pub(crate) fn start_with(data: &Path, mut command: Command) -> Self {
         let mut child = command.spawn().expect("the server starts");
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = child.try_wait().expect("a child") {
                 panic!("the server ended while it started: {status}");
             }
-            if let Some(status) = ask_control(data, "/status").and_then(|text| serde_json::from_str::<Value>(&text).ok())
+            if let Some(status) =
+                ask_control(data, "/status").and_then(|text| serde_json::from_str::<Value>(&text).ok())
                 && status["pid"] == child.id()
                 && status["state"] == "ready"
             {
@@ -68,30 +69,30 @@ impl Server {
     }
 
     /// The process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What `anello status --json` shows.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let text = ask_control(&self.data, "/status").expect("the control socket answers");
         serde_json::from_str(&text).expect("JSON")
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, signal).expect("the server is there");
     }
 
     /// SIGTERM, and waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait()
     }
 
     /// Waits for the end of a server that was told to.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + END_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -103,17 +104,19 @@ impl Server {
     }
 
     /// SIGKILL, at once.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("the server is there");
         self.child.wait().expect("it ends");
     }
 
     /// A session of the administrator, by the credentials that the server wrote.
-    pub fn log_in(&self) -> Session {
+    pub(crate) fn log_in(&self) -> Session {
         let openrc = std::fs::read_to_string(self.data.join("credentials/openrc")).expect("openrc");
         let variable = |name: &str| {
             let line = openrc.lines().find_map(|line| line.strip_prefix(&format!("export {name}='")));
-            line.and_then(|rest| rest.strip_suffix('\'')).unwrap_or_else(|| panic!("{name} is not in openrc")).to_owned()
+            line.and_then(|rest| rest.strip_suffix('\''))
+                .unwrap_or_else(|| panic!("{name} is not in openrc"))
+                .to_owned()
         };
         let domain = json!({"name": variable("OS_USER_DOMAIN_NAME")});
         let user = json!({"name": variable("OS_USERNAME"), "password": variable("OS_PASSWORD"), "domain": domain});
@@ -145,18 +148,18 @@ impl Drop for Server {
 
 /// A token and its account.
 #[derive(Clone)]
-pub struct Session {
+pub(crate) struct Session {
     gateway: String,
-    pub token: String,
+    pub(crate) token: String,
     /// Path of the account.
-    pub account: String,
+    pub(crate) account: String,
     /// Id of the project.
-    pub project: String,
+    pub(crate) project: String,
 }
 
 impl Session {
     /// A Swift request below the account; an error where the server went away.
-    pub fn swift(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Answer> {
+    pub(crate) fn swift(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Answer> {
         let path = format!("{}{path}", self.account);
         request(&self.gateway, method, &path, &[("x-auth-token", &self.token)], body)
     }
@@ -164,27 +167,27 @@ impl Session {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The body as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 }
 
 /// One request on a connection of its own.
-pub fn request(
+pub(crate) fn request(
     address: &str,
     method: &str,
     path: &str,
@@ -204,7 +207,7 @@ pub fn request(
 }
 
 /// A connection to the server.
-pub fn connect(address: &str) -> std::io::Result<TcpStream> {
+pub(crate) fn connect(address: &str) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(IO_TIMEOUT))?;
     stream.set_write_timeout(Some(IO_TIMEOUT))?;
@@ -214,7 +217,7 @@ pub fn connect(address: &str) -> std::io::Result<TcpStream> {
 
 /// Reads an answer to the connection's end. One that is cut short is an error: a server that is killed
 /// must not look as if it had answered.
-pub fn read_answer(mut stream: impl Read) -> std::io::Result<Answer> {
+pub(crate) fn read_answer(mut stream: impl Read) -> std::io::Result<Answer> {
     let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::UnexpectedEof, what.to_owned());
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -180,7 +180,7 @@ pub fn router<S: Service>(service: &Arc<S>, routes: Vec<Route<S>>) -> Router {
             async move { serve(service, &route, collect(&params), request).await }
         };
         let methods: MethodRouter = on(filter, handler);
-        if !path.ends_with('/') {
+        if !path.ends_with('/') && !path.contains("{*") {
             router = router.route(&format!("{path}/"), methods.clone());
         }
         router = router.route(path, methods);

@@ -87,18 +87,13 @@ impl Authority {
 
     /// Everything whose revocation concerns this token.
     fn concerns(&self) -> Vec<Revoked> {
-        let mut concerns = vec![
-            Revoked::User(self.user.id.clone()),
-            Revoked::Domain(self.user.domain_id.clone()),
-        ];
+        let mut concerns = vec![Revoked::User(self.user.id.clone()), Revoked::Domain(self.user.domain_id.clone())];
         concerns.extend(self.payload.audit_ids.first().cloned().map(Revoked::Token));
         if let Some((project, domain)) = &self.project {
             concerns.push(Revoked::Project(project.id.clone()));
             concerns.push(Revoked::Domain(domain.id.clone()));
         }
         concerns.extend(self.domain.as_ref().map(|domain| Revoked::Domain(domain.id.clone())));
-        let credential = self.application_credential.as_ref();
-        concerns.extend(credential.map(|it| Revoked::ApplicationCredential(it.id.clone())));
         concerns
     }
 

@@ -12,11 +12,11 @@ mod tokens;
 mod view;
 
 pub(crate) use authority::{Authority, Refusal};
-pub(crate) use login::LoginError;
 pub(crate) use catalog::catalog;
+pub(crate) use login::LoginError;
 pub(crate) use request::LoginRequest;
-pub(crate) use roles::{Assigned, assignments, effective_roles, expand, projects_of, scopes_of};
-pub(crate) use signing::{EC2, Ec2Blob, SigningKeys};
+pub(crate) use roles::{Assigned, assignments, effective_roles, projects_of, scopes_of};
 pub(crate) use signature::{ec2_signature_matches, s3_signature_matches, signed_at};
+pub(crate) use signing::{EC2, Ec2Blob, SigningKeys};
 pub(crate) use tokens::{Issue, Tokens, now_us};
 pub(crate) use view::token_view;

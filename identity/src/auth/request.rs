@@ -99,7 +99,9 @@ fn proof(method: &str, identity: &mut Fields) -> Result<Proof, Fault> {
             };
             Ok(Proof::ApplicationCredential { credential, secret })
         }
-        _ => Err(Fault::of(anello_base::Class::Unauthenticated, "Attempted to authenticate with an unsupported method.")),
+        _ => {
+            Err(Fault::of(anello_base::Class::Unauthenticated, "Attempted to authenticate with an unsupported method."))
+        }
     }
 }
 

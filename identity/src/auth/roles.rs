@@ -19,7 +19,7 @@ fn grants_of<'a>(view: &'a View, user_id: &str) -> Vec<&'a Arc<Grant>> {
     let mut grants = Vec::new();
     for actor in actors(view, user_id) {
         let prefix = actor.prefix();
-        grants.extend(view.grants.with_prefix(&prefix).filter(|grant| grant.actor == actor).collect::<Vec<_>>());
+        grants.extend(view.grants.with_prefix(&prefix).filter(|grant| grant.actor == actor));
     }
     grants
 }

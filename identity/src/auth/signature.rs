@@ -125,9 +125,8 @@ impl<'a> Signed<'a> {
         let (credential, signed_headers, date, query) = match self.headers.get("authorization") {
             Some(line) => {
                 let fields = line.strip_prefix("AWS4-HMAC-SHA256")?;
-                let field = |name: &str| {
-                    fields.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
-                };
+                let field =
+                    |name: &str| fields.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
                 let date = self.headers.get("x-amz-date").or_else(|| self.headers.get("date")).copied()?;
                 (field("Credential")?, field("SignedHeaders")?, date, self.query(""))
             }
@@ -143,8 +142,7 @@ impl<'a> Signed<'a> {
             let value = if name == "host" { host } else { self.headers.get(name).copied()? };
             lines += &format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "));
         }
-        let request =
-            format!("{}\n{}\n{query}\n{lines}\n{signed_headers}\n{}", self.verb, self.path, self.body_hash);
+        let request = format!("{}\n{}\n{query}\n{lines}\n{signed_headers}\n{}", self.verb, self.path, self.body_hash);
         let digest = hex::encode(Sha256::digest(request.as_bytes()));
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}");
         let parts: Vec<&str> = scope.split('/').collect();
@@ -201,9 +199,7 @@ mod tests {
         let params = json!({"Action": "Test", "SignatureVersion": "2", "SignatureMethod": "HmacSHA256", "A b": "c/d"});
         let text = "GET\nh\n/\nA%20b=c%2Fd&Action=Test&SignatureMethod=HmacSHA256&SignatureVersion=2";
         let signature = STANDARD.encode(hmac_sha256(b"secret", text.as_bytes()));
-        let request = |host: &str, signature: &str| {
-            json!({"host": host, "verb": "GET", "path": "/", "params": params, "signature": signature})
-        };
+        let request = |host: &str, signature: &str| json!({"host": host, "verb": "GET", "path": "/", "params": params, "signature": signature});
         assert!(ec2_signature_matches("secret", &request("h", &signature)));
         assert!(ec2_signature_matches("secret", &request("h:8773", &signature)));
         assert!(!ec2_signature_matches("secret", &request("other", &signature)));

@@ -51,6 +51,11 @@ impl Tokens {
         Self { keys: RwLock::new(keys), opened: Cache::new(TOKENS_CACHED_MAX) }
     }
 
+    /// Whether these are the keys in use.
+    pub(crate) fn has_keys(&self, keys: &KeyRing) -> bool {
+        *self.keys.read().unwrap_or_else(PoisonError::into_inner) == *keys
+    }
+
     /// Takes other keys, after a rotation.
     pub(crate) fn set_keys(&self, keys: KeyRing) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;

@@ -6,9 +6,9 @@ use std::sync::PoisonError;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::Directory;
 use super::name::{Claim, Hold, claim_id};
 use super::write::unpack;
-use super::Directory;
 use crate::error::{Error, Result};
 use crate::limits::LOADS_AT_ONCE_MAX;
 use crate::model::{
@@ -23,7 +23,7 @@ type Claims = HashMap<String, String>;
 impl Directory {
     /// Brings the view up to what the back end holds. Costs one listing per kind, and one read per record
     /// that changed.
-    pub async fn refresh(&self) -> Result<()> {
+    pub(crate) async fn refresh(&self) -> Result<()> {
         self.refresh_kind::<Domain>().await?;
         self.refresh_kind::<Project>().await?;
         self.refresh_kind::<User>().await?;
@@ -83,7 +83,7 @@ impl Directory {
                 return Ok(());
             }
         }
-        self.show(record, version, renamed_from);
+        self.show(record, version);
         Ok(())
     }
 

@@ -13,6 +13,8 @@
 mod load;
 mod name;
 mod table;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +22,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use anello_base::Timestamp;
 
-pub use table::{Table, View};
+pub(crate) use table::{Table, View};
 
 use crate::model::Kept;
 use crate::records::{Records, Version};
 
 /// The records and their view.
-pub struct Directory {
+pub(crate) struct Directory {
     records: Arc<dyn Records>,
     /// Never held across an await; nothing else is locked while it is.
     view: RwLock<View>,
@@ -36,34 +38,34 @@ pub struct Directory {
 
 impl Directory {
     /// A directory over a back end; empty until [`Directory::refresh`].
-    pub fn new(records: Arc<dyn Records>) -> Self {
+    pub(crate) fn new(records: Arc<dyn Records>) -> Self {
         Self { records, view: RwLock::default(), generation: AtomicU64::new(1) }
     }
 
     /// What is known now.
-    pub fn view(&self) -> RwLockReadGuard<'_, View> {
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that grows with each change: what was derived from the view is good while it stands.
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// A record by its id.
-    pub fn get<T: Kept>(&self, id: &str) -> Option<Arc<T>> {
+    pub(crate) fn get<T: Kept>(&self, id: &str) -> Option<Arc<T>> {
         T::table(&self.view()).get(id).cloned()
     }
 
     /// The back end, for records that have no view (keys).
-    pub fn records(&self) -> &dyn Records {
+    pub(crate) fn records(&self) -> &dyn Records {
         &*self.records
     }
 
-    fn show<T: Kept>(&self, record: T, version: Version, renamed_from: Option<String>) -> Arc<T> {
+    fn show<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
         let record = Arc::new(record);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        T::table_mut(&mut view).put(Arc::clone(&record), version, renamed_from);
+        T::table_mut(&mut view).put(Arc::clone(&record), version);
         self.generation.fetch_add(1, Ordering::AcqRel);
         record
     }

@@ -13,46 +13,45 @@ use crate::records::Version;
 
 /// Everything that identity knows.
 #[derive(Default)]
-pub struct View {
+pub(crate) struct View {
     /// Domains.
-    pub domains: Table<Domain>,
+    pub(crate) domains: Table<Domain>,
     /// Projects.
-    pub projects: Table<Project>,
+    pub(crate) projects: Table<Project>,
     /// Users.
-    pub users: Table<User>,
+    pub(crate) users: Table<User>,
     /// Groups.
-    pub groups: Table<Group>,
+    pub(crate) groups: Table<Group>,
     /// Users in groups.
-    pub memberships: Table<Membership>,
+    pub(crate) memberships: Table<Membership>,
     /// Roles.
-    pub roles: Table<Role>,
+    pub(crate) roles: Table<Role>,
     /// Roles implied by roles.
-    pub implications: Table<Implication>,
+    pub(crate) implications: Table<Implication>,
     /// Roles held.
-    pub grants: Table<Grant>,
+    pub(crate) grants: Table<Grant>,
     /// Services.
-    pub services: Table<Service>,
+    pub(crate) services: Table<Service>,
     /// Endpoints.
-    pub endpoints: Table<Endpoint>,
+    pub(crate) endpoints: Table<Endpoint>,
     /// Regions.
-    pub regions: Table<Region>,
+    pub(crate) regions: Table<Region>,
     /// Credentials.
-    pub credentials: Table<Credential>,
+    pub(crate) credentials: Table<Credential>,
     /// Application credentials.
-    pub application_credentials: Table<ApplicationCredential>,
+    pub(crate) application_credentials: Table<ApplicationCredential>,
     /// Revocations.
-    pub revocations: Table<Revocation>,
+    pub(crate) revocations: Table<Revocation>,
 }
 
 /// A record as it stands.
 pub(super) struct Row<T> {
     pub(super) record: Arc<T>,
     pub(super) version: Version,
-    pub(super) renamed_from: Option<String>,
 }
 
 /// The records of one kind.
-pub struct Table<T> {
+pub(crate) struct Table<T> {
     rows: BTreeMap<String, Row<T>>,
     ids_by_name: HashMap<(String, String), String>,
     /// Versions up to these are deleted: what a slow reader brings later is not shown again.
@@ -67,39 +66,35 @@ impl<T> Default for Table<T> {
 
 impl<T: Kept> Table<T> {
     /// A record by its id.
-    pub fn get(&self, id: &str) -> Option<&Arc<T>> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<T>> {
         self.rows.get(id).map(|row| &row.record)
     }
 
     /// A record by the scope and name that only it has.
-    pub fn by_name(&self, scope: &str, name: &str) -> Option<&Arc<T>> {
+    pub(crate) fn by_name(&self, scope: &str, name: &str) -> Option<&Arc<T>> {
         self.get(self.ids_by_name.get(&(scope.to_owned(), name.to_owned()))?)
     }
 
     /// All records, sorted by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.rows.values().map(|row| &row.record)
     }
 
     /// All records with their ids, sorted by id.
-    pub fn rows(&self) -> impl Iterator<Item = (&str, &Arc<T>)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, &Arc<T>)> {
         self.rows.iter().map(|(id, row)| (id.as_str(), &row.record))
     }
 
     /// The records whose ids begin with `prefix`.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<T>> {
-        let from = self.rows.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
-        from.take_while(move |(id, _)| id.starts_with(prefix)).map(|(_, row)| &row.record)
+    pub(crate) fn with_prefix<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
+        let prefix = prefix.to_owned();
+        let from = self.rows.range(prefix.clone()..);
+        from.take_while(move |(id, _)| id.starts_with(&prefix)).map(|(_, row)| &row.record)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     pub(super) fn row(&self, id: &str) -> Option<&Row<T>> {
@@ -111,7 +106,7 @@ impl<T: Kept> Table<T> {
     }
 
     /// Shows a record, unless a later version is shown or deleted already.
-    pub(super) fn put(&mut self, record: Arc<T>, version: Version, renamed_from: Option<String>) {
+    pub(super) fn put(&mut self, record: Arc<T>, version: Version) {
         let id = record.id();
         let is_old = |later: Timestamp| later >= version.timestamp;
         if self.deleted.get(&id).copied().is_some_and(is_old) {
@@ -126,7 +121,7 @@ impl<T: Kept> Table<T> {
         if let Some((scope, name)) = record.unique_name() {
             self.ids_by_name.insert((scope, name.to_owned()), id.clone());
         }
-        self.rows.insert(id, Row { record, version, renamed_from });
+        self.rows.insert(id, Row { record, version });
     }
 
     /// Shows versions up to `deleted` of a record no more.

@@ -45,7 +45,7 @@ impl Directory {
     ///
     /// Durable in this order: the reserved claim, the record, the held claim. Dropped or killed in between,
     /// either nothing or a whole record is left.
-    pub async fn create<T: Kept>(&self, record: T) -> Result<Arc<T>> {
+    pub(crate) async fn create<T: Kept>(&self, record: T) -> Result<Arc<T>> {
         let id = record.id();
         let name = record.unique_name().map(|(scope, name)| (scope, name.to_owned()));
         if let Some((scope, name)) = &name {
@@ -69,24 +69,28 @@ impl Directory {
             self.records.delete(T::KIND, &id, Expect::Anything).await?;
             return Err(error);
         }
-        Ok(self.show(record, version, None))
+        Ok(self.show(record, version))
     }
 
     /// Writes a record that has no unique name, whether it was there or not.
-    pub async fn put<T: Kept>(&self, record: T) -> Result<Arc<T>> {
+    pub(crate) async fn put<T: Kept>(&self, record: T) -> Result<Arc<T>> {
         debug_assert!(record.unique_name().is_none(), "a unique name needs its claim");
         let version = self.records.put(T::KIND, &record.id(), pack(&record, None)?, Expect::Anything).await?;
-        Ok(self.show(record, version, None))
+        Ok(self.show(record, version))
     }
 
     /// Changes a record. `change` may run several times, each time on what stands then.
-    pub async fn update<T: Kept>(&self, id: &str, change: impl Fn(&mut T) -> Result<()> + Send) -> Result<Arc<T>> {
+    pub(crate) async fn update<T: Kept>(
+        &self,
+        id: &str,
+        change: impl Fn(&mut T) -> Result<()> + Send,
+    ) -> Result<Arc<T>> {
         for _ in 0..UPDATE_ATTEMPTS_MAX {
             let (old, version) = self.current::<T>(id)?;
             let mut new = T::clone(&old);
             change(&mut new)?;
             debug_assert_eq!(new.id(), id, "an id stays");
-            match self.replace(&old, new, &version).await {
+            match self.replace::<T>(&old, new, &version).await {
                 Err(Error::Changed) => self.reread::<T>(id).await?,
                 result => return result,
             }
@@ -103,8 +107,8 @@ impl Directory {
     async fn reread<T: Kept>(&self, id: &str) -> Result<()> {
         match self.records.get(T::KIND, id).await? {
             Some((version, data)) => {
-                let (record, renamed_from) = unpack(id, &data)?;
-                self.show::<T>(record, version, renamed_from);
+                let (record, _) = unpack(id, &data)?;
+                self.show::<T>(record, version);
                 Ok(())
             }
             None => {
@@ -124,7 +128,7 @@ impl Directory {
         let expect = Expect::Etag(&version.etag);
         let (Some((scope, name)), true) = (&after, before != after) else {
             let written = self.records.put(T::KIND, &id, pack(&new, None)?, expect).await?;
-            return Ok(self.show(new, written, None));
+            return Ok(self.show(new, written));
         };
         self.reserve::<T>(scope, name, &id).await?;
         let old_name = before.as_ref().map(|(_, name)| name.as_str());
@@ -137,10 +141,10 @@ impl Directory {
         };
         if let Err(error) = self.confirm::<T>(scope, name, &id).await {
             let back = self.records.put(T::KIND, &id, pack(old, None)?, Expect::Etag(&written.etag)).await?;
-            self.show(T::clone(old), back, None);
+            self.show(T::clone(old), back);
             return Err(error);
         }
-        let shown = self.show(new, written, old_name.map(str::to_owned));
+        let shown = self.show(new, written);
         if let Some((scope, name)) = &before {
             self.release::<T>(scope, name, &id).await;
         }
@@ -148,7 +152,7 @@ impl Directory {
     }
 
     /// Deletes a record: first the record, then its claim. Tells what it was.
-    pub async fn delete<T: Kept>(&self, id: &str) -> Result<Arc<T>> {
+    pub(crate) async fn delete<T: Kept>(&self, id: &str) -> Result<Arc<T>> {
         let (record, version) = self.current::<T>(id)?;
         let deleted = self.records.delete(T::KIND, id, Expect::Anything).await?;
         self.hide::<T>(id, deleted.unwrap_or(Timestamp::ZERO).max(version.timestamp));
@@ -159,7 +163,7 @@ impl Directory {
     }
 
     /// Deletes every record of a kind that `which` picks.
-    pub async fn delete_all<T: Kept>(&self, which: impl Fn(&T) -> bool + Send) -> Result<()> {
+    pub(crate) async fn delete_all<T: Kept>(&self, which: impl Fn(&T) -> bool + Send) -> Result<()> {
         let ids: Vec<String> = T::table(&self.view()).iter().filter(|it| which(it)).map(|it| it.id()).collect();
         for id in ids {
             match self.delete::<T>(&id).await {
@@ -175,7 +179,7 @@ impl Directory {
         record.set_name(name);
         let id = record.id();
         let written = self.records.put(T::KIND, &id, pack(&record, None)?, Expect::Etag(&version.etag)).await?;
-        self.show(record, written, None);
+        self.show(record, written);
         Ok(())
     }
 }

@@ -6,33 +6,33 @@ use super::{Extra, kept};
 
 /// A name for what one may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Role {
+pub(crate) struct Role {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique among the global roles, or in its domain.
-    pub name: String,
+    pub(crate) name: String,
     /// Domain of a domain's own role; `None` for a global one.
-    pub domain_id: Option<String>,
+    pub(crate) domain_id: Option<String>,
     /// For people.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// `immutable` and the like.
-    pub options: Extra,
+    pub(crate) options: Extra,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// Who holds `prior_role_id` holds `implied_role_id` too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Implication {
+pub(crate) struct Implication {
     /// The role that implies.
-    pub prior_role_id: String,
+    pub(crate) prior_role_id: String,
     /// The role that is implied.
-    pub implied_role_id: String,
+    pub(crate) implied_role_id: String,
 }
 
 /// Who holds a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Actor {
+pub(crate) enum Actor {
     /// A user.
     User(String),
     /// Every member of a group.
@@ -41,7 +41,7 @@ pub enum Actor {
 
 impl Actor {
     /// How ids of this actor's grants begin.
-    pub fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         match self {
             Self::User(id) => format!("user:{id}|"),
             Self::Group(id) => format!("group:{id}|"),
@@ -51,7 +51,7 @@ impl Actor {
 
 /// Where a role is held, or what a token is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// A project.
     Project(String),
     /// A domain.
@@ -62,20 +62,20 @@ pub enum Scope {
 
 /// A role held by someone somewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// Who.
-    pub actor: Actor,
+    pub(crate) actor: Actor,
     /// Where.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// What.
-    pub role_id: String,
+    pub(crate) role_id: String,
     /// Whether it counts for the projects below the scope, and not for the scope itself.
-    pub inherited: bool,
+    pub(crate) inherited: bool,
 }
 
 impl Grant {
     /// Its id: grants of an actor lie together, and granting twice is one grant.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let scope = match &self.scope {
             Scope::Project(id) => format!("project:{id}"),
             Scope::Domain(id) => format!("domain:{id}"),
@@ -88,11 +88,11 @@ impl Grant {
 
 /// A user in a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// The user.
-    pub user_id: String,
+    pub(crate) user_id: String,
     /// The group.
-    pub group_id: String,
+    pub(crate) group_id: String,
 }
 
 kept!(Role, Role, roles, id: |it| it.id.clone(), name: |it| (it.domain_id.clone().unwrap_or_default(), &it.name));

@@ -6,25 +6,25 @@ use super::{Extra, kept};
 
 /// A service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// `object-store` and the like.
-    pub kind: String,
+    pub(crate) kind: String,
     /// For people.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// For people.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// A disabled service is not in the catalog.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// Who an endpoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Interface {
+pub(crate) enum Interface {
     /// Everybody.
     Public,
     /// Services.
@@ -35,10 +35,10 @@ pub enum Interface {
 
 impl Interface {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Public, Self::Internal, Self::Admin];
+    pub(crate) const ALL: [Self; 3] = [Self::Public, Self::Internal, Self::Admin];
 
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Public => "public",
             Self::Internal => "internal",
@@ -47,41 +47,41 @@ impl Interface {
     }
 
     /// From its word.
-    pub fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|interface| interface.word() == word)
     }
 }
 
 /// An address of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// The service.
-    pub service_id: String,
+    pub(crate) service_id: String,
     /// Who it is for.
-    pub interface: Interface,
+    pub(crate) interface: Interface,
     /// Address, with `%(project_id)s` and the like in it.
-    pub url: String,
+    pub(crate) url: String,
     /// Region that it is in.
-    pub region_id: Option<String>,
+    pub(crate) region_id: Option<String>,
     /// A disabled endpoint is not in the catalog.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// A place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Region {
+pub(crate) struct Region {
     /// Chosen by whoever made it, or 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// For people.
-    pub description: String,
+    pub(crate) description: String,
     /// The region that it lies in.
-    pub parent_region_id: Option<String>,
+    pub(crate) parent_region_id: Option<String>,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 kept!(Service, Service, services, id: |it| it.id.clone());

@@ -9,26 +9,26 @@ use super::{Extra, kept};
 
 /// A credential: an EC2 key (`ec2`), or whatever else services keep here.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// 32 hex digits; of an EC2 key [`access_id`].
-    pub id: String,
+    pub(crate) id: String,
     /// `ec2`, `cert`, `totp`, …
-    pub kind: String,
+    pub(crate) kind: String,
     /// Owner.
-    pub user_id: String,
+    pub(crate) user_id: String,
     /// Project that an EC2 key is for.
-    pub project_id: Option<String>,
+    pub(crate) project_id: Option<String>,
     /// The secret, sealed with the credentials' key.
-    pub sealed_blob: String,
+    pub(crate) sealed_blob: String,
     /// What the key was made with, where that was not the user's own full token.
-    pub delegate: Option<Delegate>,
+    pub(crate) delegate: Option<Delegate>,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// What narrows a credential down to less than its owner may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Delegate {
+pub(crate) enum Delegate {
     /// It was made with an application credential, and ends with it.
     ApplicationCredential(String),
 }
@@ -40,31 +40,31 @@ impl fmt::Debug for Credential {
 }
 
 /// The id of an EC2 key: SHA-256 of the access key in hex, as in Keystone.
-pub fn access_id(access: &str) -> String {
+pub(crate) fn access_id(access: &str) -> String {
     hex::encode(Sha256::digest(access.as_bytes()))
 }
 
 /// A password for a program: its owner's roles on one project, or some of them.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct ApplicationCredential {
+pub(crate) struct ApplicationCredential {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique among its owner's.
-    pub name: String,
+    pub(crate) name: String,
     /// For people.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// Owner.
-    pub user_id: String,
+    pub(crate) user_id: String,
     /// Project that it is for.
-    pub project_id: String,
+    pub(crate) project_id: String,
     /// Roles that it bears, as far as the owner still holds them.
-    pub role_ids: Vec<String>,
+    pub(crate) role_ids: Vec<String>,
     /// When it ends, in microseconds since 1970.
-    pub expires_at_us: Option<u64>,
+    pub(crate) expires_at_us: Option<u64>,
     /// Whether it may make and delete application credentials itself.
-    pub unrestricted: bool,
+    pub(crate) unrestricted: bool,
     /// PHC string of the secret.
-    pub secret_hash: String,
+    pub(crate) secret_hash: String,
 }
 
 impl fmt::Debug for ApplicationCredential {

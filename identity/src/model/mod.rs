@@ -14,21 +14,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use assignment::{Actor, Grant, Implication, Membership, Role, Scope};
-pub use catalog::{Endpoint, Interface, Region, Service};
-pub use credential::{ApplicationCredential, Credential, Delegate, access_id};
-pub use people::{Group, Password, User};
-pub use resource::{Domain, Project};
-pub use revocation::{Revocation, Revoked};
+pub(crate) use assignment::{Actor, Grant, Implication, Membership, Role, Scope};
+pub(crate) use catalog::{Endpoint, Interface, Region, Service};
+pub(crate) use credential::{ApplicationCredential, Credential, Delegate, access_id};
+pub(crate) use people::{Group, Password, User};
+pub(crate) use resource::{Domain, Project};
+pub(crate) use revocation::{Revocation, Revoked};
 
 use crate::directory::{Table, View};
 use crate::records::Kind;
 
 /// Attributes that nobody here knows, kept and shown as they came.
-pub type Extra = Map<String, Value>;
+pub(crate) type Extra = Map<String, Value>;
 
 /// A record that the directory keeps.
-pub trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+pub(crate) trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Its kind.
     const KIND: Kind;
 

@@ -8,34 +8,34 @@ use super::{Extra, kept};
 
 /// Who can log in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct User {
+pub(crate) struct User {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique in its domain.
-    pub name: String,
+    pub(crate) name: String,
     /// Domain that the user belongs to.
-    pub domain_id: String,
+    pub(crate) domain_id: String,
     /// What a token without a stated scope is for, if the user has a role there.
-    pub default_project_id: Option<String>,
+    pub(crate) default_project_id: Option<String>,
     /// For people.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// A disabled user gets no token.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// The password, where there is one.
-    pub password: Option<Password>,
+    pub(crate) password: Option<Password>,
     /// `lock_password` and the like.
-    pub options: Extra,
+    pub(crate) options: Extra,
     /// Attributes not known here, `email` among them.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// A password as it is kept.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Password {
+pub(crate) struct Password {
     /// PHC string of Argon2id.
-    pub hash: String,
+    pub(crate) hash: String,
     /// When it was set, in microseconds since 1970.
-    pub set_at_us: u64,
+    pub(crate) set_at_us: u64,
 }
 
 impl fmt::Debug for Password {
@@ -46,17 +46,17 @@ impl fmt::Debug for Password {
 
 /// Users who hold roles together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub(crate) struct Group {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique in its domain.
-    pub name: String,
+    pub(crate) name: String,
     /// Domain that the group belongs to.
-    pub domain_id: String,
+    pub(crate) domain_id: String,
     /// For people.
-    pub description: String,
+    pub(crate) description: String,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 kept!(User, User, users, id: |it| it.id.clone(), name: |it| (it.domain_id.clone(), &it.name));

@@ -8,42 +8,42 @@ use super::{Extra, kept};
 
 /// A name space for users, groups and projects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Domain {
+pub(crate) struct Domain {
     /// 32 hex digits, or `default`.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique among the domains.
-    pub name: String,
+    pub(crate) name: String,
     /// For people.
-    pub description: String,
+    pub(crate) description: String,
     /// Nobody of or in a disabled domain gets a token.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// `immutable` and the like.
-    pub options: Extra,
+    pub(crate) options: Extra,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 /// What resources belong to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Project {
+pub(crate) struct Project {
     /// 32 hex digits.
-    pub id: String,
+    pub(crate) id: String,
     /// Unique in its domain.
-    pub name: String,
+    pub(crate) name: String,
     /// Domain that it belongs to.
-    pub domain_id: String,
+    pub(crate) domain_id: String,
     /// The project that it lies below; `None` directly below the domain.
-    pub parent_id: Option<String>,
+    pub(crate) parent_id: Option<String>,
     /// For people.
-    pub description: String,
+    pub(crate) description: String,
     /// Nobody gets a token for a disabled project.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Labels.
-    pub tags: BTreeSet<String>,
+    pub(crate) tags: BTreeSet<String>,
     /// `immutable` and the like.
-    pub options: Extra,
+    pub(crate) options: Extra,
     /// Attributes not known here.
-    pub extra: Extra,
+    pub(crate) extra: Extra,
 }
 
 kept!(Domain, Domain, domains, id: |it| it.id.clone(), name: |it| (String::new(), &it.name));

@@ -105,11 +105,8 @@ impl Records for ObjectRecords {
                 return Err(Error::Invalid(format!("The record is longer than {RECORD_BYTES_MAX} bytes.")));
             }
             let etag = etag(&data);
-            let head = ObjectHead {
-                etag: etag.clone(),
-                content_type: "application/json".to_owned(),
-                ..ObjectHead::default()
-            };
+            let head =
+                ObjectHead { etag: etag.clone(), content_type: "application/json".to_owned(), ..ObjectHead::default() };
             let written = self.store.object_put(&path(kind, id), data, head, &precondition(expect)).await;
             Ok(Version { timestamp: written.map_err(changed)?.timestamp, etag })
         })

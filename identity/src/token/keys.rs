@@ -20,7 +20,7 @@ use crate::records::{Expect, Kind, Records};
 pub(crate) type Sealed = String;
 
 /// The record of a repository: keys by their numbers, in Fernet's base64.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Repository {
     keys: BTreeMap<u32, String>,
 }
@@ -31,6 +31,12 @@ pub(crate) struct KeyRing {
     repository: Repository,
     /// Primary first.
     fernet: std::sync::Arc<MultiFernet>,
+}
+
+impl PartialEq for KeyRing {
+    fn eq(&self, other: &Self) -> bool {
+        self.repository == other.repository
+    }
 }
 
 impl fmt::Debug for KeyRing {

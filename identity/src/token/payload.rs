@@ -128,7 +128,9 @@ impl Payload {
         };
         let (scope, expires_at, audit_ids) = match (version.as_u64()?, rest) {
             (0, [expires_at, audit_ids]) => (TokenScope::Unscoped, expires_at, audit_ids),
-            (1, [domain, expires_at, audit_ids]) => (TokenScope::Domain(unpack_bare_id(domain)?), expires_at, audit_ids),
+            (1, [domain, expires_at, audit_ids]) => {
+                (TokenScope::Domain(unpack_bare_id(domain)?), expires_at, audit_ids)
+            }
             (2, [project, expires_at, audit_ids]) => (TokenScope::Project(unpack_id(project)?), expires_at, audit_ids),
             (8, [system, expires_at, audit_ids]) if text(system)? == "all" => {
                 (TokenScope::System, expires_at, audit_ids)

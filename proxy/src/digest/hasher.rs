@@ -2,9 +2,9 @@
 //!
 //! One thread serves the process. It starts with the first large upload, sleeps while there is nothing to
 //! do, owns nothing but the jobs that it was given, and ends with the process. Sixteen lanes on one core
-//! outrun ten network ports of 4 Gbit/s; what comes on top is refused and hashed by the uploads themselves.
+//! take some 6 GB/s; what comes on top is hashed by the uploads themselves, each on its own core.
 //!
-//! It waits a little before it starts, since full lanes cost no more than a single one: until as many jobs
+//! It waits a little before it starts, since full lanes cost little more than a single one: until as many jobs
 //! are there as there were last time, or the oldest of them has waited for [`LINGER`]. How many it waits
 //! for follows what happens: more when others came in the meantime, fewer when the wait was in vain.
 //!

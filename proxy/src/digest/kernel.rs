@@ -206,8 +206,8 @@ mod tests {
         let mut levels = vec![best, Level::baseline()];
         #[cfg(target_arch = "x86_64")]
         {
-            levels.extend(best.as_avx2().map(|token| token.level()));
-            levels.extend(best.as_sse4_2().map(|token| token.level()));
+            levels.extend(best.as_avx2().map(Simd::level));
+            levels.extend(best.as_sse4_2().map(Simd::level));
         }
         levels
     }
@@ -216,7 +216,9 @@ mod tests {
 
     fn check<const L: usize>(kernel: Kernel<L>) {
         let streams: [Vec<Block>; L] = std::array::from_fn(|lane| {
-            (0..7u8).map(|at| std::array::from_fn(|byte| (byte as u8).wrapping_mul(31) ^ (lane as u8 * 8 + at))).collect()
+            (0..7u8)
+                .map(|at| std::array::from_fn(|byte| (byte as u8).wrapping_mul(31) ^ (lane as u8 * 8 + at)))
+                .collect()
         });
         let expected = streams.each_ref().map(|blocks| {
             let mut state = INITIAL;

@@ -8,6 +8,27 @@ use super::call::Call;
 use super::reply;
 use crate::body::Body;
 
+/// 202 with how an operation ended in its body.
+pub(super) fn outcome(call: &Call, parts: &http::response::Parts, text: &str) -> Response<Body> {
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let line = format!("{} {}", parts.status.as_u16(), parts.status.canonical_reason().unwrap_or(""));
+    let is_json = call.header("accept").is_some_and(|accept| accept.contains("application/json"));
+    let text = if parts.status.is_success() { "" } else { text };
+    let (etag, changed) = (header("etag"), header("last-modified"));
+    let (media_type, text) = if is_json {
+        let text = json!({
+            "Response Status": line, "Response Body": text, "Etag": etag, "Last Modified": changed, "Errors": [],
+        });
+        ("application/json", text.to_string())
+    } else {
+        let text = format!(
+            "Response Status: {line}\nResponse Body: {text}\nEtag: {etag}\nLast Modified: {changed}\nErrors:\n"
+        );
+        ("text/plain", text)
+    };
+    reply::with_body(StatusCode::ACCEPTED, media_type, text)
+}
+
 /// What an operation on many objects did.
 #[derive(Debug, Default)]
 pub(super) struct Report {

@@ -2,7 +2,7 @@
 //! `?multipart-manifest=put` checks every segment and stores the list in Swift's own stored form; the
 //! object's tag is the MD5 of its segments' tags, its size theirs together.
 //!
-//! Left out on purpose: `async` deletion, which is done at once here.
+//! Left out on purpose: `async` deletion, which is done at once here, and beats of a heartbeat.
 
 use std::error::Error as StdError;
 
@@ -17,19 +17,35 @@ use http_body_util::{BodyExt, Limited};
 use md5::{Digest, Md5};
 
 use super::SwiftDoor;
-use super::call::Call;
+use super::call::{Call, is_true};
 use super::fault::Fault;
 use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
 use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
-use super::report::Report;
+use super::report::{self, Report};
 use super::upload::{self, Wanted};
 use super::{conditions, media_type, metadata};
 use crate::body::Body;
 use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
 
-/// PUT of a manifest.
+/// PUT of a manifest. A client that asks for a heartbeat expects 202 whatever comes, and the outcome in the
+/// body; the checks take no time that would need beats in between.
 pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let outcome = put_now(door, call, path, body).await;
+    if !call.query.get("heartbeat").is_some_and(is_true) {
+        return outcome;
+    }
+    let outcome = outcome.unwrap_or_else(Fault::into_response);
+    let (parts, body) = outcome.into_parts();
+    let text = body.collect().await?.to_bytes();
+    Ok(report::outcome(call, &parts, &String::from_utf8_lossy(&text)))
+}
+
+async fn put_now<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,

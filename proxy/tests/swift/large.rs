@@ -158,3 +158,14 @@ async fn a_dynamic_large_object_is_what_has_its_prefix() {
     cloud.ask("owner", "POST /v1/AUTH_sea/c/dyn", &[("x-object-meta-a", "1")], "").await.is(202);
     assert_eq!(cloud.ask("owner", "GET /v1/AUTH_sea/c/dyn", &[], "").await.is(200).text(), "");
 }
+
+#[tokio::test]
+async fn a_heartbeat_ends_with_the_outcome() {
+    let (cloud, whole) = with_segments().await;
+    let line = "PUT /v1/AUTH_sea/c/big?multipart-manifest=put&heartbeat=on";
+    let json = [("accept", "application/json")];
+    let outcome = cloud.ask("owner", line, &json, list(&whole)).await.is(202).json();
+    assert_eq!((&outcome["Response Status"], &outcome["Etag"]), (&"201 Created".into(), &etag(&whole).into()));
+    let outcome = cloud.ask("owner", line, &json, "nonsense").await.is(202).json();
+    assert_eq!(outcome["Response Status"], "400 Bad Request");
+}

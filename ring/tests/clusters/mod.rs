@@ -5,11 +5,11 @@ use anello_base::Timestamp;
 use anello_ring::{Builder, Device, DeviceId, PartPower, Rebalanced, Region, Zone};
 use proptest::prelude::*;
 
-pub const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
-pub const SECOND_DAY: Timestamp = Timestamp::from_seconds(1_700_000_000 + 24 * 3600);
+pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+pub(crate) const SECOND_DAY: Timestamp = Timestamp::from_seconds(1_700_000_000 + 24 * 3600);
 
 /// A device; `host` counts within its zone.
-pub fn device(region: u32, zone: u32, host: u32, disk: u32, weight: f64) -> Device {
+pub(crate) fn device(region: u32, zone: u32, host: u32, disk: u32, weight: f64) -> Device {
     Device {
         id: DeviceId(0),
         region: Region(region),
@@ -24,18 +24,18 @@ pub fn device(region: u32, zone: u32, host: u32, disk: u32, weight: f64) -> Devi
     }
 }
 
-pub fn rebalance(builder: &mut Builder, seed: u64) -> Rebalanced {
+pub(crate) fn rebalance(builder: &mut Builder, seed: u64) -> Rebalanced {
     builder.rebalance(NOW, seed, &mut |_, _, _| ()).expect("devices enough")
 }
 
 /// What a builder is made of. There are always devices enough.
 #[derive(Clone)]
-pub struct Cluster {
-    pub power: u8,
-    pub replicas: f64,
-    pub overload: f64,
-    pub seed: u64,
-    pub devices: Vec<Device>,
+pub(crate) struct Cluster {
+    pub(crate) power: u8,
+    pub(crate) replicas: f64,
+    pub(crate) overload: f64,
+    pub(crate) seed: u64,
+    pub(crate) devices: Vec<Device>,
 }
 
 /// Short, for failing properties are read by people.
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Cluster {
 
 impl Cluster {
     /// So many zones in each region, hosts in each zone, and disks in each host, all alike.
-    pub fn even(regions: u32, zones: u32, hosts: u32, disks: u32, replicas: f64) -> Self {
+    pub(crate) fn even(regions: u32, zones: u32, hosts: u32, disks: u32, replicas: f64) -> Self {
         let mut devices = Vec::new();
         for number in 0..regions * zones * hosts * disks {
             let (disk, host) = (number % disks, number / disks);
@@ -59,7 +59,7 @@ impl Cluster {
         Self { power: 8, replicas, overload: 0.0, seed: 1, devices }
     }
 
-    pub fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> Builder {
         let power = PartPower::new(self.power).expect("small");
         let mut builder = Builder::new(power, self.replicas, 0).expect("valid");
         builder.set_overload(self.overload).expect("valid");
@@ -69,7 +69,7 @@ impl Cluster {
         builder
     }
 
-    pub fn balanced(&self) -> Builder {
+    pub(crate) fn balanced(&self) -> Builder {
         let mut builder = self.builder();
         rebalance(&mut builder, self.seed);
         builder
@@ -77,7 +77,7 @@ impl Cluster {
 }
 
 /// Up to 60 devices in up to 3 regions, unevenly.
-pub fn any() -> impl Strategy<Value = Cluster> {
+pub(crate) fn any() -> impl Strategy<Value = Cluster> {
     let place = (1_u32..=3, 1_u32..=3, 1_u32..=3, prop::sample::select(vec![0.0, 1.0, 1.0, 1.0, 2.0, 2.5, 8.0, 100.0]));
     let devices = prop::collection::vec(place, 5..60);
     let replicas = prop::sample::select(vec![1.0, 2.0, 3.0, 3.0, 3.0, 2.5, 3.25, 5.0]);
@@ -96,7 +96,7 @@ pub fn any() -> impl Strategy<Value = Cluster> {
 }
 
 /// What operators build: zones, hosts and disks in like numbers, weights that differ by less than three times.
-pub fn ordinary() -> impl Strategy<Value = Cluster> {
+pub(crate) fn ordinary() -> impl Strategy<Value = Cluster> {
     let sizes = (1_u32..=2, 2_u32..=4, 2_u32..=4, 2_u32..=5);
     let replicas = prop::sample::select(vec![2.0, 3.0, 3.0, 2.5]);
     let weights = prop::collection::vec(prop::sample::select(vec![1.0, 1.0, 2.0, 2.5]), 160);

@@ -25,7 +25,8 @@ use crate::device::volume::{Volume, VolumeKind};
 use crate::device::{Device, DeviceState};
 use crate::error::{Error, Result};
 use crate::limits::{
-    ALIGNMENT, COMPACT_BYTES_PER_SECOND, COMPACT_DEAD_PERCENT, COMPACT_DEAD_PERCENT_FULL, COMPACT_INTERVAL, INDEX_FLUSH_BYTES,
+    ALIGNMENT, COMPACT_BYTES_PER_SECOND, COMPACT_DEAD_PERCENT, COMPACT_DEAD_PERCENT_FULL, COMPACT_INTERVAL,
+    INDEX_FLUSH_BYTES,
 };
 use crate::mutation::{Applies, Extent, Location, Mutation};
 
@@ -116,8 +117,11 @@ impl Compactor {
     fn free_orphans(&self, volume: &Volume, end: u64) -> Result<Progress> {
         let inner = &self.device.inner;
         let live = inner.access.catalog.live_extents(volume.id)?;
-        let gaps = gaps(volume.id, &live, end);
-        inner.shared.free(gaps);
+        let held: u64 = live.iter().map(|extent| extent.length.next_multiple_of(ALIGNMENT)).sum();
+        let taken = volume.file.allocated().map_err(|error| volume.error("stat", &error))?;
+        if taken > held {
+            inner.shared.free(gaps(volume.id, &live, end));
+        }
         Ok(Progress::Bytes(live.len() as u64 * size_of::<Extent>() as u64))
     }
 
@@ -202,13 +206,7 @@ impl Compactor {
 }
 
 /// Copies one record; returns when the copy is durable and the index refers to it.
-async fn copy(
-    device: &Device,
-    bytes: &Bytes,
-    from: Location,
-    mutation: &Mutation,
-    applies: Applies,
-) -> Result<()> {
+async fn copy(device: &Device, bytes: &Bytes, from: Location, mutation: &Mutation, applies: Applies) -> Result<()> {
     let data_start = from.data_start as usize;
     loop {
         let encoded = Encoded { head: bytes[..data_start].to_vec(), data: bytes.slice(data_start..) };

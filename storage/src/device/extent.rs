@@ -236,9 +236,7 @@ impl ExtentWriter {
         if self.reservation.as_ref().is_some_and(|have| have.end - have.offset >= length) {
             return Ok(());
         }
-        if let Some(error) = self.shared.refusal() {
-            return Err(error);
-        }
+        self.shared.admit(&*self.space.volumes.disk, false)?;
         self.give_back_rest();
         let wanted = match self.expected {
             _ if last => length,

@@ -360,7 +360,8 @@ impl Verifier<'_, '_> {
         let crcs: Vec<u8> = extents.block_crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
         let mut block = 0;
         for piece in &extents.pieces {
-            let volume = self.device.volumes.get(VolumeKind::Data, piece.volume).ok_or(Error::Missing("data volume"))?;
+            let volume =
+                self.device.volumes.get(VolumeKind::Data, piece.volume).ok_or(Error::Missing("data volume"))?;
             let mut done = 0;
             while done < piece.length {
                 let length = (piece.length - done).min(READ_WINDOW_BYTES);

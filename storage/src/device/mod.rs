@@ -44,7 +44,6 @@ pub use status::{DeviceState, DeviceStatus};
 use crate::error::{Error, Result};
 use crate::index::{Effect, Index, ObjectRow};
 use crate::key::KeyHash;
-use crate::limits::{LOG_VOLUME_BYTES, SPACE_RESERVE_BYTES};
 use crate::mutation::{Applies, Extents, Mutation};
 use codec::record;
 use engine::{Commit, Request};
@@ -87,7 +86,7 @@ impl Device {
     /// one still takes deletions). After any other error the record may or may not be found at the next
     /// start.
     pub async fn commit(&self, mutation: Mutation, applies: Applies) -> Result<Effect> {
-        self.admit(engine::is_privileged(&mutation))?;
+        self.inner.shared.admit(&*self.inner.volumes.disk, engine::is_privileged(&mutation))?;
         let encoded = record::encode(&mutation, applies)?;
         let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved: None, done }));
         self.inner.shared.ask(commit).await
@@ -169,25 +168,5 @@ impl Device {
     /// The state alone, which costs nothing to ask for.
     pub fn state(&self) -> DeviceState {
         self.inner.shared.state.get()
-    }
-
-    /// Fails where the device takes no such write. A full device is asked again whether it still is.
-    fn admit(&self, privileged: bool) -> Result<()> {
-        let shared = &self.inner.shared;
-        match shared.state.get() {
-            DeviceState::InService => Ok(()),
-            DeviceState::Full if privileged => Ok(()),
-            DeviceState::Full => {
-                let wanted = LOG_VOLUME_BYTES + SPACE_RESERVE_BYTES;
-                let free = self.inner.volumes.disk.space().map_or(0, |(free, _)| free);
-                if free < self.inner.log_volume_bytes.saturating_mul(2).min(wanted) {
-                    return Err(shared.full());
-                }
-                tracing::info!(device = %shared.path.display(), free, "there is space again");
-                shared.state.set(DeviceState::InService);
-                Ok(())
-            }
-            DeviceState::ReadOnly(_) | DeviceState::Stopped => Err(shared.refusal().unwrap_or(Error::Stopped)),
-        }
     }
 }

@@ -9,6 +9,7 @@ use anello_base::{Clock, SystemClock};
 use tokio::sync::oneshot;
 
 use super::backend::Backend;
+#[cfg(test)]
 use super::backend::inline::Inline;
 use super::backend::threads::Threads;
 use super::backend::uring::Uring;
@@ -83,7 +84,6 @@ pub(crate) struct Inner {
     pub(crate) space: Arc<DataSpace>,
     pub(crate) access: Arc<Access>,
     pub(crate) backend: &'static str,
-    pub(crate) log_volume_bytes: u64,
     /// Data volumes that were there at the start, and how far extents had been placed in each.
     pub(crate) searchable: Vec<(Arc<Volume>, u64)>,
     thread: Option<JoinHandle<()>>,
@@ -93,6 +93,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BackendKind {
     Chosen(BackendChoice),
+    #[cfg(test)]
     Inline,
 }
 
@@ -119,7 +120,7 @@ impl Inner {
         kind: BackendKind,
     ) -> Result<Self> {
         let Geometry { log_volume_bytes, data_volume_bytes } = geometry;
-        let shared = Arc::new(Shared::new(disk.path("")));
+        let shared = Arc::new(Shared::new(disk.path(""), log_volume_bytes));
         let volumes = Arc::new(Volumes::open(disk)?);
         let tag = superblock.tag();
         let mut silent = |_| {};
@@ -151,7 +152,6 @@ impl Inner {
             space,
             access: Arc::new(access),
             backend,
-            log_volume_bytes,
             searchable,
             thread: Some(thread),
         })
@@ -226,6 +226,7 @@ fn start(
 
 fn make_backend(kind: BackendKind) -> std::io::Result<Box<dyn Backend>> {
     match kind {
+        #[cfg(test)]
         BackendKind::Inline => Ok(Box::new(Inline::default())),
         BackendKind::Chosen(BackendChoice::Threads) => Ok(Box::new(Threads::new()?)),
         BackendKind::Chosen(BackendChoice::Auto) => match Uring::new() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::buffer::AlignedBuffer;
 use super::catalog::Catalog;
 use super::codec::record;
 use super::engine::Tail;
@@ -90,7 +91,7 @@ impl<'a> Recovery<'a> {
         volume: &Arc<Volume>,
         start: u64,
         held: &mut Option<Batch>,
-        ends: &mut Vec<(Arc<Volume>, u64, bool)>,
+        ends: &mut [(Arc<Volume>, u64, bool)],
     ) -> Result<(u64, bool)> {
         let mut scanner = Scanner::new(Arc::clone(volume), self.tag, start)?;
         loop {
@@ -181,8 +182,14 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let (file, length) = (&volume.file, (size - start).next_multiple_of(ALIGNMENT));
-        file.punch(start, length)
-            .and_then(|()| file.allocate(start, length))
+        let cut = match file.punch(start, length) {
+            // Where holes can't be made, it is enough that no batch begins here.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                file.write_at(&AlignedBuffer::new(ALIGNMENT as usize), start)
+            }
+            other => other,
+        };
+        cut.and_then(|()| file.allocate(start, length))
             .and_then(|()| file.sync())
             .map_err(|error| volume.error("cut", &error))
     }

@@ -7,9 +7,10 @@
 use anello_base::Timestamp;
 
 use super::history::{Change, HistoryMerged, Origin};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Parts};
+use super::tables::parts_key;
 use super::totals::ContainerRow;
-use super::version::{Live, Merged, Versions};
+use super::version::{Data, Live, Merged, Versions};
 use super::{Effect, Placed};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
@@ -102,6 +103,7 @@ impl<'a> Overlay<'a> {
         let mut maybe_dead = name.records();
         maybe_dead.push(record);
         let size_before = name.row.live().map(|live| live.size);
+        let multipart = name.row.live().filter(|live| live.content == Content::Multipart).map(|live| live.timestamp);
         let row = applies.container.then(|| merge(&mut name.row, placed, false));
         let object = applies.object.then(|| merge(&mut name.object, placed, true));
         let size_after = name.row.live().map(|live| live.size);
@@ -115,11 +117,16 @@ impl<'a> Overlay<'a> {
         if let Some(merged) = object.as_ref().or(row.as_ref()) {
             (effect.stale, effect.created) = (merged.stale, !merged.existed);
         }
-        let waits = match object.and_then(|merged| merged.loser) {
-            Some(loser) => self.lose(path, hashes, loser, &mut effect)?,
-            None => None,
-        };
-        self.bury_object_records(path, hashes, maybe_dead, waits, &mut effect)?;
+        let mut waiting = Vec::new();
+        if let Some(loser) = object.and_then(|merged| merged.loser) {
+            waiting.extend(self.lose(path, hashes, loser, &mut effect)?);
+        }
+        if let Some(timestamp) = multipart {
+            // The row's record may be that of an object which was lost before the row was.
+            let parts = self.parts(&parts_key(timestamp, hashes.object))?;
+            waiting.extend(parts.into_iter().flat_map(|parts| parts.versions.records()));
+        }
+        self.bury_object_records(path, hashes, maybe_dead, &waiting, &mut effect)?;
         Ok(effect)
     }
 
@@ -129,14 +136,17 @@ impl<'a> Overlay<'a> {
         &mut self,
         path: &'a ObjectPath,
         hashes: PathHashes,
-        loser: Live,
+        mut loser: Live,
         effect: &mut Effect,
     ) -> Result<Option<Location>> {
         let name = self.name(path, hashes)?;
         let is_copy = name.object.live().is_some_and(|live| live.timestamp == loser.timestamp);
         if loser.content == Content::Multipart && !is_copy {
-            let versions = Versions { data: super::version::Data::Live(loser), ..Versions::default() };
-            return self.add_parts(hashes.object, versions);
+            // Whether a post has superseded these depends on which came first.
+            (loser.object.metadata, loser.object.delete_at) = (Metadata::new(), None);
+            let versions = Versions { data: Data::Live(loser), ..Versions::default() };
+            let (object, container) = (hashes.object, hashes.container);
+            return self.add_parts(Parts { object, container, name: path.object.clone(), versions });
         }
         let kept = name.object.extents();
         let extents = loser.object.extents.unwrap_or_default();
@@ -144,13 +154,13 @@ impl<'a> Overlay<'a> {
         Ok(None)
     }
 
-    /// Of `maybe_dead`, buries the records that nothing needs now.
+    /// Of `maybe_dead`, buries the records that nothing needs now, those that are `waiting` for parts excepted.
     fn bury_object_records(
         &mut self,
         path: &'a ObjectPath,
         hashes: PathHashes,
         mut maybe_dead: Vec<Location>,
-        waits: Option<Location>,
+        waiting: &[Location],
         effect: &mut Effect,
     ) -> Result<()> {
         let name = self.name(path, hashes)?;
@@ -164,7 +174,7 @@ impl<'a> Overlay<'a> {
             let name = self.name(path, hashes)?;
             name.object.shadow(record.volume);
             name.row.shadow(record.volume);
-            if waits != Some(record) {
+            if !waiting.contains(&record) {
                 self.bury(record);
                 effect.dead_records.push(record);
             }
@@ -178,15 +188,15 @@ impl<'a> Overlay<'a> {
         }
         let mut released = Vec::new();
         let mut effect = None;
-        let change =
-            |origin| Change { timestamp: put.timestamp, record, policy: put.policy, origin };
+        let change = |origin| Change { timestamp: put.timestamp, record, policy: put.policy, origin };
         if applies.container {
             let touched = self.container(put.container_hash, put.account_hash, &put.account, &put.container)?;
             let merged = touched.now.history.change(change(Origin::Own), &put.changes);
             touched.now.touch(put.timestamp);
             touched.tell(applies.account);
             effect = Some(Effect { stale: merged.stale, created: !merged.existed, ..Effect::default() });
-            released.extend(merged.released.into_iter().map(|(record, _)| (record, Origin::Container(put.container_hash))));
+            released
+                .extend(merged.released.into_iter().map(|(record, _)| (record, Origin::Container(put.container_hash))));
         }
         if applies.account {
             let origin = Origin::Container(put.container_hash);

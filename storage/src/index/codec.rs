@@ -227,6 +227,11 @@ impl<'a> Reader<'a> {
         self.utf8(length)
     }
 
+    /// All that is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// All that is left, as text.
     pub(super) fn rest_as_text(&mut self) -> Result<String> {
         self.utf8(self.rest.len() as u64)
@@ -286,7 +291,8 @@ mod tests {
     #[test]
     fn tags_come_back_as_they_were_given() {
         let md5 = "d41d8cd98f00b204e9800998ecf8427e";
-        for etag in ["", md5, &md5.to_uppercase(), &format!("{md5}-12"), &format!("{md5}-012"), &format!("{md5}-"), "x"] {
+        for etag in ["", md5, &md5.to_uppercase(), &format!("{md5}-12"), &format!("{md5}-012"), &format!("{md5}-"), "x"]
+        {
             let mut writer = Writer::default();
             writer.etag(etag);
             let mut reader = Reader::new("tag", &writer.0);

@@ -48,7 +48,7 @@ impl Overlay<'_> {
             for (key, extent) in extent_keys(&parts.versions, parts.object).iter().zip(parts.versions.extents()) {
                 put_extent(&mut batch, key, *extent);
             }
-            batch.put(Table::Pending, &key, &parts.versions.encode(Form::Object));
+            batch.put(Table::Pending, &key, &parts.encode());
         }
         for (table, key) in &self.dropped {
             batch.delete(*table, key);
@@ -117,6 +117,9 @@ fn write_name(batch: &mut Batch<'_>, mut name: Name<'_>, dead: &[&DeadBytes]) {
     let object = name.hashes.object;
     name.object.shadows.prune(dead);
     name.row.shadows.prune(dead);
+    let (object_is_there, row_is_there) = (name.object.live().is_some(), name.row.live().is_some());
+    name.object.is_split = row_is_there && !object_is_there;
+    name.row.is_split = object_is_there && !row_is_there;
     let delete_at = name.object.delete_at();
     if delete_at != name.stored_delete_at {
         if let Some(second) = name.stored_delete_at {

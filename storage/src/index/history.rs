@@ -2,8 +2,8 @@
 //! each item with the timestamp that it was set at.
 //!
 //! Merging is a function of the set of changes, not of their order. So that a deletion which comes late
-//! finds what came after it, changes are remembered although later ones replaced all that they set, up
-//! to [`CHANGES_KEPT`] of them; their records are dead all the same.
+//! finds what came after it, changes are remembered, and their records needed, although later ones
+//! replaced all that they set, up to [`CHANGES_KEPT`] of them.
 
 use anello_base::Timestamp;
 
@@ -55,7 +55,8 @@ pub(super) enum Origin {
     Stats(String),
 }
 
-/// One item of metadata; an empty value says that it was removed.
+/// One item of metadata; an empty value says that it was removed, for as long as the thing is there: an
+/// earlier change that set it may be remembered, or come late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Item {
     name: String,
@@ -70,7 +71,7 @@ pub(super) struct HistoryMerged {
     pub(super) stale: Option<Timestamp>,
     /// Whether the thing existed before.
     pub(super) existed: bool,
-    /// Changes that were dropped or lost their last use, whose records this history needs no more.
+    /// Changes that are not remembered any more, or not at all, with their records.
     pub(super) released: Vec<(Location, Origin)>,
 }
 
@@ -130,15 +131,17 @@ impl History {
             || self.items.iter().any(|item| item.timestamp == timestamp)
     }
 
-    fn needed(&self) -> impl Iterator<Item = &Change> {
-        let needed = |(place, change)| self.is_needed(place).then_some(change);
-        self.changes.iter().enumerate().filter_map(needed)
-    }
-
-    /// The records that are needed.
+    /// The records that are needed: those of all changes that are remembered, because a deletion that comes
+    /// late may make any of them the first.
     pub(super) fn records(&self) -> impl Iterator<Item = Location> {
         let deletion = self.deleted.map(|deletion| deletion.record);
-        deletion.into_iter().chain(self.needed().map(|change| change.record))
+        deletion.into_iter().chain(self.changes.iter().map(|change| change.record))
+    }
+
+    fn records_with_origin(&self) -> Vec<(Location, Origin)> {
+        let deletion = self.deleted.map(|deletion| (deletion.record, Origin::Own));
+        let changes = self.changes.iter().map(|change| (change.record, change.origin.clone()));
+        deletion.into_iter().chain(changes).collect()
     }
 
     /// A record was moved. Returns whether it was needed here.
@@ -156,31 +159,22 @@ impl History {
     /// Merges a change.
     pub(super) fn change(&mut self, change: Change, items: &Metadata) -> HistoryMerged {
         let existed = self.exists();
-        let stale = |at| HistoryMerged {
-            stale: Some(at),
-            existed,
-            released: vec![(change.record, change.origin.clone())],
-        };
+        let stale =
+            |at| HistoryMerged { stale: Some(at), existed, released: vec![(change.record, change.origin.clone())] };
         if self.deleted.is_some() && change.timestamp <= self.deleted() {
             return stale(self.deleted());
         }
         let Err(place) = self.changes.binary_search_by_key(&change.timestamp, |other| other.timestamp) else {
             return stale(change.timestamp);
         };
-        let before: Vec<_> = self.needed().map(|change| (change.record, change.origin.clone())).collect();
-        let (record, timestamp, own) = (change.record, change.timestamp, change.origin.clone());
+        let timestamp = change.timestamp;
         self.changes.insert(place, change);
         for (name, value) in items {
             self.set_item(name, value, timestamp);
         }
-        let is_used = self.is_needed(place);
-        self.forget_surplus();
-        let mut released = self.released(before);
-        if !is_used {
-            released.push((record, own));
-        }
-        let stale = (!is_used).then(|| self.modified());
-        HistoryMerged { stale, existed, released }
+        let stale = (!self.is_needed(place)).then(|| self.modified());
+        let released = self.forget_surplus().map(|change| (change.record, change.origin));
+        HistoryMerged { stale, existed, released: released.into_iter().collect() }
     }
 
     /// Merges a deletion.
@@ -190,8 +184,7 @@ impl History {
             let released = vec![(record, Origin::Own)];
             return HistoryMerged { stale: Some(self.deleted()), existed, released };
         }
-        let mut before: Vec<_> = self.needed().map(|change| (change.record, change.origin.clone())).collect();
-        before.extend(self.deleted.map(|deletion| (deletion.record, Origin::Own)));
+        let before = self.records_with_origin();
         self.deleted = Some(Deletion { timestamp, record });
         self.changes.retain(|change| change.timestamp > timestamp);
         self.items.retain(|item| item.timestamp > timestamp);
@@ -219,26 +212,17 @@ impl History {
         }
     }
 
-    /// Of more than [`CHANGES_KEPT`] changes the latest that nothing needs is forgotten: the earliest are
-    /// those that tell when it was created.
-    fn forget_surplus(&mut self) {
-        if self.changes.len() > CHANGES_KEPT
-            && let Some(place) = (0..self.changes.len()).rev().find(|place| !self.is_needed(*place))
-        {
-            self.changes.remove(place);
-        }
+    /// Of more than [`CHANGES_KEPT`] changes the latest that nothing came from is forgotten: the earliest
+    /// are those that tell when it was created.
+    fn forget_surplus(&mut self) -> Option<Change> {
+        let surplus = self.changes.len() > CHANGES_KEPT;
+        let place = (0..self.changes.len()).rev().find(|place| surplus && !self.is_needed(*place))?;
+        Some(self.changes.remove(place))
     }
 
-    /// Whether items were removed before `before`.
-    pub(super) fn has_removed_items(&self, before: Timestamp) -> bool {
-        self.items.iter().any(|item| item.value.is_empty() && item.timestamp < before)
-    }
-
-    /// Forgets that items were removed before `before`; returns the records that held nothing else.
-    pub(super) fn reclaim_items(&mut self, before: Timestamp) -> Vec<(Location, Origin)> {
-        let needed: Vec<_> = self.needed().map(|change| (change.record, change.origin.clone())).collect();
-        self.items.retain(|item| !item.value.is_empty() || item.timestamp >= before);
-        self.released(needed)
+    /// Whether a change that came from `origin` is remembered.
+    pub(super) fn remembers(&self, origin: &Origin) -> bool {
+        self.changes.iter().any(|change| change.origin == *origin)
     }
 
     pub(super) fn encode(&self, out: &mut Writer) {

@@ -66,8 +66,9 @@ pub(super) const STEPS_BEFORE_SEEK: usize = 16;
 /// Room that a listing's result takes at once; beyond it, it grows.
 pub(super) const LISTING_ROOM_MAX: usize = 10_000;
 
-/// Changes of a container or account that are remembered although a later one replaced all they set. Only
-/// a rebuild that meets a deletion behind more changes than this would show a wrong creation time.
+/// Changes of a container or account that are remembered, with their records, although later ones replaced
+/// all that they set. Only a deletion that comes behind more later changes than this, in a rebuild or from
+/// a replica, would leave a wrong creation time.
 pub(super) const CHANGES_KEPT: usize = 64;
 
 /// Volumes that one name remembers as holding its dead records; more are remembered as a range.

@@ -96,7 +96,7 @@ pub struct Effect {
 pub struct PendingParts {
     /// Identifies it for [`Index::settle_parts`].
     pub id: Vec<u8>,
-    /// The object as it was; its record still stands in the log.
+    /// The object as it was, without its metadata; its record still stands in the log.
     pub row: ObjectRow,
 }
 

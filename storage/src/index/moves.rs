@@ -18,7 +18,7 @@ impl<'a> Overlay<'a> {
             Mutation::ObjectPut(put) => {
                 let needed = self.is_name_record(&put.path, put.hashes, put.timestamp, location)?;
                 let parts = self.parts(&parts_key(put.timestamp, put.hashes.object))?;
-                Ok(needed || parts.is_some_and(|parts| parts.records().any(|record| record == location)))
+                Ok(needed || parts.is_some_and(|parts| parts.versions.records().any(|record| record == location)))
             }
             Mutation::ObjectPost(post) => self.is_name_record(&post.path, post.hashes, post.timestamp, location),
             Mutation::ObjectDelete { path, hashes, timestamp } => {
@@ -61,7 +61,7 @@ impl<'a> Overlay<'a> {
             Mutation::ObjectPut(put) => {
                 let moved = self.relocate_name(&put.path, put.hashes, put.timestamp, from, to)?;
                 let parts = self.parts(&parts_key(put.timestamp, put.hashes.object))?;
-                parts.is_some_and(|parts| replace(parts, from, to)) || moved
+                parts.is_some_and(|parts| replace(&mut parts.versions, from, to)) || moved
             }
             Mutation::ObjectPost(post) => self.relocate_name(&post.path, post.hashes, post.timestamp, from, to)?,
             Mutation::ObjectDelete { path, hashes, timestamp } => {

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::codec::Reader;
 use super::shadow::DeadBytes;
 use super::tables::{Table, Tables, extent_key, parts_key, row_key};
 use super::totals::{Account, Container, ContainerRow};
@@ -62,8 +61,12 @@ pub(super) struct TouchedRow {
 }
 
 /// A multipart object that waits for its parts to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) object: KeyHash,
+    /// The container and name of its row, which may need the same record.
+    pub(super) container: KeyHash,
+    pub(super) name: String,
     pub(super) versions: Versions,
 }
 
@@ -216,28 +219,24 @@ impl<'a> Overlay<'a> {
 
     /// The parts of a multipart object are to be deleted. Where that was known already, the record that
     /// it was known from is kept, and returned.
-    pub(super) fn add_parts(&mut self, object: KeyHash, versions: Versions) -> Result<Option<Location>> {
-        let Some(live) = versions.live() else { return Ok(None) };
-        let key = parts_key(live.timestamp, object);
+    pub(super) fn add_parts(&mut self, parts: Parts) -> Result<Option<Location>> {
+        let Some(live) = parts.versions.live() else { return Ok(None) };
+        let key = parts_key(live.timestamp, parts.object);
         if let Some(known) = self.parts(&key)? {
-            return Ok(known.records().next());
+            return Ok(known.versions.records().next());
         }
         let record = live.record;
-        self.parts.insert(key, Parts { object, versions });
+        self.parts.insert(key, parts);
         Ok(record)
     }
 
     /// A multipart object whose parts are to be deleted.
-    pub(super) fn parts(&mut self, key: &[u8]) -> Result<Option<&mut Versions>> {
+    pub(super) fn parts(&mut self, key: &[u8]) -> Result<Option<&mut Parts>> {
         if !self.parts.contains_key(key) {
             let Some(bytes) = self.tables.get(Table::Pending, key)? else { return Ok(None) };
-            let mut reader = Reader::new("key of parts to delete in the index", key);
-            reader.bytes(1 + 8)?;
-            let object = KeyHash(reader.array()?);
-            let versions = Versions::decode(&bytes, Form::Object)?;
-            self.parts.insert(key.to_vec(), Parts { object, versions });
+            self.parts.insert(key.to_vec(), Parts::decode(key, &bytes)?);
         }
-        Ok(self.parts.get_mut(key).map(|parts| &mut parts.versions))
+        Ok(self.parts.get_mut(key))
     }
 
     /// Nothing needs the record any more.

@@ -1,17 +1,43 @@
 //! Work that waits: parts of multipart objects to be deleted, statistics to be sent to the device that
 //! keeps the account, objects whose time to be deleted has come.
 
-use super::codec::Reader;
-use super::overlay::extent_keys;
+use super::codec::{Reader, Writer};
+use super::overlay::{Overlay, Parts, extent_keys};
 use super::shadow::DeadBytes;
-use super::tables::{Batch, PENDING_PARTS, PENDING_STATS, Table, Tables, behind, stats_key};
+use super::tables::{PENDING_PARTS, PENDING_STATS, Table, Tables, behind, stats_key};
 use super::totals::Container;
 use super::version::Versions;
 use super::version_codec::Form;
 use super::{Effect, Expired, PendingParts};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
-use crate::mutation::Mutation;
+use crate::mutation::{Mutation, PathHashes};
+
+impl Parts {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.bytes(&self.container.0);
+        out.text(&self.name);
+        out.bytes(&self.versions.encode(Form::Object));
+        out.0
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
+        let object = Self::object(key)?;
+        let mut reader = Reader::new("parts to delete in the index", value);
+        let (container, name) = (KeyHash(reader.array()?), reader.text()?);
+        Ok(Self { object, container, name, versions: Versions::decode(reader.rest(), Form::Object)? })
+    }
+
+    /// The object that a key of parts to delete belongs to.
+    pub(super) fn object(key: &[u8]) -> Result<KeyHash> {
+        let mut reader = Reader::new("key of parts to delete in the index", key);
+        reader.bytes(1 + 8)?;
+        let object = KeyHash(reader.array()?);
+        reader.finish()?;
+        Ok(object)
+    }
+}
 
 impl Tables {
     /// Multipart objects whose parts are to be deleted.
@@ -21,7 +47,7 @@ impl Tables {
             if pending.len() >= limit {
                 return Ok(false);
             }
-            let row = Versions::decode(value, Form::Object)?.into_object();
+            let row = Parts::decode(key, value)?.versions.into_object();
             pending.extend(row.map(|row| PendingParts { id: key.to_vec(), row }));
             Ok(true)
         })?;
@@ -31,39 +57,23 @@ impl Tables {
     /// The parts are gone.
     pub(super) fn settle_parts(&self, id: &[u8], dead: &mut DeadBytes) -> Result<Effect> {
         let Some(stored) = self.get(Table::Pending, id)? else { return Ok(Effect::default()) };
-        let mut reader = Reader::new("key of parts to delete in the index", id);
-        reader.bytes(1 + 8)?;
-        let object = KeyHash(reader.array()?);
-        let parts = Versions::decode(&stored, Form::Object)?;
-        let mut batch = self.batch();
-        batch.delete(Table::Pending, id);
-        for key in extent_keys(&parts, object) {
-            batch.delete(Table::Extents, &key);
+        let parts = Parts::decode(id, &stored)?;
+        let path = ObjectPath::new("", "", parts.name);
+        let hashes = PathHashes { account: KeyHash([0; 16]), container: parts.container, object: parts.object };
+        let mut effect = Effect { dead_extents: parts.versions.extents().to_vec(), ..Effect::default() };
+        let mut overlay = Overlay::new(self);
+        let name = overlay.name(&path, hashes)?;
+        for record in parts.versions.records().filter(|record| !name.records().contains(record)).collect::<Vec<_>>() {
+            name.object.shadow(record.volume);
+            name.row.shadow(record.volume);
+            effect.dead_records.push(record);
         }
-        self.shadow_settled(&mut batch, object, &parts)?;
-        let dead_extents = parts.extents().to_vec();
-        let dead_records: Vec<_> = parts.records().collect();
-        let mut died = DeadBytes::new();
-        for record in &dead_records {
-            let sum = died.entry(record.volume).or_insert_with(|| dead.get(&record.volume).copied().unwrap_or(0));
-            *sum += u64::from(record.length);
-            batch.dead_bytes(record.volume, *sum);
-        }
-        batch.write()?;
-        dead.append(&mut died);
-        Ok(Effect { dead_records, dead_extents, ..Effect::default() })
-    }
-
-    /// The name that the parts belonged to, if it still bears a tombstone or another version, remembers where
-    /// the dead record lies.
-    fn shadow_settled(&self, batch: &mut Batch<'_>, object: KeyHash, parts: &Versions) -> Result<()> {
-        for table in [Table::Objects, Table::Tombstones] {
-            let Some(stored) = self.get(table, &object.0)? else { continue };
-            let mut versions = Versions::decode(&stored, Form::Object)?;
-            parts.records().for_each(|record| versions.shadow(record.volume));
-            batch.put(table, &object.0, &versions.encode(Form::Object));
-        }
-        Ok(())
+        effect.dead_records.iter().for_each(|record| overlay.bury(*record));
+        overlay.dropped.push((Table::Pending, id.to_vec()));
+        let extents = extent_keys(&parts.versions, parts.object);
+        overlay.dropped.extend(extents.into_iter().map(|key| (Table::Extents, key)));
+        overlay.commit(dead, None)?;
+        Ok(effect)
     }
 
     /// Statistics that another device has still to be told.

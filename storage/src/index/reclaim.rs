@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use anello_base::Timestamp;
 
+use super::Effect;
 use super::codec::Reader;
 use super::history::{History, Origin};
 use super::limits::RECLAIM_BATCH;
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Parts};
 use super::shadow::DeadBytes;
 use super::tables::{PENDING_PARTS, Table, Tables, behind, stats_key};
 use super::totals::{Account, Container, ContainerRow};
@@ -43,9 +44,7 @@ impl Tables {
     pub(super) fn objects_with_parts(&self) -> Result<HashSet<KeyHash>> {
         let mut objects = HashSet::new();
         self.scan(Table::Pending, &[PENDING_PARTS], behind(&[PENDING_PARTS]), |key, _| {
-            let mut reader = Reader::new("key of parts to delete in the index", key);
-            reader.bytes(1 + 8)?;
-            objects.insert(KeyHash(reader.array()?));
+            objects.insert(Parts::object(key)?);
             Ok(true)
         })?;
         Ok(objects)
@@ -74,8 +73,8 @@ impl Tables {
         Ok(dropped)
     }
 
-    /// Drops containers, accounts and containers' rows that were deleted before `before`, and the memory
-    /// of metadata that were removed before it.
+    /// Drops containers, accounts and containers' rows that were deleted before `before`, at most
+    /// [`RECLAIM_BATCH`] of each.
     pub(super) fn reclaim_registry(&self, before: Timestamp, dead: &mut DeadBytes) -> Result<u64> {
         let mut overlay = Overlay::new(self);
         let dropped = overlay.reclaim_containers(before, dead)?
@@ -105,42 +104,27 @@ pub(super) fn is_old(
     }
     versions.shadows.prune(&[dead]);
     let has_parts = <[u8; HASH_BYTES]>::try_from(key).is_ok_and(|hash| with_parts.contains(&KeyHash(hash)));
-    Ok(versions.shadows.is_empty() && !has_parts)
+    Ok(versions.shadows.is_empty() && !versions.is_split && !has_parts)
 }
 
 impl Overlay<'_> {
     fn reclaim_containers(&mut self, before: Timestamp, dead: &DeadBytes) -> Result<u64> {
-        let old = |_: &[u8], value: &[u8]| {
-            let mut history = Container::decode(value)?.history;
-            Ok(is_history_old(&mut history, before, dead))
-        };
+        let old = |_: &[u8], value: &[u8]| Ok(is_forgettable(&mut Container::decode(value)?.history, before, dead));
         let mut dropped = 0;
         for key in self.tables.reclaimable(Table::Containers, &[], old)? {
             let hash = KeyHash(Reader::new("key of a container in the index", &key).array()?);
-            let tables = self.tables;
             let Some(touched) = self.known_container(hash)? else { continue };
-            let account = touched.now.account_hash;
-            let is_awaited = tables.get(Table::Pending, &stats_key(account, &touched.now.container))?.is_some();
-            let (is_dropped, released) = reclaim(&mut touched.now.history, before, is_awaited);
-            dropped += u64::from(is_dropped);
-            let released = released.into_iter().map(|(record, _)| (record, Origin::Container(hash))).collect();
-            self.bury_history_records(account, released, &mut super::Effect::default())?;
-        }
-        Ok(dropped)
-    }
-
-    fn reclaim_accounts(&mut self, before: Timestamp, dead: &DeadBytes) -> Result<u64> {
-        let old = |_: &[u8], value: &[u8]| {
-            let mut history = Account::decode(value)?.history;
-            Ok(is_history_old(&mut history, before, dead))
-        };
-        let mut dropped = 0;
-        for key in self.tables.reclaimable(Table::Accounts, &[], old)? {
-            let hash = KeyHash(Reader::new("key of an account in the index", &key).array()?);
-            let touched = self.account(hash)?;
-            let (is_dropped, released) = reclaim(&mut touched.now.history, before, false);
-            dropped += u64::from(is_dropped);
-            self.bury_history_records(hash, released, &mut super::Effect::default())?;
+            let (account, name) = (touched.now.account_hash, touched.now.container.clone());
+            let is_awaited = self.tables.get(Table::Pending, &stats_key(account, &name))?.is_some();
+            // The account needs the record that created the container, and would bring it back.
+            if is_awaited || self.account(account)?.now.history.remembers(&Origin::Container(hash)) {
+                continue;
+            }
+            let Some(touched) = self.known_container(hash)? else { continue };
+            let history = std::mem::take(&mut touched.now.history);
+            let released = history.records().map(|record| (record, Origin::Container(hash))).collect();
+            self.bury_history_records(account, released, &mut Effect::default())?;
+            dropped += 1;
         }
         Ok(dropped)
     }
@@ -152,41 +136,39 @@ impl Overlay<'_> {
             let mut reader = Reader::new("key of a container's row in the index", &key);
             let account = KeyHash(reader.array()?);
             let container = reader.rest_as_text()?;
-            let shadows = &mut self.account(account)?.now.history.shadows;
-            shadows.prune(&[dead]);
-            if !shadows.is_empty() {
+            let history = &mut self.account(account)?.now.history;
+            history.shadows.prune(&[dead]);
+            if !history.shadows.is_empty() || history.remembers(&Origin::Stats(container.clone())) {
                 continue;
             }
             let row = self.account_row(account, &container)?.now.take();
-            dropped += 1;
             if let Some(record) = row.and_then(|row| row.record) {
                 self.bury_unless_needed(record, account, &container)?;
             }
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    fn reclaim_accounts(&mut self, before: Timestamp, dead: &DeadBytes) -> Result<u64> {
+        let old = |_: &[u8], value: &[u8]| {
+            let mut account = Account::decode(value)?;
+            Ok(account.container_count == 0 && is_forgettable(&mut account.history, before, dead))
+        };
+        let mut dropped = 0;
+        for key in self.tables.reclaimable(Table::Accounts, &[], old)? {
+            let hash = KeyHash(Reader::new("key of an account in the index", &key).array()?);
+            let history = std::mem::take(&mut self.account(hash)?.now.history);
+            let released = history.records().map(|record| (record, Origin::Own)).collect();
+            self.bury_history_records(hash, released, &mut Effect::default())?;
+            dropped += 1;
         }
         Ok(dropped)
     }
 }
 
-/// Whether a deletion or the removal of metadata can be forgotten: it is old, and no older record lies
-/// in the log any more.
-fn is_history_old(history: &mut History, before: Timestamp, dead: &DeadBytes) -> bool {
+/// Whether a deletion can be forgotten: it is old, and no older record lies in the log any more.
+fn is_forgettable(history: &mut History, before: Timestamp, dead: &DeadBytes) -> bool {
     history.shadows.prune(&[dead]);
-    let deletion_is_old = !history.exists() && history.deleted() < before;
-    history.shadows.is_empty() && (deletion_is_old || history.has_removed_items(before))
-}
-
-/// Forgets an old deletion, unless it `is_awaited` elsewhere, and removed metadata. Returns whether the
-/// deletion was forgotten, and what is needed no more.
-fn reclaim(
-    history: &mut History,
-    before: Timestamp,
-    is_awaited: bool,
-) -> (bool, Vec<(crate::mutation::Location, Origin)>) {
-    let mut released = history.reclaim_items(before);
-    if history.exists() || is_awaited {
-        return (false, released);
-    }
-    released.extend(history.records().map(|record| (record, Origin::Own)));
-    *history = History::default();
-    (true, released)
+    history.deleted.is_some() && !history.exists() && history.deleted() < before && history.shadows.is_empty()
 }

@@ -23,6 +23,9 @@ pub(super) struct Versions {
     pub(super) retype: Option<Retype>,
     /// Where dead records of this name may still lie.
     pub(super) shadows: Shadows,
+    /// A tombstone whose other half is there: the object where the row is deleted, or the row where the
+    /// object is. The other half's record would bring this one back in a rebuild, so it can't be dropped.
+    pub(super) is_split: bool,
 }
 
 /// The latest data or tombstone of a name.

@@ -40,7 +40,8 @@ impl<'a> Model<'a> {
         let mine: Vec<_> = self.records.iter().filter(of_path).map(|placed| &placed.mutation).collect();
         let put = mine.iter().filter_map(|m| if let Mutation::ObjectPut(put) = m { Some(put) } else { None });
         let put = put.max_by_key(|put| put.timestamp)?;
-        let deleted = mine.iter().any(|m| matches!(m, Mutation::ObjectDelete { timestamp, .. } if *timestamp >= put.timestamp));
+        let deleted =
+            mine.iter().any(|m| matches!(m, Mutation::ObjectDelete { timestamp, .. } if *timestamp >= put.timestamp));
         if deleted {
             return None;
         }
@@ -134,12 +135,22 @@ impl<'a> Model<'a> {
 
     fn remote_row(&self, wanted_account: &str, wanted: &str) -> Option<ContainerEntry> {
         let stats = self.records.iter().filter_map(|placed| match &placed.mutation {
-            Mutation::ContainerStats { account, container, created, modified, version, object_count, bytes_used, .. }
-                if account == wanted_account && container == wanted =>
-            {
+            Mutation::ContainerStats {
+                account,
+                container,
+                created,
+                modified,
+                version,
+                object_count,
+                bytes_used,
+                ..
+            } if account == wanted_account && container == wanted => {
                 let (created, modified) = (*created, *modified);
                 let (object_count, bytes_used) = (*object_count, *bytes_used);
-                Some((*version, ContainerEntry { name: wanted.to_owned(), created, modified, object_count, bytes_used }))
+                Some((
+                    *version,
+                    ContainerEntry { name: wanted.to_owned(), created, modified, object_count, bytes_used },
+                ))
             }
             _ => None,
         });
@@ -171,7 +182,9 @@ impl<'a> Model<'a> {
         });
         let deleted = deleted.max().unwrap_or_default();
         let own = self.records.iter().filter_map(|placed| match &placed.mutation {
-            Mutation::AccountPut { account, timestamp, changes, .. } if account == wanted => Some((*timestamp, changes)),
+            Mutation::AccountPut { account, timestamp, changes, .. } if account == wanted => {
+                Some((*timestamp, changes))
+            }
             _ => None,
         });
         let mut own: Vec<_> = own.filter(|(timestamp, _)| *timestamp > deleted).collect();

@@ -125,7 +125,8 @@ impl Seed {
     }
 
     fn items(&self) -> Metadata {
-        let value = |name: &str, keep: bool| (name.to_owned(), if keep { self.detail.to_string() } else { String::new() });
+        let value =
+            |name: &str, keep: bool| (name.to_owned(), if keep { self.detail.to_string() } else { String::new() });
         match self.detail % 4 {
             0 => vec![],
             1 => vec![value("x-one", true)],
@@ -165,7 +166,7 @@ impl Seed {
             path,
             hashes,
             timestamp,
-            content_type: (self.detail % 3 == 0).then(|| format!("x/post-{}", self.detail)),
+            content_type: self.detail.is_multiple_of(3).then(|| format!("x/post-{}", self.detail)),
             delete_at: self.delete_at(),
             metadata: self.items(),
         }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::EventfdFlags;
 
-use super::super::disk::Descriptors;
 use super::{Backend, Completion, Operation, Wake, run};
 
 /// Submission slots. What comes beyond waits in [`Uring::waiting`].
@@ -187,36 +186,35 @@ impl Uring {
 /// The submission entries of an operation: one, or two that are linked.
 fn entries(operation: &mut Operation, slot: u64) -> Option<([squeue::Entry; 2], u8)> {
     let nop = || opcode::Nop::new().build();
-    let direct = |descriptors: Descriptors| types::Fd(descriptors.direct);
     let one = |entry: squeue::Entry| Some(([entry.user_data(slot), nop()], 1));
     match operation {
         Operation::Read { file, offset, buffer } => {
-            let target = types::Fd(file.descriptors()?.buffered);
+            let target = types::Fd(file.buffered()?);
             let buffer = buffer.as_mut();
             let length = u32::try_from(buffer.len()).expect("a read is at most a batch long");
             one(opcode::Read::new(target, buffer.as_mut_ptr(), length).offset(*offset).build())
         }
         Operation::Write { file, offset, buffer, length } => {
-            let target = direct(file.descriptors()?);
+            let target = types::Fd(file.direct()?);
             one(opcode::Write::new(target, buffer.as_ptr(), *length as u32).offset(*offset).build())
         }
         Operation::WriteSync { file, offset, buffer, length } => {
-            let target = direct(file.descriptors()?);
+            let target = types::Fd(file.direct()?);
             let write = opcode::Write::new(target, buffer.as_ptr(), *length as u32).offset(*offset).build();
             let write = write.flags(squeue::Flags::IO_LINK).user_data(slot | TOKEN_FIRST);
             let sync = opcode::Fsync::new(target).flags(types::FsyncFlags::DATASYNC).build();
             Some(([write, sync.user_data(slot)], 2))
         }
         Operation::Sync { file } => {
-            let target = direct(file.descriptors()?);
+            let target = types::Fd(file.buffered()?);
             one(opcode::Fsync::new(target).flags(types::FsyncFlags::DATASYNC).build())
         }
         Operation::Allocate { file, offset, length } => {
-            let target = direct(file.descriptors()?);
+            let target = types::Fd(file.buffered()?);
             one(opcode::Fallocate::new(target, *length).offset(*offset).mode(FALLOCATE_KEEP_SIZE).build())
         }
         Operation::Punch { file, offset, length } => {
-            let target = direct(file.descriptors()?);
+            let target = types::Fd(file.buffered()?);
             one(opcode::Fallocate::new(target, *length).offset(*offset).mode(FALLOCATE_PUNCH).build())
         }
     }

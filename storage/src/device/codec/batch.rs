@@ -35,7 +35,7 @@ pub(crate) const BATCH_RECORDS_MAX: usize = (ALIGNMENT as usize - HEADER_BYTES) 
 pub(crate) const RECORD_ALIGNMENT: usize = 8;
 
 const _: () = assert!(OFFSET_CRC + 4 == HEADER_BYTES && OFFSET_PLACE + 8 == OFFSET_ZEROS);
-const _: () = assert!(HEADER_BYTES % RECORD_ALIGNMENT == 0 && BATCH_BYTES_MAX % ALIGNMENT == 0);
+const _: () = assert!(HEADER_BYTES.is_multiple_of(RECORD_ALIGNMENT) && BATCH_BYTES_MAX.is_multiple_of(ALIGNMENT));
 
 /// What a batch's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

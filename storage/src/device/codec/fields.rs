@@ -27,6 +27,25 @@ const OPTION_CONTENT_TYPE: u8 = 1 << 2;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
+const CONTENT_TYPE_TEXT: u8 = 0;
+
+/// Content types that take one byte: their place in this list and one. The list is part of the format:
+/// it may only grow at its end.
+const CONTENT_TYPES: [&str; 12] = [
+    "application/octet-stream",
+    "binary/octet-stream",
+    "text/plain",
+    "text/html",
+    "application/json",
+    "application/xml",
+    "image/jpeg",
+    "image/png",
+    "application/pdf",
+    "video/mp4",
+    "application/x-directory",
+    "application/directory",
+];
+
 const BODY_ABSENT: u8 = 0;
 const BODY_INLINE: u8 = 1;
 const BODY_EXTENTS: u8 = 2;
@@ -219,7 +238,7 @@ fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
     }
     head.varint(put.size);
     write_etag(head, &put.etag);
-    head.text(&put.content_type);
+    write_content_type(head, &put.content_type);
     write_metadata(head, &put.metadata);
     match &put.body {
         Body::Absent(length) => {
@@ -240,7 +259,7 @@ fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPu
     let delete_at = read_delete_at(fields, options)?;
     let size = fields.varint("object size")?;
     let etag = read_etag(fields)?;
-    let content_type = fields.text("content type")?;
+    let content_type = read_content_type(fields)?;
     let metadata = read_metadata(fields)?;
     let tag = fields.byte("body kind")?;
     let body = match tag {
@@ -323,6 +342,25 @@ fn read_etag(fields: &mut Fields<'_>) -> Result<String, Malformed> {
         ETAG_MD5 => Ok(hex::encode(fields.array::<16>("entity tag")?)),
         ETAG_TEXT => fields.text("entity tag"),
         unknown => Err(Malformed::mismatch("entity tag", ETAG_MD5, unknown)),
+    }
+}
+
+fn write_content_type(head: &mut Vec<u8>, content_type: &str) {
+    if let Some(place) = CONTENT_TYPES.iter().position(|known| *known == content_type) {
+        head.push(place as u8 + 1);
+    } else {
+        head.push(CONTENT_TYPE_TEXT);
+        head.text(content_type);
+    }
+}
+
+fn read_content_type(fields: &mut Fields<'_>) -> Result<String, Malformed> {
+    match fields.byte("content type")? {
+        CONTENT_TYPE_TEXT => fields.text("content type"),
+        place => match CONTENT_TYPES.get(usize::from(place) - 1) {
+            Some(known) => Ok((*known).to_owned()),
+            None => Err(Malformed::mismatch("content type", CONTENT_TYPES.len() as u64, place)),
+        },
     }
 }
 

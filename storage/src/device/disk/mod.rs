@@ -59,17 +59,11 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn size(&self) -> io::Result<u64>;
     /// Bytes of blocks that it takes on the disk.
     fn allocated(&self) -> io::Result<u64>;
-    /// For io_uring: descriptors that stay open as long as the file.
-    fn descriptors(&self) -> Option<Descriptors>;
-}
-
-/// The two descriptors of a volume.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Descriptors {
-    /// Reads through the page cache.
-    pub(crate) buffered: RawFd,
-    /// Writes past it.
-    pub(crate) direct: RawFd,
+    /// For io_uring: a descriptor that stays open as long as the file; for reads through the page cache,
+    /// and for everything but writes.
+    fn buffered(&self) -> Option<RawFd>;
+    /// For io_uring: a descriptor that stays open as long as the file; for writes past the page cache.
+    fn direct(&self) -> Option<RawFd>;
 }
 
 /// Reads exactly `length` bytes, or fewer at the end of the file.

@@ -1,24 +1,28 @@
-//! The machine's filesystem. A volume is open twice: reads go through the page cache, writes past it
-//! (O_DIRECT), so that what clients upload does not push out what they read. Where the filesystem
-//! refuses O_DIRECT, writes go through the cache too and the sync makes them durable all the same.
+//! The machine's filesystem. Reads go through the page cache, writes past it (O_DIRECT), so that what
+//! clients upload does not push out what they read. Where the filesystem refuses O_DIRECT, writes go
+//! through the cache too and the sync makes them durable all the same. Only a volume that is being
+//! written has a second descriptor for that.
 //!
 //! The directory is locked (flock) as long as this lives, so that two processes never share a device.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::ReadWriteFlags;
 
-use super::{Descriptors, Disk, DiskFile, QUARANTINE, VOLUMES};
+use super::{Disk, DiskFile, QUARANTINE, VOLUMES};
 use crate::error::{Error, Result};
 
 /// Bytes of a block as `st_blocks` counts them (stat(2)).
 const STAT_BLOCK_BYTES: u64 = 512;
+
+/// Volumes hold what clients stored: nobody else reads them.
+const FILE_MODE: u32 = 0o600;
 
 /// A directory on a mounted filesystem.
 #[derive(Debug)]
@@ -56,15 +60,11 @@ impl RealDisk {
         File::open(path.parent().unwrap_or(&self.root))?.sync_all()
     }
 
-    fn open_descriptors(path: &Path, flags: OFlags) -> io::Result<(File, File)> {
-        let mode = Mode::from_raw_mode(0o600);
-        let buffered = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | flags, mode)?;
-        let direct = match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::DIRECT, mode) {
-            Ok(direct) => direct,
-            Err(rustix::io::Errno::INVAL) => rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, mode)?,
-            Err(error) => return Err(error.into()),
-        };
-        Ok((File::from(buffered), File::from(direct)))
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<RealFile> {
+        let path = self.root.join(name);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | flags;
+        let buffered = File::from(rustix::fs::open(&path, flags, Mode::from_raw_mode(FILE_MODE))?);
+        Ok(RealFile { path, buffered, direct: OnceLock::new() })
     }
 }
 
@@ -91,9 +91,7 @@ impl Disk for RealDisk {
     }
 
     fn create_volume(&self, name: &str, size: u64, allocate: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.root.join(name);
-        let (buffered, direct) = Self::open_descriptors(&path, OFlags::CREATE | OFlags::EXCL)?;
-        let file = RealFile { buffered, direct };
+        let file = self.open_file(name, OFlags::CREATE | OFlags::EXCL)?;
         let prepared = if allocate { file.allocate(0, size) } else { Ok(()) }
             .and_then(|()| file.buffered.set_len(size))
             .and_then(|()| file.buffered.sync_all())
@@ -101,15 +99,14 @@ impl Disk for RealDisk {
         if let Err(error) = prepared {
             // Half a volume must not be found at the next start; if removing fails too, the start
             // takes it for an empty one.
-            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(&file.path);
             return Err(error);
         }
         Ok(Arc::new(file))
     }
 
     fn open_volume(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let (buffered, direct) = Self::open_descriptors(&self.root.join(name), OFlags::empty())?;
-        Ok(Arc::new(RealFile { buffered, direct }))
+        Ok(Arc::new(self.open_file(name, OFlags::empty())?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -138,8 +135,26 @@ impl Disk for RealDisk {
 
 #[derive(Debug)]
 struct RealFile {
+    path: PathBuf,
     buffered: File,
-    direct: File,
+    /// Opened with the first write.
+    direct: OnceLock<File>,
+}
+
+impl RealFile {
+    fn open_direct(&self) -> io::Result<&File> {
+        if let Some(direct) = self.direct.get() {
+            return Ok(direct);
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&self.path, flags | OFlags::DIRECT, Mode::empty());
+        let direct = match opened {
+            Err(rustix::io::Errno::INVAL) => File::from(rustix::fs::open(&self.path, flags, Mode::empty())?),
+            other => File::from(other?),
+        };
+        // Where another thread was faster, its descriptor serves as well.
+        Ok(self.direct.get_or_init(|| direct))
+    }
 }
 
 impl DiskFile for RealFile {
@@ -165,20 +180,24 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.direct.write_all_at(data, offset)
+        self.open_direct()?.write_all_at(data, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.direct.sync_data()
+        self.buffered.sync_data()
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.direct, FallocateFlags::KEEP_SIZE, offset, length)?)
+        match rustix::fs::fallocate(&self.buffered, FallocateFlags::KEEP_SIZE, offset, length) {
+            // Not every filesystem can; then the writes find out whether there is space.
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(rustix::fs::fallocate(&self.direct, flags, offset, length)?)
+        Ok(rustix::fs::fallocate(&self.buffered, flags, offset, length)?)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
@@ -193,7 +212,11 @@ impl DiskFile for RealFile {
         Ok(self.buffered.metadata()?.blocks() * STAT_BLOCK_BYTES)
     }
 
-    fn descriptors(&self) -> Option<Descriptors> {
-        Some(Descriptors { buffered: self.buffered.as_raw_fd(), direct: self.direct.as_raw_fd() })
+    fn buffered(&self) -> Option<RawFd> {
+        Some(self.buffered.as_raw_fd())
+    }
+
+    fn direct(&self) -> Option<RawFd> {
+        self.open_direct().ok().map(AsRawFd::as_raw_fd)
     }
 }

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Descriptors, Disk, DiskFile};
+use super::{Disk, DiskFile};
 use crate::limits::ALIGNMENT;
 
 const BLOCK: usize = ALIGNMENT as usize;
@@ -320,7 +321,11 @@ impl DiskFile for SimulatedFile {
         Ok(self.disk.lock().files.get(&self.number).map_or(0, |content| (content.blocks.len() * BLOCK) as u64))
     }
 
-    fn descriptors(&self) -> Option<Descriptors> {
+    fn buffered(&self) -> Option<RawFd> {
+        None
+    }
+
+    fn direct(&self) -> Option<RawFd> {
         None
     }
 }

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Commit;
 use super::run::{Engine, Pending};
+use super::{Commit, Queued};
 use crate::device::backend::Operation;
 use crate::device::buffer::AlignedBuffer;
 use crate::device::codec::batch::Plan;
@@ -29,7 +29,7 @@ use crate::mutation::{Location, LogPosition};
 #[derive(Debug)]
 pub(super) struct Assembled {
     /// Its records and where they will stand; copies come first.
-    records: Vec<(Box<Commit>, Location)>,
+    records: Vec<(Queued, Location)>,
     volume: Arc<Volume>,
     position: LogPosition,
     length: usize,
@@ -38,7 +38,7 @@ pub(super) struct Assembled {
 /// A batch that is durable and not applied yet.
 #[derive(Debug)]
 pub(super) struct Finished {
-    records: Vec<(Box<Commit>, Location)>,
+    records: Vec<(Queued, Location)>,
     position: LogPosition,
 }
 
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Takes as many records as fit a batch, copies first.
-    fn choose(&mut self) -> Option<(Plan, Vec<Box<Commit>>)> {
+    fn choose(&mut self) -> Option<(Plan, Vec<Queued>)> {
         let mut plan = Plan::default();
         let mut records = Vec::new();
         for queue in [&mut self.moves, &mut self.ready] {
@@ -138,20 +138,22 @@ impl Engine {
 
     /// The volume that takes a batch of `length` bytes: the present one, or a new one.
     fn make_room(&mut self, length: usize) -> Result<Arc<Volume>> {
-        if let Some(volume) = &self.tail.volume {
-            if !self.needs_volume(length) {
-                return Ok(Arc::clone(volume));
-            }
-            // The blocks behind the last batch will not be used. Where this fails they stay taken.
-            if let Err(error) = volume.file.truncate(self.tail.offset) {
-                tracing::warn!(file = %volume.path.display(), %error, "the volume's rest was not freed");
-            }
+        if let Some(volume) = &self.tail.volume
+            && !self.needs_volume(length)
+        {
+            return Ok(Arc::clone(volume));
         }
         let id = self.tail.last_id + 1;
         let volume = self
             .volumes
             .create(VolumeKind::Log, id, self.log_volume_bytes)
             .map_err(|error| self.shared.write_failed(&error))?;
+        // The old volume's blocks behind its last batch will not be used. Where this fails they stay taken.
+        if let Some(old) = self.tail.volume.take()
+            && let Err(error) = old.file.truncate(self.tail.offset)
+        {
+            tracing::warn!(file = %old.path.display(), %error, "the volume's rest was not freed");
+        }
         self.tail.last_id = id;
         self.shared.tail_volume.store(id, Ordering::Release);
         self.tail.volume = Some(Arc::clone(&volume));
@@ -159,7 +161,7 @@ impl Engine {
         Ok(volume)
     }
 
-    fn write_batch(&mut self, plan: &Plan, records: Vec<Box<Commit>>, volume: Arc<Volume>) {
+    fn write_batch(&mut self, plan: &Plan, records: Vec<Queued>, volume: Arc<Volume>) {
         let mut buffer = self.buffer.take().expect("the buffer is here while no batch is being written");
         let length = plan.length();
         let (offset, sequence) = (self.tail.offset, self.tail.sequence + 1);
@@ -232,7 +234,7 @@ impl Engine {
         }
         // The position belongs to both; records first, because copies can be made again.
         if !batch.is_empty() {
-            match self.catalog.apply(&batch, position) {
+            match self.apply(&batch, position) {
                 Ok(effects) => {
                     let dead: Vec<_> = effects.iter().flat_map(|effect| effect.dead_extents.clone()).collect();
                     for (done, effect) in commits.into_iter().zip(effects) {
@@ -241,26 +243,40 @@ impl Engine {
                     }
                     dead.into_iter().for_each(|extent| self.free(extent));
                 }
-                Err(error) => {
-                    self.index_failed(&error);
-                    commits.into_iter().for_each(|done| drop(done.send(Err(error.clone()))));
-                }
+                Err(error) => commits.into_iter().for_each(|done| drop(done.send(Err(error.clone())))),
             }
         }
         if !moves.is_empty() {
-            let result = self.catalog.relocate(&moves, position);
-            if let Err(error) = &result {
-                self.index_failed(error);
-            }
+            let result = self.relocate(&moves, position);
             for done in moved {
                 let _ = done.send(result.clone().map(|()| Effect::default()));
             }
         }
     }
 
+    fn apply(&mut self, batch: &[Placed], position: LogPosition) -> Result<Vec<Effect>> {
+        self.check_index()?;
+        let applied = self.catalog.apply(batch, position);
+        applied.inspect_err(|error| self.index_failed(error))
+    }
+
+    fn relocate(&mut self, moves: &[(Placed, Location)], position: LogPosition) -> Result<()> {
+        self.check_index()?;
+        let relocated = self.catalog.relocate(moves, position);
+        relocated.inspect_err(|error| self.index_failed(error))
+    }
+
+    fn check_index(&self) -> Result<()> {
+        match self.shared.refusal() {
+            Some(error) if self.index_behind => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The log is ahead of the index, which must not go on without what it missed; a restart replays.
-    fn index_failed(&self, error: &Error) {
+    fn index_failed(&mut self, error: &Error) {
         tracing::error!(device = %self.shared.path.display(), %error, "the index failed");
+        self.index_behind = true;
         self.shared.state.set(DeviceState::ReadOnly(error.to_string()));
     }
 }

@@ -16,17 +16,21 @@ use tokio::sync::oneshot;
 use super::backend::{ReadBuffer, Wake};
 use super::buffer::AlignedBuffer;
 use super::codec::record::Encoded;
+use super::disk::Disk;
 use super::status::{Counters, DeviceState, StateCell};
 use super::volume::Volume;
 use crate::error::{Error, Result};
 use crate::index::Effect;
-use crate::limits::QUEUE_RECORDS_MAX;
+use crate::limits::{QUEUE_RECORDS_MAX, SPACE_RESERVE_BYTES};
 use crate::mutation::{Applies, Extent, Location, Mutation};
 
 pub(crate) use run::{Engine, Tail};
 
 /// The answer to one request.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
+
+/// A record on its way through the queues, which only hand its address on.
+pub(crate) type Queued = Box<Commit>;
 
 /// A record to be committed.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ pub(crate) fn is_privileged(mutation: &Mutation) -> bool {
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Append a record.
-    Commit(Box<Commit>),
+    Commit(Queued),
     /// Read from a volume.
     Read { volume: Arc<Volume>, offset: u64, buffer: ReadBuffer, done: Answer<(ReadBuffer, usize)> },
     /// Write a piece of a large object.
@@ -84,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Whether writes are taken.
     pub(crate) state: StateCell,
+    /// Free space from which a full device takes writes again: a log volume beside what is kept back.
+    resume_bytes: u64,
     queue: Mutex<Queue>,
     /// The thread waits, or is about to, and must be woken.
     sleeping: AtomicBool,
@@ -100,9 +106,10 @@ struct Queue {
 }
 
 impl Shared {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf, log_volume_bytes: u64) -> Self {
         Self {
             path,
+            resume_bytes: log_volume_bytes + SPACE_RESERVE_BYTES.min(log_volume_bytes),
             counters: Counters::default(),
             state: StateCell::new(),
             queue: Mutex::default(),
@@ -160,6 +167,36 @@ impl Shared {
         if !extents.is_empty() {
             let _ = self.push(Request::Free(extents));
         }
+    }
+
+    /// Fails where the device takes no such write. A full device is asked again whether it still is.
+    pub(crate) fn admit(&self, disk: &dyn Disk, privileged: bool) -> Result<()> {
+        match self.state.get() {
+            DeviceState::InService => Ok(()),
+            DeviceState::Full if privileged => Ok(()),
+            DeviceState::Full => {
+                let free = disk.space().map_or(0, |(free, _)| free);
+                if free < self.resume_bytes {
+                    return Err(self.full());
+                }
+                tracing::info!(device = %self.path.display(), free, "there is space again");
+                self.state.set(DeviceState::InService);
+                Ok(())
+            }
+            DeviceState::ReadOnly(_) | DeviceState::Stopped => Err(self.refusal().unwrap_or(Error::Stopped)),
+        }
+    }
+
+    /// The thread has ended: nothing more is taken, and whoever waits is told.
+    fn close(&self) {
+        self.state.set(DeviceState::Stopped);
+        let requests = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.closed = true;
+            std::mem::take(&mut queue.requests)
+        };
+        // With their senders dropped, the waiting learn that the device has stopped.
+        drop(requests);
     }
 
     /// The error of a device that takes no writes, if it does not.

@@ -11,12 +11,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::batch::{Assembled, Finished};
-use super::{Answer, Commit, Request, Shared};
+use super::{Answer, Commit, Queued, Request, Shared};
 use crate::device::backend::{Backend, Completion, Operation, ReadBuffer};
 use crate::device::buffer::AlignedBuffer;
 use crate::device::catalog::Catalog;
 use crate::device::extent::DataSpace;
-use crate::device::status::DeviceState;
 use crate::device::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::limits::{ALIGNMENT, BATCH_BYTES_MAX};
@@ -47,9 +46,9 @@ pub(crate) struct Engine {
     pub(super) tag: [u8; 8],
     pub(super) log_volume_bytes: u64,
     /// Records that may join the next batch.
-    pub(super) ready: VecDeque<Box<Commit>>,
+    pub(super) ready: VecDeque<Queued>,
     /// Records that compaction copies.
-    pub(super) moves: VecDeque<Box<Commit>>,
+    pub(super) moves: VecDeque<Queued>,
     /// The batch that is being written.
     pub(super) assembled: Option<Assembled>,
     /// A batch that is durable and not applied yet.
@@ -57,12 +56,16 @@ pub(crate) struct Engine {
     /// The batch's memory, while no batch is being written.
     pub(super) buffer: Option<AlignedBuffer>,
     round: Option<Round>,
-    next_round: Vec<Box<Commit>>,
+    next_round: Vec<Queued>,
     operations: HashMap<u64, Pending>,
     next_token: u64,
     /// Freed extents into which a write is still in flight.
     deferred: Vec<Extent>,
     stop: Option<Answer<()>>,
+    /// Empty; its memory takes turns with the queue's.
+    inbox: Vec<Request>,
+    /// Set when the index missed a batch: no later one may be applied, or a replay would miss it too.
+    pub(super) index_behind: bool,
 }
 
 /// One sync of data volumes, and the records that wait for it.
@@ -70,7 +73,7 @@ pub(crate) struct Engine {
 struct Round {
     running: usize,
     failed: Option<Error>,
-    commits: Vec<Box<Commit>>,
+    commits: Vec<Queued>,
 }
 
 /// What a completion is for.
@@ -121,6 +124,8 @@ impl Engine {
             next_token: 0,
             deferred: Vec::new(),
             stop: None,
+            inbox: Vec::new(),
+            index_behind: false,
         }
     }
 
@@ -170,13 +175,15 @@ impl Engine {
     }
 
     fn take_requests(&mut self) {
-        let requests = {
+        let mut requests = std::mem::take(&mut self.inbox);
+        {
             let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut queue.requests)
-        };
-        for request in requests {
+            std::mem::swap(&mut queue.requests, &mut requests);
+        }
+        for request in requests.drain(..) {
             self.take(request);
         }
+        self.inbox = requests;
     }
 
     fn take(&mut self, request: Request) {
@@ -232,7 +239,11 @@ impl Engine {
                 }
             }
             (Pending::Allocate(volume, done), _) => {
-                let result = result.map(|_| ()).map_err(|error| volume.error("allocate in", &error));
+                let result = match result {
+                    // Not every filesystem can; then the writes find out whether there is space.
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+                    other => other.map(|_| ()).map_err(|error| volume.error("allocate in", &error)),
+                };
                 let _ = done.send(result.map_err(|error| self.shared.write_failed(&error)));
             }
             (Pending::Punch(volume, extent), _) => self.punched(&volume, extent, result),
@@ -296,7 +307,7 @@ impl Engine {
     }
 
     /// Answers a record that was not written.
-    pub(super) fn refuse(&self, commit: Box<Commit>, error: Error) {
+    pub(super) fn refuse(&self, commit: Queued, error: Error) {
         self.shared.records.fetch_sub(1, Ordering::Relaxed);
         let _ = commit.done.send(Err(error));
     }
@@ -346,17 +357,17 @@ impl Engine {
 
     fn finish(mut self) {
         let flushed = self.catalog.flush();
-        self.shared.state.set(DeviceState::Stopped);
-        let requests = {
-            let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.closed = true;
-            std::mem::take(&mut queue.requests)
-        };
-        // Their senders are dropped: whoever waits is told that the device has stopped.
-        drop(requests);
+        self.shared.close();
         if let Some(done) = self.stop.take() {
             let _ = done.send(flushed);
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Also where the thread panicked: nobody may wait for it for ever.
+        self.shared.close();
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-
 use super::model::ModelIndex;
 use super::sample;
 use super::simulation::{collect, put_large, read, runtime};
+use crate::device::Device;
 use crate::device::disk::real::RealDisk;
 use crate::device::opening::{BackendChoice, BackendKind, Geometry, Inner};
 use crate::device::superblock::{self, Superblock};
-use crate::device::Device;
 use crate::error::Error;
 use crate::mutation::Applies;
 

@@ -6,7 +6,9 @@ use super::model::{ModelIndex, State};
 use super::sample;
 use super::simulation::{open, put_large, read, runtime, write_large};
 use crate::daemon::compactor::{Compactor, Progress};
+use crate::device::codec::record;
 use crate::device::disk::simulated::{Faults, SimulatedDisk};
+use crate::device::engine::{Commit, Request};
 use crate::device::{Device, DeviceState};
 use crate::error::{Error, Result};
 use crate::index::Effect;
@@ -90,7 +92,10 @@ fn what_the_page_cache_does_not_hold_is_read_by_the_thread() {
         let large = sample::bytes(2, 900_000);
         put_large(&device, "b", 2, &large).await;
         disk.set_faults(Faults { cold: true, ..Faults::default() });
-        assert!(read(&device, "a", 70_000..190_000).await.expect("read") == sample::bytes(1, 200_000).slice(70_000..190_000));
+        assert!(
+            read(&device, "a", 70_000..190_000).await.expect("read")
+                == sample::bytes(1, 200_000).slice(70_000..190_000)
+        );
         assert!(read(&device, "b", 1..899_999).await.expect("read") == large.slice(1..899_999));
         assert!(device.status().reads_disk > 0);
     });
@@ -129,6 +134,24 @@ fn compaction_frees_dead_volumes_and_keeps_what_lives_readable_under_old_rows() 
         let reader = device.read(Some(hash), &old_row, 0..u64::MAX).await.expect("read");
         let data = super::simulation::collect(reader).await.expect("read");
         assert!(data == sample::bytes(1, 9_000));
+    });
+}
+
+#[test]
+fn a_record_that_died_before_its_copy_was_written_is_not_copied() {
+    runtime().block_on(async {
+        let disk = SimulatedDisk::default();
+        let index = Arc::new(ModelIndex::default());
+        let device = open(&disk, &index).expect("open");
+        put(&device, "a", 1, 100).await.expect("put");
+        let row = device.inner.access.catalog.object(sample::hash("a")).expect("row").expect("row");
+        let mutation = sample::put_inline("a", 1, sample::bytes(1, 100));
+        device.commit(sample::delete("a", 2), Applies::ALL).await.expect("delete");
+        let encoded = record::encode(&mutation, Applies::ALL).expect("encode");
+        let moved = Some(row.location);
+        let copy = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies: Applies::ALL, moved, done }));
+        device.inner.shared.ask(copy).await.expect("answered");
+        assert_eq!(device.status().records, 2, "a copy stands behind its tombstone");
     });
 }
 

@@ -1,0 +1,130 @@
+//! Names stay unique and records whole, whatever write a process is killed before.
+
+use std::sync::Arc;
+
+use super::Directory;
+use crate::error::Error;
+use crate::model::{Extra, Group};
+use crate::records::MemoryRecords;
+
+fn group(id: &str, name: &str) -> Group {
+    let (domain_id, description) = ("default".to_owned(), String::new());
+    Group { id: id.to_owned(), name: name.to_owned(), domain_id, description, extra: Extra::new() }
+}
+
+async fn open(records: &MemoryRecords) -> Directory {
+    let directory = Directory::new(Arc::new(records.clone()));
+    directory.refresh().await.expect("the records are readable");
+    directory
+}
+
+fn names(directory: &Directory) -> Vec<String> {
+    directory.view().groups.iter().map(|group| group.name.clone()).collect()
+}
+
+async fn rename(directory: &Directory, id: &str, name: &str) -> crate::error::Result<Arc<Group>> {
+    let set = |group: &mut Group| {
+        name.clone_into(&mut group.name);
+        Ok(())
+    };
+    directory.update::<Group>(id, set).await
+}
+
+#[tokio::test]
+async fn a_name_is_given_once_and_again_after_it_is_free() {
+    let records = MemoryRecords::default();
+    let directory = open(&records).await;
+    directory.create(group("1", "one")).await.expect("free");
+    assert!(matches!(directory.create(group("2", "one")).await, Err(Error::NameTaken { .. })));
+    directory.create(group("2", "two")).await.expect("free");
+    assert!(matches!(rename(&directory, "2", "one").await, Err(Error::NameTaken { .. })));
+    rename(&directory, "1", "uno").await.expect("free");
+    rename(&directory, "2", "one").await.expect("given back");
+    directory.delete::<Group>("1").await.expect("there");
+    directory.create(group("3", "uno")).await.expect("given back");
+    for directory in [directory, open(&records).await] {
+        assert_eq!(names(&directory), ["one", "uno"]);
+        assert_eq!(directory.view().groups.by_name("default", "uno").map(|it| it.id.clone()).as_deref(), Some("3"));
+    }
+}
+
+#[tokio::test]
+async fn a_creation_that_is_killed_anywhere_leaves_all_or_nothing() {
+    for writes in 0..3 {
+        let records = MemoryRecords::default();
+        let directory = open(&records).await;
+        records.stop_after(Some(writes));
+        assert!(directory.create(group("1", "one")).await.is_err(), "{writes} writes are not enough");
+        records.stop_after(None);
+        let directory = open(&records).await;
+        let there = names(&directory).len();
+        assert_eq!(there, usize::from(writes == 2), "killed after {writes} writes");
+        match directory.create(group("2", "one")).await {
+            Ok(_) => assert_eq!(there, 0, "killed after {writes} writes"),
+            Err(error) => assert!(matches!(error, Error::NameTaken { .. }) && there == 1, "{writes}: {error}"),
+        }
+        assert_eq!(names(&open(&records).await), ["one"]);
+    }
+}
+
+#[tokio::test]
+async fn a_rename_that_is_killed_anywhere_leaves_one_name_and_frees_the_other() {
+    for writes in 0..4 {
+        let records = MemoryRecords::default();
+        open(&records).await.create(group("1", "old")).await.expect("free");
+        let directory = open(&records).await;
+        records.stop_after(Some(writes));
+        let _ = rename(&directory, "1", "new").await;
+        records.stop_after(None);
+        let directory = open(&records).await;
+        let now = names(&directory);
+        assert_eq!(now, [if writes < 2 { "old" } else { "new" }], "killed after {writes} writes");
+        let (own, other) = if writes < 2 { ("old", "new") } else { ("new", "old") };
+        assert!(matches!(directory.create(group("2", own)).await, Err(Error::NameTaken { .. })), "{writes}");
+        directory.create(group("3", other)).await.expect("the other name is free");
+        assert_eq!(names(&open(&records).await).len(), 2, "killed after {writes} writes");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_killed_anywhere_gives_the_name_back() {
+    for writes in 0..2 {
+        let records = MemoryRecords::default();
+        open(&records).await.create(group("1", "one")).await.expect("free");
+        let directory = open(&records).await;
+        records.stop_after(Some(writes));
+        let _ = directory.delete::<Group>("1").await;
+        records.stop_after(None);
+        let directory = open(&records).await;
+        if writes == 0 {
+            directory.delete::<Group>("1").await.expect("still there");
+        }
+        assert!(names(&directory).is_empty());
+        directory.create(group("2", "one")).await.expect("free");
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_want_a_name_one_gets_it_also_on_two_hosts() {
+    let records = MemoryRecords::default();
+    let (here, there) = (open(&records).await, open(&records).await);
+    let (one, two) = tokio::join!(here.create(group("1", "one")), there.create(group("2", "one")));
+    assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1);
+    assert_eq!(names(&open(&records).await), ["one"]);
+}
+
+#[tokio::test]
+async fn what_another_host_wrote_is_seen_after_a_refresh() {
+    let records = MemoryRecords::default();
+    let (here, there) = (open(&records).await, open(&records).await);
+    here.create(group("1", "one")).await.expect("free");
+    here.create(group("2", "two")).await.expect("free");
+    there.refresh().await.expect("readable");
+    assert_eq!(names(&there), ["one", "two"]);
+    rename(&here, "1", "uno").await.expect("free");
+    here.delete::<Group>("2").await.expect("there");
+    rename(&there, "1", "eins").await.expect("what was changed meanwhile is read again");
+    there.refresh().await.expect("readable");
+    here.refresh().await.expect("readable");
+    assert_eq!((names(&here), names(&there)), (vec!["eins".to_owned()], vec!["eins".to_owned()]));
+}

@@ -1,0 +1,132 @@
+//! Domains.
+
+use anello_api::rest::{Fault, Fields, Target};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
+use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
+use crate::model::{Domain, Grant, Group, Project, Revoked, Role, Scope, User};
+
+pub(super) fn routes() -> Vec<Route> {
+    const ALL: &str = "/v3/domains";
+    const ONE: &str = "/v3/domains/{domain_id}";
+    vec![
+        Route::new(Method::GET, ALL, "identity:list_domains", index),
+        Route::new(Method::POST, ALL, "identity:create_domain", create),
+        Route::new(Method::GET, ONE, "identity:get_domain", show),
+        Route::new(Method::PATCH, ONE, "identity:update_domain", update),
+        Route::new(Method::DELETE, ONE, "identity:delete_domain", delete),
+    ]
+}
+
+pub(super) fn view(call: &Call, domain: &Domain) -> Value {
+    let view = json!({
+        "id": domain.id,
+        "name": domain.name,
+        "description": domain.description,
+        "enabled": domain.enabled,
+        "tags": [],
+        "options": domain.options,
+        "links": {"self": call.links.to(&format!("/v3/domains/{}", domain.id))},
+    });
+    with_extra(view, &domain.extra)
+}
+
+async fn index(call: Call) -> Answer {
+    let own = call.caller()?.caller.domain_id.clone();
+    let granted = call.authorize(&in_domain(own.as_deref()))?;
+    let query = &call.query;
+    let wanted = |it: &Domain| {
+        own.as_ref().is_none_or(|own| *own == it.id)
+            && query.admits("name", &it.name)
+            && query.admits_bool("enabled", it.enabled)
+    };
+    let directory = call.service.directory.view();
+    let rows = directory.domains.rows().filter(|(_, it)| wanted(it));
+    Ok(granted.ok(list(&call, "domains", "/v3/domains", rows, |it| view(&call, it))?))
+}
+
+async fn show(call: Call) -> Answer {
+    let id = call.param("domain_id");
+    let granted = call.authorize(&in_domain(Some(id)))?;
+    let domain = call.service.directory.get::<Domain>(id).ok_or_else(|| Fault::missing("domain", id))?;
+    Ok(granted.ok(json!({"domain": view(&call, &domain)})))
+}
+
+async fn create(call: Call) -> Answer {
+    let granted = call.authorize(&Target::none())?;
+    let mut fields = Fields::of(call.json()?, "domain")?;
+    let id = fields.text("explicit_domain_id", ID_CHARS_MAX)?;
+    if id.as_ref().is_some_and(|id| id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Err(fields.wrong("explicit_domain_id", "is not 32 hex digits"));
+    }
+    let domain = Domain {
+        id: id.unwrap_or_else(anello_base::id::hex_id),
+        name: fields.required("name", PROJECT_NAME_CHARS_MAX)?,
+        description: fields.text("description", DESCRIPTION_CHARS_MAX)?.unwrap_or_default(),
+        enabled: fields.flag("enabled")?.unwrap_or(true),
+        options: fields.object("options")?.unwrap_or_default(),
+        extra: extra(fields),
+    };
+    let domain = call.service.directory.create(domain).await?;
+    Ok(granted.created(json!({"domain": view(&call, &domain)})))
+}
+
+async fn update(call: Call) -> Answer {
+    let granted = call.authorize(&Target::none())?;
+    let id = call.param("domain_id");
+    let mut fields = Fields::of(call.json()?, "domain")?;
+    let name = fields.replaced("name", PROJECT_NAME_CHARS_MAX)?;
+    let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
+    let enabled = fields.flag("enabled")?;
+    let options = fields.object("options")?;
+    let extra = extra(fields);
+    let change = |it: &mut Domain| {
+        guard_change("domain", &it.id, &it.options, options.as_ref())?;
+        it.name = name.clone().unwrap_or_else(|| it.name.clone());
+        it.description = description.clone().unwrap_or_else(|| it.description.clone());
+        it.enabled = enabled.unwrap_or(it.enabled);
+        options.iter().for_each(|options| merge(&mut it.options, options));
+        it.extra.extend(extra.clone());
+        Ok(())
+    };
+    let domain = call.service.directory.update(id, change).await?;
+    if enabled == Some(false) {
+        call.service.revoke(Revoked::Domain(domain.id.clone())).await?;
+    }
+    Ok(granted.ok(json!({"domain": view(&call, &domain)})))
+}
+
+/// Deletes what is in the domain first, so that a deletion that was cut short is finished by repeating it.
+async fn delete(call: Call) -> Answer {
+    let granted = call.authorize(&Target::none())?;
+    let id = call.param("domain_id");
+    let directory = &call.service.directory;
+    let domain = directory.get::<Domain>(id).ok_or_else(|| Fault::missing("domain", id))?;
+    guard_change("domain", id, &domain.options, None)?;
+    if domain.enabled {
+        return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
+    }
+    let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
+        (
+            view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
+            view.groups.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
+            view.projects.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
+        )
+    };
+    let (users, groups, projects) = ids(&directory.view());
+    for user in &users {
+        call.service.forget::<User>(user).await?;
+    }
+    for group in &groups {
+        call.service.forget::<Group>(group).await?;
+    }
+    for project in &projects {
+        call.service.forget::<Project>(project).await?;
+    }
+    directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
+    directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
+    directory.delete::<Domain>(id).await?;
+    Ok(granted.no_content())
+}

@@ -1,0 +1,217 @@
+//! Keystone's v3 API: one file per resource. A handler extracts, loads, authorizes, makes one call, and shows.
+
+mod application_credential;
+mod auth;
+mod credential;
+mod domain;
+mod ec2;
+mod endpoint;
+mod grant;
+mod group;
+mod implication;
+mod not_offered;
+mod project;
+mod project_tag;
+mod region;
+mod role;
+mod role_assignment;
+mod service;
+mod signed;
+mod user;
+mod version;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ::http::HeaderMap;
+use anello_api::rest::{self, Dialect, Fault, Fields, Granted, KEYSTONE, Page, Policy, Reply, Target, token_header};
+use futures::future::{BoxFuture, ready};
+use serde_json::{Map, Value};
+
+use crate::IdentityRoom;
+use crate::auth::Authority;
+use crate::error::Error;
+use crate::model::Extra;
+use crate::policy::RULES;
+
+type Call = rest::Call<Door>;
+type Route = rest::Route<Door>;
+type Answer = Result<Reply, Fault>;
+
+/// The room as the dispatcher sees it.
+pub(crate) struct Door {
+    room: Arc<IdentityRoom>,
+    policy: Policy,
+}
+
+impl Door {
+    pub(crate) fn new(room: Arc<IdentityRoom>) -> Self {
+        Self { room, policy: Policy::new(RULES) }
+    }
+}
+
+impl Deref for Door {
+    type Target = IdentityRoom;
+
+    fn deref(&self) -> &IdentityRoom {
+        &self.room
+    }
+}
+
+impl rest::Service for Door {
+    type Caller = Authority;
+
+    fn dialect(&self) -> &'static Dialect {
+        &KEYSTONE
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn public_url(&self) -> Option<&str> {
+        self.room.config.public_url.as_deref()
+    }
+
+    fn identify<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Option<Arc<Authority>>, Fault>> {
+        let token = token_header(headers, "x-auth-token");
+        let caller = token.and_then(|token| self.room.tokens.validate(&self.room.directory, token, false).ok());
+        Box::pin(ready(Ok(caller)))
+    }
+}
+
+/// Every route of the room.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = Vec::new();
+    routes.extend(version::routes());
+    routes.extend(auth::routes());
+    routes.extend(signed::routes());
+    routes.extend(domain::routes());
+    routes.extend(project::routes());
+    routes.extend(project_tag::routes());
+    routes.extend(user::routes());
+    routes.extend(group::routes());
+    routes.extend(role::routes());
+    routes.extend(implication::routes());
+    routes.extend(grant::routes());
+    routes.extend(role_assignment::routes());
+    routes.extend(service::routes());
+    routes.extend(endpoint::routes());
+    routes.extend(region::routes());
+    routes.extend(credential::routes());
+    routes.extend(ec2::routes());
+    routes.extend(application_credential::routes());
+    routes.extend(not_offered::routes());
+    routes
+}
+
+/// A list in Keystone's envelope. `rows` come sorted by the id that is with each.
+fn list<'a, R>(
+    call: &Call,
+    plural: &str,
+    path: &str,
+    rows: impl Iterator<Item = (&'a str, R)>,
+    view: impl Fn(R) -> Value,
+) -> Result<Value, Fault> {
+    Ok(Page::parse(&call.query)?.envelope(plural, path, &call.links, rows, view))
+}
+
+/// Asks for a list of what is in domains. A token for a domain sees that domain only, which is returned.
+fn authorize_list(call: &Call) -> Result<(Granted, Option<String>), Fault> {
+    let own = call.caller()?.caller.domain_id.clone();
+    let wanted = call.query.get("domain_id").map(str::to_owned).or_else(|| own.clone());
+    Ok((call.authorize(&in_domain(wanted.as_deref()))?, own))
+}
+
+/// A target in a domain, where there is one.
+fn in_domain(domain_id: Option<&str>) -> Target {
+    domain_id.map_or_else(Target::none, |id| Target::none().with("domain_id", id))
+}
+
+/// A target that belongs to a user.
+fn of_user(user_id: &str) -> Target {
+    Target::none().with("user_id", user_id)
+}
+
+/// The domain that a new thing belongs to: the stated one, or the caller's.
+fn domain_for_new(call: &Call, fields: &mut Fields) -> Result<String, Fault> {
+    if let Some(id) = fields.text("domain_id", crate::limits::ID_CHARS_MAX)? {
+        return Ok(id);
+    }
+    let caller = &call.caller()?.caller;
+    let own = caller.domain_id.clone().or_else(|| caller.project_domain_id.clone());
+    own.ok_or_else(|| fields.wrong("domain_id", "is required with this token"))
+}
+
+/// The attributes nobody here knows, without those that are ours to show.
+fn extra(fields: Fields) -> Extra {
+    let mut extra = fields.rest();
+    for ours in ["id", "links"] {
+        extra.remove(ours);
+    }
+    extra
+}
+
+/// Sets options; a null takes one away.
+fn merge(into: &mut Map<String, Value>, changes: &Map<String, Value>) {
+    for (name, value) in changes {
+        match value {
+            Value::Null => into.remove(name),
+            value => into.insert(name.clone(), value.clone()),
+        };
+    }
+}
+
+fn is_immutable(options: &Extra) -> bool {
+    options.get("immutable") == Some(&Value::Bool(true))
+}
+
+/// 403 for a change of what is immutable, unless the change takes that away.
+fn guard_change(what: &str, id: &str, options: &Extra, changes: Option<&Extra>) -> Result<(), Error> {
+    let frees = changes.and_then(|it| it.get("immutable")).is_some_and(|it| *it != Value::Bool(true));
+    if is_immutable(options) && !frees {
+        return Err(Error::Forbidden(format!("Cannot change or delete immutable {what} {id}.")));
+    }
+    Ok(())
+}
+
+/// An object's JSON with the attributes nobody here knows below its own.
+fn with_extra(mut view: Value, extra: &Extra) -> Value {
+    if let Value::Object(map) = &mut view {
+        for (name, value) in extra {
+            map.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every route with its rule, one per line. A change of it is a change of who may do what: look at it, and
+    /// then take it over with `ANELLO_GOLDEN=write`.
+    #[test]
+    fn no_route_is_without_a_rule_that_the_policy_declares() {
+        let policy = Policy::new(RULES);
+        let mut lines = Vec::new();
+        for route in routes() {
+            assert!(policy.declares(route.rule), "{} {} has no rule", route.method, route.path);
+            lines.push(format!("{} {} {}\n", route.path, route.method, route.rule));
+        }
+        lines.sort_unstable();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/routes.golden");
+        if std::env::var("ANELLO_GOLDEN").as_deref() == Ok("write") {
+            std::fs::write(path, lines.concat()).expect("the golden file is written");
+        }
+        let golden = std::fs::read_to_string(path).expect("the golden file is there");
+        assert_eq!(lines.concat(), golden);
+    }
+
+    #[test]
+    fn only_discovery_log_in_and_the_own_password_are_open_to_everybody() {
+        let policy = Policy::new(RULES);
+        let open: Vec<_> = RULES.iter().map(|rule| rule.name).filter(|name| policy.is_public(name)).collect();
+        assert_eq!(open, ["identity:versions", "identity:authenticate", "identity:change_password"]);
+    }
+}

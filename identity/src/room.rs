@@ -1,0 +1,151 @@
+//! The room: its parts put together, and what other rooms and the roof ask of it.
+
+use std::sync::Arc;
+
+use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
+use anello_api::rest;
+use anello_storage::Store;
+use futures::future::{BoxFuture, ready};
+use rand::distr::{Alphanumeric, SampleString};
+
+use crate::auth::{EC2, Ec2Blob, SigningKeys, Tokens, now_us};
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::http::{Door, routes};
+use crate::limits::{REVOCATION_MARGIN, TOKEN_KEYS_MAX, TOKEN_LIFE};
+use crate::model::{Credential, Delegate, Extra, Revocation, Revoked, access_id};
+use crate::password::Hasher;
+use crate::records::{ObjectRecords, Records};
+use crate::time::SECOND_US;
+use crate::token::KeyRing;
+
+/// Names of the key repositories.
+const TOKEN_KEYS: &str = "token";
+const CREDENTIAL_KEYS: &str = "credential";
+
+/// Letters of a generated access key: as AWS's.
+const ACCESS_CHARS: usize = 20;
+
+/// Letters of a generated secret key: 62 letters to the 40th are 238 bits.
+const SECRET_CHARS: usize = 40;
+
+/// What the room is told at its start.
+#[derive(Clone, Default)]
+pub struct IdentityConfig {
+    /// The cluster's secret: the key repositories are sealed under it.
+    pub cluster_secret: Vec<u8>,
+    /// Address of the room in links, such as `https://cloud.example/identity`. Without one, links follow the
+    /// request (`X-Forwarded-Proto`, `-Host`, `-Prefix`, or `Host`) and the path under which it is mounted.
+    pub public_url: Option<String>,
+}
+
+impl std::fmt::Debug for IdentityConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdentityConfig").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// The identity room.
+pub struct IdentityRoom {
+    pub(crate) directory: Directory,
+    pub(crate) hasher: Hasher,
+    pub(crate) tokens: Tokens,
+    pub(crate) signing_keys: SigningKeys,
+    pub(crate) config: IdentityConfig,
+}
+
+impl std::fmt::Debug for IdentityRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdentityRoom").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl IdentityRoom {
+    /// Opens the room with its records as objects in `store`.
+    pub async fn open(store: Store, config: IdentityConfig) -> Result<Arc<Self>> {
+        Self::open_with(Arc::new(ObjectRecords::new(store)), config).await
+    }
+
+    /// Opens the room over any back end: makes the key repositories where they are not there, and reads all
+    /// records.
+    pub async fn open_with(records: Arc<dyn Records>, config: IdentityConfig) -> Result<Arc<Self>> {
+        records.prepare().await?;
+        let token_keys = KeyRing::open(&*records, TOKEN_KEYS, &config.cluster_secret).await?;
+        let credential_keys = KeyRing::open(&*records, CREDENTIAL_KEYS, &config.cluster_secret).await?;
+        let directory = Directory::new(records);
+        directory.refresh().await?;
+        Ok(Arc::new(Self {
+            directory,
+            hasher: Hasher::new()?,
+            tokens: Tokens::new(token_keys),
+            signing_keys: SigningKeys::new(credential_keys),
+            config,
+        }))
+    }
+
+    /// Every path that the room serves. Mount it with `nest_service("/identity", …)`.
+    pub fn router(self: &Arc<Self>) -> axum::Router {
+        rest::router(&Arc::new(Door::new(Arc::clone(self))), routes())
+    }
+
+    /// Takes over what other hosts wrote to the records and keys since, and drops revocations that no token can
+    /// need any more. For a timer; where one host alone writes, nothing is to be taken over.
+    pub async fn refresh(&self) -> Result<()> {
+        let keys = KeyRing::open(self.directory.records(), TOKEN_KEYS, &self.config.cluster_secret).await?;
+        if !self.tokens.has_keys(&keys) {
+            self.tokens.set_keys(keys);
+        }
+        self.directory.refresh().await?;
+        let kept = TOKEN_LIFE + REVOCATION_MARGIN + crate::limits::TOKEN_EXPIRED_WINDOW;
+        let oldest = (now_us() / SECOND_US).saturating_sub(kept.as_secs());
+        self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await
+    }
+
+    /// Moves the token keys on by one: the staged one becomes primary. Tokens issued before stay valid through
+    /// the next rotation, so rotate no more often than tokens live.
+    pub async fn rotate_token_keys(&self) -> Result<()> {
+        let secret = &self.config.cluster_secret;
+        let keys = KeyRing::rotate(self.directory.records(), TOKEN_KEYS, secret, TOKEN_KEYS_MAX).await?;
+        self.tokens.set_keys(keys);
+        Ok(())
+    }
+
+    /// Ends tokens that were issued up to now. Counts at once here; elsewhere with the next [`Self::refresh`].
+    pub(crate) async fn revoke(&self, of: Revoked) -> Result<()> {
+        self.directory.put(Revocation { of, issued_before: now_us() / SECOND_US }).await.map(|_| ())
+    }
+
+    /// Makes an EC2 key for a user on a project.
+    pub(crate) async fn new_ec2_key(
+        &self,
+        user_id: &str,
+        project_id: &str,
+        delegate: Option<Delegate>,
+    ) -> Result<(Ec2Blob, Arc<Credential>)> {
+        let letters = |count| Alphanumeric.sample_string(&mut rand::rng(), count);
+        let blob = Ec2Blob { access: letters(ACCESS_CHARS).to_ascii_uppercase(), secret: letters(SECRET_CHARS) };
+        let json = serde_json::to_vec(&blob).map_err(|error| Error::Internal(error.to_string()))?;
+        let credential = Credential {
+            id: access_id(&blob.access),
+            kind: EC2.to_owned(),
+            user_id: user_id.to_owned(),
+            project_id: Some(project_id.to_owned()),
+            sealed_blob: self.signing_keys.ring.seal(&json),
+            delegate,
+            extra: Extra::new(),
+        };
+        Ok((blob, self.directory.create(credential).await?))
+    }
+}
+
+impl Identity for IdentityRoom {
+    fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>> {
+        let validated = self.tokens.validate(&self.directory, token, false);
+        Box::pin(ready(validated.map(|it| Arc::clone(&it.caller)).map_err(|_| IdentityError::NotValid)))
+    }
+
+    fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>> {
+        let found = self.signing_keys.get(&self.directory, access);
+        Box::pin(ready(found.map(|key| SigningKey::clone(&key)).map_err(|_| IdentityError::NotValid)))
+    }
+}

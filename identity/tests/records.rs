@@ -1,0 +1,78 @@
+//! What the room builds on holds for every back end of its records, and for the store itself across a restart.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anello_api::identity::Identity;
+use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, etag};
+use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
+use anello_storage::Store;
+use anello_storage::device::DeviceOptions;
+use anello_storage::store::StoreOptions;
+use bytes::Bytes;
+
+fn store(dir: &Path) -> Store {
+    let options = StoreOptions {
+        devices: vec![dir.join("device")],
+        state_dir: dir.join("rings"),
+        cluster_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        cluster_secret: b"secret".to_vec(),
+        device: DeviceOptions::default(),
+    };
+    Store::open(options).expect("opens")
+}
+
+async fn check(records: &dyn Records) {
+    records.prepare().await.expect("prepares");
+    records.prepare().await.expect("and again");
+    let (one, two) = (Bytes::from_static(b"{\"one\":1}"), Bytes::from_static(b"{\"two\":2}"));
+    let put = |id, data: &Bytes, expect| records.put(Kind::User, id, data.clone(), expect);
+    let other = etag(&two);
+    let first = put("a|b", &one, Expect::Absent).await.expect("absent");
+    assert_eq!(first.etag, etag(&one), "a back end's tags are those that writers expect");
+    assert!(matches!(put("a|b", &two, Expect::Absent).await, Err(Error::Changed)));
+    assert!(matches!(put("a|b", &two, Expect::Etag(&other)).await, Err(Error::Changed)));
+    let second = put("a|b", &two, Expect::Etag(&first.etag)).await.expect("expected");
+    assert!(second.timestamp > first.timestamp);
+    assert_eq!(records.get(Kind::User, "a|b").await.expect("readable"), Some((second.clone(), two.clone())));
+    put("a", &one, Expect::Anything).await.expect("whatever");
+    let listed = records.versions(Kind::User).await.expect("listed");
+    assert_eq!(listed.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "a|b"]);
+    assert_eq!(listed[1].1, second);
+    let delete = |id, expect| records.delete(Kind::User, id, expect);
+    assert!(matches!(delete("a|b", Expect::Etag(&first.etag)).await, Err(Error::Changed)));
+    assert_eq!(delete("a|b", Expect::Etag(&second.etag)).await.expect("expected"), Some(second.timestamp));
+    assert_eq!(delete("a|b", Expect::Anything).await.expect("nothing there"), None);
+    assert_eq!(records.get(Kind::User, "a|b").await.expect("readable"), None);
+    let third = put("a|b", &one, Expect::Absent).await.expect("absent again");
+    assert!(third.timestamp > second.timestamp);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_back_end_checks_and_writes_in_one_step() {
+    check(&MemoryRecords::default()).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    check(&ObjectRecords::new(store(dir.path()))).await;
+}
+
+async fn open(store: Store) -> (Arc<IdentityRoom>, Bootstrapped) {
+    let config = IdentityConfig { cluster_secret: b"secret".to_vec(), public_url: None };
+    let room = IdentityRoom::open(store, config).await.expect("opens");
+    let bootstrap =
+        Bootstrap { admin_password: "password".to_owned(), region: "RegionOne".to_owned(), catalog: Vec::new() };
+    let made = room.bootstrap(&bootstrap).await.expect("bootstraps");
+    (room, made)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_admin_and_his_key_are_there_when_the_room_is_opened_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = store(dir.path());
+    let (room, made) = open(store.clone()).await;
+    assert!(made.created);
+    drop(room);
+    let (room, again) = open(store).await;
+    assert!(!again.created);
+    assert_eq!((&made.user_id, &made.project_id, &made.access), (&again.user_id, &again.project_id, &again.access));
+    assert_eq!(room.signing_key(&made.access).await.expect("known").secret, made.secret);
+}

@@ -1,0 +1,45 @@
+"""The command-line clients that people have, against the running server of `./dev test`.
+
+ANELLO_TEST_DATA is the server's first data directory, whose credentials are used; OS_* and AWS_* are set.
+The checks themselves are programs of their own, so that they also run by hand against any server.
+"""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+# What ./dev installs for sure; the others of tree.py come from Debian.
+CLIENTS = ["aws1", "rclone", "s3cmd", "swift", "openstack"]
+
+
+def run(*words):
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Files with the names and sizes on which clients stumble."""
+    tree = tmp_path_factory.mktemp("tree")
+    sizes = {"empty": 0, "one": 1, "block": 65536, "inline-and-one": 256 * 1024 + 1, "multipart": 18 * 1024 * 1024}
+    names = {**sizes, "with space and ünïcode/日本 語.txt": 300, "plus+percent%25&amp;/a=b;c,d": 500}
+    names.update({f"many/{number:03}": number * 97 for number in range(40)})
+    content = random.Random(1)
+    for name, size in names.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(content.randbytes(size))
+    return tree
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_tree_comes_back_byte_for_byte(client, tree):
+    run(HERE / "tree.py", "--data", os.environ["ANELLO_TEST_DATA"], "--tree", tree, "--clients", client)
+
+
+def test_the_openstack_command_manages_identity():
+    run(HERE / "identity" / "openstack.py")
