@@ -117,16 +117,24 @@ async fn an_overwrite_and_a_delete_keep_the_counts_exact() {
         assert_eq!(names(&store).await, ["a"]);
         let info = store.container("AUTH_a", "c").await.expect("asks").expect("is there");
         assert_eq!((info.object_count, info.bytes_used), (1, 7));
-        for _ in 0..100 {
-            let account = store.account("AUTH_a").await.expect("asks").expect("is there");
-            if (account.container_count, account.object_count, account.bytes_used) == (1, 1, 7) {
-                store.close().await.expect("closes");
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!("the account's totals never came right on {devices} devices");
+        let totals = settled_totals(&store).await;
+        assert_eq!(totals, Some((1, 1, 7)), "on {devices} devices");
+        store.close().await.expect("closes");
     }
+}
+
+/// The account's containers, objects and bytes, once they are what is expected or have had ten seconds.
+async fn settled_totals(store: &Store) -> Option<(u64, u64, u64)> {
+    let mut totals = None;
+    for _ in 0..100 {
+        let account = store.account("AUTH_a").await.expect("asks").expect("is there");
+        totals = Some((account.container_count, account.object_count, account.bytes_used));
+        if totals == Some((1, 1, 7)) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    totals
 }
 
 #[tokio::test(flavor = "multi_thread")]

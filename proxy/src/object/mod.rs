@@ -30,6 +30,7 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one object is the usual case; boxing it would cost an allocation each")]
 enum Kind {
     Plain(ObjectReader),
     Joined(Box<joined::Joined>),

@@ -1,4 +1,4 @@
-//! What goes on behind the requests: statistics travel to accounts on other devices, expired objects are
+//! What goes on behind the requests: devices are compacted and audited, statistics travel to accounts on other devices, expired objects are
 //! deleted, old tombstones are forgotten. Each worker is a loop of small steps that may be cut anywhere
 //! and repeated; a failed step is logged and tried again.
 
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::placement::Slot;
 use super::{ObjectReader, Store};
+use crate::daemon::auditor::Auditor;
+use crate::daemon::compactor::Compactor;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
 use crate::limits::{EXPIRY_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
@@ -28,6 +30,10 @@ impl PartsToDelete {
 
 impl Store {
     pub(super) fn start_workers(&self) {
+        for device in self.placement().devices() {
+            self.background().spawn(Compactor::new(device.clone()).run(self.inner.stop.clone()));
+            self.background().spawn(Auditor::new(device.clone()).run(self.inner.stop.clone()));
+        }
         self.repeat("statistics updater", STATS_INTERVAL, |store| async move { store.send_stats().await });
         self.repeat("expirer", EXPIRY_INTERVAL, |store| async move { store.delete_expired().await });
         self.repeat("tombstone reclaimer", RECLAIM_INTERVAL, |store| async move { store.reclaim() });

@@ -98,6 +98,13 @@ impl Store {
         Ok(current)
     }
 
+    /// Whether the container is there and the condition holds; to be asked under the object's lock.
+    fn may_write(&self, hashes: PathHashes, condition: &Precondition) -> Result<()> {
+        self.container_now(hashes.container)?.ok_or(Error::Missing("container"))?;
+        let holds = condition.is_empty() || condition.holds(self.current(hashes)?.as_ref());
+        holds.then_some(()).ok_or(Error::Precondition)
+    }
+
     /// Commits an object's mutation on all that keep a part of it, under `chosen` or the next timestamp;
     /// where a version from the future stands, the clock takes note of it and the write moves behind it.
     async fn commit_in_order(
@@ -185,9 +192,9 @@ impl ObjectWriter {
         let Self { store, path, hashes, written, data, .. } = self;
         let bodies = data.finish().await;
         let _guard = store.locks().object(hashes.container, hashes.object, !condition.is_empty()).await;
-        store.container_now(hashes.container)?.ok_or(Error::Missing("container"))?;
-        if !condition.is_empty() && !condition.holds(store.current(hashes)?.as_ref()) {
-            return Err(Error::Precondition);
+        if let Err(refused) = store.may_write(hashes, condition) {
+            bodies.discard(&store);
+            return Err(refused);
         }
         store
             .commit_in_order(hashes, head.timestamp, |timestamp, slot, applies| {
@@ -223,6 +230,16 @@ impl Bodies {
             Self::Extents(bodies) => {
                 let found = bodies.iter().find(|(at, _)| *at == slot);
                 found.map_or(Err(Error::Stopped), |(_, body)| body.clone())
+            }
+        }
+    }
+
+    /// Frees extents that no record is going to name.
+    fn discard(&self, store: &Store) {
+        let Self::Extents(bodies) = self else { return };
+        for (slot, body) in bodies {
+            if let Ok(Body::Extents(extents)) = body {
+                store.placement().device(*slot).discard(extents);
             }
         }
     }
