@@ -58,3 +58,7 @@ pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1024 * KIB;
 
 const _: () = assert!(HEADER_BYTES_MAX < READ_BUFFER_BYTES);
+
+/// How often identity drops revocations that no token can need any more: it bounds how many there are, and
+/// nothing else.
+pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::config::Config;
+use crate::limits::IDENTITY_REFRESH_INTERVAL;
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::devices;
 use crate::serve::home::{Cluster, Urls};
@@ -30,8 +31,9 @@ pub(crate) struct Rooms {
     keystone: axum::Router,
     swift: SwiftDoor,
     s3: S3Door,
-    // Ends with the rooms; each of its steps may be cut anywhere.
+    // These end with the rooms; each of their steps may be cut anywhere.
     reaper: AbortOnDropHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 /// The administrator's keys for signed requests. Secret: no `Debug`.
@@ -61,6 +63,7 @@ impl Rooms {
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone()))),
             identity,
             store,
         })
@@ -113,7 +116,18 @@ impl Rooms {
     /// Ends the workers and closes the store.
     pub(crate) async fn close(&self) -> Result<()> {
         self.reaper.abort();
+        self.keeper.abort();
         Ok(self.store.close().await?)
+    }
+}
+
+/// Drops what identity no longer needs, such as revocations of tokens that have ended.
+async fn keep(identity: Arc<IdentityRoom>) {
+    loop {
+        tokio::time::sleep(IDENTITY_REFRESH_INTERVAL).await;
+        if let Err(error) = identity.refresh().await {
+            tracing::warn!(%error, "identity's records could not be refreshed, will be tried again");
+        }
     }
 }
 

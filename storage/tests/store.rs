@@ -68,6 +68,7 @@ async fn every_size_comes_back_whole_and_survives_a_restart() {
             put(&store, &size.to_string(), pattern(size)).await;
         }
         store.close().await.expect("closes");
+        drop(store);
         let store = open(root.path(), devices).await;
         for size in sizes {
             assert_eq!(get(&store, &size.to_string()).await, Some(pattern(size).to_vec()), "{size} on {devices}");
@@ -170,6 +171,7 @@ async fn metadata_is_replaced_and_data_stay() {
     let metadata = vec![("x-object-meta-color".to_owned(), "blue".to_owned())];
     store.object_update(&path("o"), Some("image/png".into()), None, metadata.clone()).await.expect("updates");
     store.close().await.expect("closes");
+    drop(store);
     let store = open(root.path(), 1).await;
     let info = store.object(&path("o")).await.expect("asks").expect("is there");
     assert_eq!((info.metadata, info.content_type.as_str()), (metadata, "image/png"));

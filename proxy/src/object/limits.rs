@@ -27,4 +27,20 @@ pub const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// Manifests within manifests. Deeper: the reading ends with an error, for a manifest could lead to itself.
 pub const SEGMENT_DEPTH_MAX: usize = 10;
 
+/// Uploads younger than this are none of the sweeper's business.
+pub const SWEEP_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// The sweeper's pause between two rounds, and the least time in which parts have to be found twice.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The sweeper's pause between two uploads: a million of them take three hours, and no client notices.
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+
+/// Rows that the sweeper reads at once.
+pub const SWEEP_PAGE: usize = 1_000;
+
+/// Parts that the sweeper remembers from one round to the next, some 200 bytes each; more wait for later
+/// rounds.
+pub const SWEEP_FOUND_MAX: usize = 50_000;
+
 const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);

@@ -4,12 +4,14 @@
 //!
 //! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
 //! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
-//! of objects that were replaced or deleted. Making joined objects is the S3 door's work.
+//! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind. Making joined objects is the S3 door's work.
 
 pub mod limits;
+pub mod names;
 pub mod parts;
 pub mod reaper;
 pub mod segments;
+pub mod sweeper;
 
 mod joined;
 

@@ -142,16 +142,32 @@ fn message(code: &str) -> &'static str {
     }
 }
 
-/// Completes an answer: the request's id on all, and on errors whatever of message, resource and id the
-/// body lacks. `body` is the XML that `s3s` made.
-pub(super) fn complete(response: &mut Response<()>, body: &Bytes, resource: &str, request_id: &str) -> Bytes {
+/// What every error names besides its code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) resource: &'a str,
+    pub(super) request_id: &'a str,
+    /// The region that there is.
+    pub(super) region: &'a str,
+}
+
+/// Adds to an error whatever its body lacks; `body` is the XML that `s3s` made.
+pub(super) fn complete(response: &mut Response<()>, body: &Bytes, context: Context<'_>) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let between = |open: &str, close: &str| Some(text.split_once(open)?.1.split_once(close)?.0);
-    let code = between("<Code>", "</Code>").unwrap_or("InternalError");
-    let message = between("<Message>", "</Message>").map_or_else(|| escape(message(code)), str::to_owned);
-    let resource = escape(resource);
+    let mut code = between("<Code>", "</Code>").unwrap_or("InternalError");
+    let mut message = between("<Message>", "</Message>").map_or_else(|| escape(message(code)), str::to_owned);
+    let mut region = String::new();
+    // s3cmd signs for a region `US` until this error names the right one.
+    if code == "InvalidRequest" && message.starts_with("invalid credential region") {
+        let right = escape(context.region);
+        code = "AuthorizationHeaderMalformed";
+        message = format!("The authorization header is malformed; the region is wrong; expecting '{right}'");
+        region = format!("<Region>{right}</Region>");
+    }
+    let (resource, request_id) = (escape(context.resource), context.request_id);
     let xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{region}\
          <Resource>{resource}</Resource><RequestId>{request_id}</RequestId></Error>"
     );
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));

@@ -53,12 +53,14 @@ impl Answer {
 impl Wanted {
     /// Decides what to answer about an object; `parts` where it is joined and a part's number was given.
     pub(super) fn answer(&self, info: &ObjectInfo, parts: Option<&[Part]>) -> S3Result<Answer> {
-        let with_checksum = self.with_checksum && self.range.is_none() && self.part_number.is_none();
-        let mut headers = metadata::headers(info, with_checksum)?;
         if let Err(code) = self.conditions.check(info) {
+            // Without the checksum: clients would compare it with the empty body.
+            let mut headers = metadata::headers(info, false)?;
             headers.remove(header::CONTENT_TYPE);
             return Err(with_headers(code, headers));
         }
+        let with_checksum = self.with_checksum && self.range.is_none() && self.part_number.is_none();
+        let mut headers = metadata::headers(info, with_checksum)?;
         headers.extend(self.overrides.clone());
         let (range, is_partial) = match (self.range, self.part_number) {
             (None, None) => (0..info.size, false),
@@ -285,7 +287,10 @@ pub(super) async fn attributes(
     let input = req.input;
     front.only_current(input.version_id.as_deref())?;
     refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
-    let wants = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
+    // `s3s` takes a header that lists several for one.
+    let listed = input.object_attributes.iter().flat_map(|attribute| attribute.as_str().split(','));
+    let listed: Vec<&str> = listed.map(str::trim).collect();
+    let wants = |name: &str| listed.contains(&name);
     let reader = open(front, &granted, &input.bucket, &input.key).await?;
     let info = reader.info();
     let checksum = Checksum::stored(&info.metadata, &info.etag);

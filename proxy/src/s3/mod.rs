@@ -72,6 +72,7 @@ pub enum S3ConfigError {
 pub struct S3Door {
     service: S3Service,
     lane: Option<lane::Lane>,
+    region: Arc<str>,
 }
 
 impl std::fmt::Debug for S3Door {
@@ -83,13 +84,14 @@ impl std::fmt::Debug for S3Door {
 impl S3Door {
     /// A door to `store`; callers are who `identity` says that their keys belong to.
     pub fn new(config: S3Config, store: Store, identity: Arc<dyn Identity>) -> Result<Self, S3ConfigError> {
-        let is_name = |text: &str| {
-            !text.is_empty()
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        let is_made_of = |text: &str, others: &[u8]| {
+            let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || others.contains(&byte);
+            !text.is_empty() && text.bytes().all(is_one)
         };
-        if !is_name(&config.region) {
+        if !is_made_of(&config.region, b"-") {
             return Err(S3ConfigError::Region(config.region));
         }
+        let region = Arc::from(config.region.as_str());
         let front = Arc::new(front::Front::new(store, identity, config.region));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
@@ -98,12 +100,12 @@ impl S3Door {
         builder.set_validation(service::AnyContainer);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(wire_limits()))));
         if let Some(domain) = config.base_domain {
-            if !is_name(&domain) {
+            if !is_made_of(&domain, b"-.") {
                 return Err(S3ConfigError::BaseDomain(domain));
             }
             builder.set_host(service::BaseDomain(domain));
         }
-        Ok(Self { service: builder.build(), lane })
+        Ok(Self { service: builder.build(), lane, region })
     }
 
     /// Answers one request. Errors are answers too; what can still fail is the body while it streams.
@@ -112,8 +114,22 @@ impl S3Door {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
+        let must_close = expects_nothing(&request);
+        let mut response = self.answer(request).await;
+        if must_close {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
         let request_id = id::hex_id()[..16].to_ascii_uppercase();
         let resource = request.uri().path().to_owned();
+        let context = error::Context { resource: &resource, request_id: &request_id, region: &self.region };
         if let Some(lane) = &self.lane
             && let Some(taken) = lane.take(&request).await
         {
@@ -124,7 +140,7 @@ impl S3Door {
                 }
                 Err(error) => {
                     let response = error.to_http_response().unwrap_or_else(|_| internal_error());
-                    finish(response, &resource, &request_id)
+                    finish(response, context)
                 }
             };
         }
@@ -138,7 +154,7 @@ impl S3Door {
                 internal_error()
             })
         };
-        let mut response = finish(response, &resource, &request_id);
+        let mut response = finish(response, context);
         if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
@@ -152,6 +168,14 @@ fn wire_limits() -> s3s::config::S3Config {
     config.xml_max_body_size = limits::XML_BYTES_MAX;
     config.presigned_url_max_skew_time_secs = u32::try_from(limits::CLOCK_SKEW.as_secs()).expect("15 minutes fit");
     config
+}
+
+/// Whether a client that has no body asks to be told to go on with it, as boto3 does for empty objects. It
+/// is never told, there being nothing to come, and boto3 then takes the next answer on the connection for
+/// this one's: the connection has to end.
+fn expects_nothing<B>(request: &Request<B>) -> bool {
+    let is = |name, value: &[u8]| request.headers().get(name).is_some_and(|found| found.as_bytes() == value);
+    request.headers().contains_key(header::EXPECT) && is(header::CONTENT_LENGTH, b"0")
 }
 
 /// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
@@ -183,10 +207,10 @@ fn name_request(headers: &mut HeaderMap, request_id: &str) {
 }
 
 /// Gives an answer its request id, and an error what `s3s` leaves out of it.
-fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str) -> Response<Body> {
+fn finish(response: Response<s3s::Body>, context: error::Context<'_>) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let mut head = Response::from_parts(parts, ());
-    name_request(head.headers_mut(), request_id);
+    name_request(head.headers_mut(), context.request_id);
     let status = head.status();
     let body = if status == StatusCode::NOT_MODIFIED {
         head.headers_mut().remove(header::CONTENT_TYPE);
@@ -194,7 +218,7 @@ fn finish(response: Response<s3s::Body>, resource: &str, request_id: &str) -> Re
         crate::body::empty()
     } else if status.is_client_error() || status.is_server_error() {
         let xml = body.bytes().unwrap_or_default();
-        crate::body::full(error::complete(&mut head, &xml, resource, request_id))
+        crate::body::full(error::complete(&mut head, &xml, context))
     } else if let Some(bytes) = body.bytes() {
         crate::body::full(bytes)
     } else {

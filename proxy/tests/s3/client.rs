@@ -107,6 +107,7 @@ pub struct Call {
     key: Option<String>,
     payload: Option<String>,
     date: Option<SystemTime>,
+    region: String,
 }
 
 impl Call {
@@ -119,6 +120,7 @@ impl Call {
             key: Some("alice".into()),
             payload: None,
             date: None,
+            region: "us-east-1".into(),
         }
     }
 
@@ -150,6 +152,12 @@ impl Call {
         self
     }
 
+    /// Signs for another region.
+    pub fn region(mut self, region: &str) -> Self {
+        self.region = region.into();
+        self
+    }
+
     /// Signs for another time.
     pub fn at(mut self, date: SystemTime) -> Self {
         self.date = Some(date);
@@ -169,8 +177,8 @@ impl Call {
         let (path, query) = self.uri.split_once('?').unwrap_or((&self.uri, ""));
         let lines: String = self.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
         let canonical = format!("{}\n{path}\n{}\n{lines}\n{names}\n{payload}", self.method, canonical_query(query));
-        let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
-        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8]);
+        let scope = format!("{}/{}/s3/aws4_request", &stamp[..8], self.region);
+        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8], &self.region);
         let digest = hex::encode(Sha256::digest(canonical));
         let signature = hex::encode(hmac(&signing_key, &format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}")));
         let value = format!("AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}");
@@ -182,7 +190,7 @@ impl Call {
     pub fn presigned(mut self, seconds: u64) -> Self {
         let key = self.key.take().expect("a key");
         let stamp = stamp(self.date.unwrap_or_else(SystemTime::now));
-        let scope = format!("{}/us-east-1/s3/aws4_request", &stamp[..8]);
+        let scope = format!("{}/{}/s3/aws4_request", &stamp[..8], self.region);
         let mark = if self.uri.contains('?') { '&' } else { '?' };
         self.uri = format!(
             "{}{mark}X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={stamp}&X-Amz-Expires={seconds}\
@@ -197,7 +205,7 @@ impl Call {
             canonical_query(query)
         );
         let digest = hex::encode(Sha256::digest(canonical));
-        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8]);
+        let signing_key = signing_key(&format!("secret of {key}"), &stamp[..8], &self.region);
         let signature = hex::encode(hmac(&signing_key, &format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}")));
         self.uri = format!("{}&X-Amz-Signature={signature}", self.uri);
         self
@@ -264,9 +272,9 @@ fn stamp(time: SystemTime) -> String {
     format!("{}Z", text.split_once('.').expect("decimals").0.replace(['-', ':'], ""))
 }
 
-fn signing_key(secret: &str, date: &str) -> Vec<u8> {
+fn signing_key(secret: &str, date: &str, region: &str) -> Vec<u8> {
     let first = hmac(format!("AWS4{secret}").as_bytes(), date);
-    ["us-east-1", "s3", "aws4_request"].iter().fold(first, |key, text| hmac(&key, text))
+    [region, "s3", "aws4_request"].iter().fold(first, |key, text| hmac(&key, text))
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
@@ -287,7 +295,8 @@ impl Client {
             device: anello_storage::device::DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
-        let door = S3Door::new(S3Config::default(), store.clone(), Arc::new(keys())).expect("a door");
+        let config = S3Config { has_lane: crate::HAS_LANE, ..S3Config::default() };
+        let door = S3Door::new(config, store.clone(), Arc::new(keys())).expect("a door");
         Self { door, store, _dir: dir }
     }
 

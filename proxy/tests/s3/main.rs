@@ -4,3 +4,6 @@ mod client;
 mod multipart;
 mod objects;
 mod security;
+
+/// Whether plain requests take the short way. The same tests run without it in `s3_without_lane.rs`.
+const HAS_LANE: bool = true;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use anello_proxy::object::names;
 use anello_proxy::object::reaper::Reaper;
-use anello_storage::ListQuery;
+use anello_proxy::object::sweeper::{Sweeper, Swept};
+use anello_storage::{ListQuery, ObjectPath, Precondition};
 use bytes::Bytes;
 
 use crate::client::{Answer, Call, Client, pattern};
@@ -139,6 +141,29 @@ async fn an_aborted_upload_leaves_nothing() {
     client.put(&format!("/photos/k?partNumber=1&uploadId={id}"), "x").await.expect_error(404, "NoSuchUpload");
     client.get(&uri).await.expect_error(404, "NoSuchUpload");
     client.get("/photos/k").await.expect_error(404, "NoSuchKey");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_a_crash_left_behind_are_found_and_no_others() {
+    let client = Client::with_bucket().await;
+    let done = begin(&client, "done", &[]).await;
+    let etag = part(&client, "done", &done, 1, pattern(10)).await;
+    complete(&client, "done", &done, &[(1, &etag)]).await.expect(200);
+    let open = begin(&client, "open", &[]).await;
+    part(&client, "open", &open, 1, pattern(10)).await;
+    let lost = begin(&client, "lost", &[]).await;
+    part(&client, "lost", &lost, 1, pattern(10)).await;
+    let record = ObjectPath::new(".multipart", "uploads/AUTH_sea/photos", names::record("lost", Some(&lost)));
+    client.store.object_delete(&record, &Precondition::default()).await.expect("the record goes").expect("was there");
+
+    let mut sweeper = Sweeper::at_once(client.store.clone());
+    let now = Instant::now();
+    assert_eq!(sweeper.round(now).await.expect("a round"), Swept { found: 1, deleted: 0 });
+    assert_eq!(sweeper.round(now + Duration::from_secs(10)).await.expect("a round"), Swept { found: 1, deleted: 0 });
+    assert_eq!(sweeper.round(now + Duration::from_secs(3600)).await.expect("a round"), Swept { found: 1, deleted: 1 });
+    assert_eq!(sweeper.round(now + Duration::from_secs(7200)).await.expect("a round"), Swept::default());
+    assert_eq!(client.get("/photos/done").await.expect(200).body, pattern(10));
+    assert_eq!(stored_parts(&client).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

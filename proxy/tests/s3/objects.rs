@@ -91,7 +91,7 @@ async fn checksums_are_verified_kept_and_shown() {
         ("x-amz-checksum-crc32", "y/Q5Jg=="),
         ("x-amz-checksum-crc32c", "4waSgw=="),
         ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
-        ("x-amz-checksum-sha1", "98O8HYCOBHMq2WeZZcxE2nyuNEE="),
+        ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
         ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="),
     ] {
         let put = |body: &'static str| client.send(Call::new("PUT", "/photos/s").header(name, value).body(body));
@@ -104,8 +104,8 @@ async fn checksums_are_verified_kept_and_shown() {
     let md5 = |text: &str| client.send(Call::new("PUT", "/photos/m").header("content-md5", text).body("123456789"));
     md5("JfnnlDI7RThNGfD3SI5EBg==").await.expect_error(400, "BadDigest");
     md5("nonsense").await.expect_error(400, "InvalidDigest");
-    md5("JfnnlDI7RTiF9RgfGP82lg==").await.status.is_client_error().then_some(()).expect("another digest");
     client.get("/photos/m").await.expect_error(404, "NoSuchKey");
+    md5("JfnnlDI7RTiF9RgfG2JNCw==").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +160,7 @@ async fn listings_page_through_every_name_once() {
     assert_eq!((page.element("Key").as_deref(), page.element("IsTruncated").as_deref()), (Some("b/2"), Some("false")));
     assert!(!client.get("/photos?list-type=2&max-keys=0").await.expect(200).text().contains("<Key>"));
     client.get("/photos?list-type=2&max-keys=-1").await.expect_error(400, "InvalidArgument");
-    client.get("/photos?continuation-token=!&list-type=2").await.expect_error(400, "InvalidArgument");
+    client.get("/photos?continuation-token=%21&list-type=2").await.expect_error(400, "InvalidArgument");
     client.get("/none?list-type=2").await.expect_error(404, "NoSuchBucket");
 }
 

@@ -91,6 +91,10 @@ async fn signatures_that_are_wrong_are_refused_with_their_reason() {
     signed.sign();
     client.send(signed.clone()).await.expect(200);
     client.send(signed.header("x-amz-meta-unsigned", "1")).await.expect_error(403, "AccessDenied");
+    client.send(Call::new("GET", "/photos/x").region("eu-west-9")).await.expect(200);
+    let malformed = client.send(Call::new("GET", "/photos/x").region("US")).await;
+    let malformed = malformed.expect_error(400, "AuthorizationHeaderMalformed");
+    assert_eq!(malformed.element("Region").as_deref(), Some("us-east-1"));
     let mut tampered = Call::new("PUT", "/photos/x").body("one");
     tampered.sign();
     client.send(tampered.body("two")).await.expect_error(400, "XAmzContentSHA256Mismatch");

@@ -341,4 +341,16 @@ mod tests {
             assert_eq!(behind(prefix).as_deref(), want, "{prefix:?}");
         }
     }
+
+    /// Without this a program reads another version's bytes as its own.
+    #[test]
+    fn another_format_version_is_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        let tables = Tables::open(dir.path(), 1 << 20).expect("opens");
+        let mut batch = tables.batch();
+        batch.put(Table::Meta, META_FORMAT, &(FORMAT_VERSION + 1).to_le_bytes());
+        batch.write().expect("writes");
+        drop(tables);
+        assert!(matches!(Tables::open(dir.path(), 1 << 20), Err(Error::Index(_))));
+    }
 }

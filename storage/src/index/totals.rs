@@ -237,3 +237,62 @@ impl ContainerRow {
         Ok(row)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::history::{Change, Origin};
+    use super::*;
+
+    fn record(offset: u64) -> Location {
+        Location { volume: 1, offset, length: 100, data_start: 90 }
+    }
+
+    fn container() -> Container {
+        let mut container = Container::new(KeyHash([7; 16]), "account", "container");
+        for (ticks, origin) in
+            [(5, Origin::Own), (6, Origin::Container(KeyHash([9; 16]))), (7, Origin::Stats("name".to_owned()))]
+        {
+            let change = Change { timestamp: Timestamp::from_ticks(ticks), record: record(ticks), policy: 3, origin };
+            let items = vec![("color".to_owned(), ticks.to_string()), ("gone".to_owned(), String::new())];
+            container.history.change(change, &items);
+        }
+        container.history.delete(Timestamp::from_ticks(4), record(4));
+        container.history.shadow(12);
+        container.count(None, Some(70)).expect("adds up");
+        container.touch(Timestamp::from_ticks(7));
+        container
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let container = container();
+        assert_eq!(Container::decode(&container.encode()).expect("decodes"), container);
+        let history = container.history.clone();
+        let account = Account { history, container_count: 1, object_count: 2, bytes_used: 3 };
+        assert_eq!(Account::decode(&account.encode()).expect("decodes"), account);
+        let row = ContainerRow { record: Some(record(1)), ..container.row() };
+        assert_eq!(ContainerRow::decode(&row.encode()).expect("decodes"), row);
+    }
+
+    #[test]
+    fn what_is_cut_is_refused() {
+        let bytes = container().encode();
+        for cut in 0..bytes.len() {
+            assert!(matches!(Container::decode(&bytes[..cut]), Err(Error::Corrupt { .. })), "{cut}");
+        }
+    }
+
+    #[test]
+    fn statistics_that_would_fall_below_nothing_are_an_error() {
+        assert!(matches!(container().count(Some(71), None), Err(Error::Index(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Container::decode(&bytes), Account::decode(&bytes), ContainerRow::decode(&bytes));
+        }
+    }
+}

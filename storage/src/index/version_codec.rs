@@ -228,3 +228,97 @@ fn decode_metadata(reader: &mut Reader<'_>) -> Result<Metadata> {
     let count = reader.count()?;
     (0..count).map(|_| Ok((reader.text()?, reader.text()?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mutation::Location;
+
+    fn timestamp() -> impl Strategy<Value = Timestamp> {
+        (0..=Timestamp::MAX.ticks() / 2).prop_map(Timestamp::from_ticks)
+    }
+
+    fn record() -> impl Strategy<Value = Location> {
+        let parts = (any::<u32>(), any::<u64>(), any::<u32>(), any::<u32>());
+        parts.prop_map(|(volume, offset, length, data_start)| Location { volume, offset, length, data_start })
+    }
+
+    fn metadata() -> impl Strategy<Value = Metadata> {
+        prop::collection::vec(("[a-z-]{1,12}", ".{0,12}"), 0..4)
+    }
+
+    fn live() -> impl Strategy<Value = Data> {
+        let extent = (any::<u32>(), any::<u64>(), any::<u64>());
+        let extent = extent.prop_map(|(volume, offset, length)| Extent { volume, offset, length });
+        let extents = prop::option::of(prop::collection::vec(extent, 0..3));
+        let object = (any::<u64>(), any::<Option<u64>>(), metadata(), extents);
+        let texts = ("[0-9a-f]{32}(-[0-9]{1,5})?|.{0,9}", "text/plain|.{0,9}");
+        (timestamp(), record(), any::<u64>(), texts, any::<bool>(), object).prop_map(
+            |(timestamp, record, size, (etag, content_type), is_plain, (stored_size, delete_at, metadata, extents))| {
+                let content = if is_plain { Content::Plain } else { Content::Multipart };
+                let object = ObjectPart { stored_size, delete_at, metadata, extents };
+                Data::Live(Live { timestamp, record: Some(record), size, etag, content_type, content, object })
+            },
+        )
+    }
+
+    fn versions() -> impl Strategy<Value = Versions> {
+        let deleted = (timestamp(), record());
+        let deleted = deleted.prop_map(|(timestamp, record)| Data::Deleted { timestamp, record: Some(record) });
+        let data = prop_oneof![Just(Data::Absent), deleted, live()];
+        let later = || (1..1_000_000_u64, prop::option::of(record()));
+        let post = prop::option::of((later(), any::<Option<u64>>(), metadata()));
+        let retype = prop::option::of((later(), ".{0,9}"));
+        (data, post, retype, prop::collection::vec(any::<u32>(), 0..12), any::<bool>()).prop_map(
+            |(data, post, retype, volumes, is_split)| {
+                let base = match &data {
+                    Data::Absent => 0,
+                    Data::Deleted { timestamp, .. } => timestamp.ticks(),
+                    Data::Live(live) => live.timestamp.ticks(),
+                };
+                let at = |later| Timestamp::from_ticks(base + later);
+                let post = post.map(|((later, record), delete_at, metadata)| Post {
+                    timestamp: at(later),
+                    record,
+                    delete_at,
+                    metadata,
+                });
+                let retype =
+                    retype.map(|((later, record), content_type)| Retype { timestamp: at(later), record, content_type });
+                let mut shadows = Shadows::default();
+                volumes.into_iter().for_each(|volume| shadows.add(volume));
+                Versions { data, post, retype, shadows, is_split }
+            },
+        )
+    }
+
+    proptest! {
+        /// Without this the index tells something else than it was told.
+        #[test]
+        fn what_is_written_is_read(versions in versions()) {
+            let bytes = versions.encode(Form::Object);
+            prop_assert_eq!(Versions::decode(&bytes, Form::Object).expect("decodes"), versions);
+        }
+
+        /// Without this a damaged value is served as if it were whole, or takes the server down.
+        #[test]
+        fn what_is_cut_is_refused(versions in versions(), cut in any::<prop::sample::Index>()) {
+            let bytes = versions.encode(Form::Object);
+            let cut = cut.index(bytes.len());
+            prop_assert!(Versions::decode(&bytes[..cut], Form::Object).is_err());
+        }
+
+        /// Without this arbitrary bytes panic or allocate without bound.
+        #[test]
+        fn any_bytes_give_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for form in [Form::Object, Form::Row] {
+                if let Ok(versions) = Versions::decode(&bytes, form) {
+                    versions.encode(form);
+                    versions.into_object();
+                }
+            }
+        }
+    }
+}

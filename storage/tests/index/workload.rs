@@ -166,7 +166,7 @@ impl Seed {
             path,
             hashes,
             timestamp,
-            content_type: (self.detail % 3 == 0).then(|| format!("x/post-{}", self.detail)),
+            content_type: self.detail.is_multiple_of(3).then(|| format!("x/post-{}", self.detail)),
             delete_at: self.delete_at(),
             metadata: self.items(),
         }

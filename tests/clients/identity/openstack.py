@@ -198,7 +198,7 @@ def main():
     roles_and_catalog_entries()
     run("user", "delete", name("user"))
     run("project", "delete", name("project"))
-    check("No user" in run("user", "show", name("user"), fails=True), "a deleted user is gone")
+    check("No User found" in run("user", "show", name("user"), fails=True), "a deleted user is gone")
     if FAILED:
         sys.exit(f"{len(FAILED)} checks failed")
     print("all held")

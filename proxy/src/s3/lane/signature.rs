@@ -42,8 +42,9 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Stated<'_>> {
     let is_plain = scope.next()? == "aws4_request" && scope.next()? == "s3" && parts.next().is_none();
     let (region, date, access) = (scope.next()?, scope.next()?, scope.next()?);
     let stamp = headers.get("x-amz-date")?.to_str().ok()?;
+    let is_region = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     let is_now = seconds(stamp)?.abs_diff(SystemClock.wall().seconds()) <= CLOCK_SKEW.as_secs();
-    (is_plain && is_now && stamp.starts_with(date)).then_some(Stated {
+    (is_plain && is_region && is_now && stamp.starts_with(date)).then_some(Stated {
         access,
         date,
         region,

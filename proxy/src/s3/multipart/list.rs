@@ -3,9 +3,10 @@
 use anello_storage::{Error, ListQuery, Listed};
 use s3s::{S3Request, S3Response, S3Result, dto, s3_error};
 
+use super::Upload;
 use super::part::{StoredPart, latest};
-use super::{ID_LENGTH, SEPARATOR, Upload, begun, uploads_container};
 use crate::object::PARTS_ACCOUNT;
+use crate::object::names::{self, uploads_container};
 use crate::s3::acl;
 use crate::s3::checksum::shown;
 use crate::s3::error::OrNoBucket;
@@ -122,7 +123,7 @@ pub(in crate::s3) async fn uploads(
     let page = page(front, &granted, &input, limit).await?;
     let owner = acl::owner(&granted.account);
     let show = |(key, id): (String, String)| dto::MultipartUpload {
-        initiated: Some(begun(&id).system_time().into()),
+        initiated: Some(names::begun(&id).system_time().into()),
         key: Some(encoding.show(key)),
         upload_id: Some(id),
         owner: Some(owner.clone()),
@@ -176,7 +177,7 @@ async fn page(
         marker = None;
         for row in rows {
             let Listed::Entry(entry) = row else { continue };
-            let (key, id) = split(&entry.name)
+            let (key, id) = names::split_record(&entry.name)
                 .ok_or_else(|| s3_error!(InternalError, "The record of an upload has a name that is not one."))?;
             if !page.take(key, id) {
                 return Ok(page);
@@ -190,36 +191,5 @@ async fn page(
 /// The record's name to start behind. Without an id, every upload of the key counts as shown.
 fn start(key: Option<&str>, id: Option<&str>) -> Option<String> {
     let key = key.filter(|key| !key.is_empty())?;
-    let id = id.filter(|id| !id.is_empty()).map_or("g", |id| id);
-    Some(format!("{key}{SEPARATOR}{id}"))
-}
-
-/// Key and id of a record.
-fn split(name: &str) -> Option<(&str, &str)> {
-    let at = name.len().checked_sub(ID_LENGTH)?;
-    let (key, id) = (name.get(..at)?, name.get(at..)?);
-    Some((key.strip_suffix(SEPARATOR)?, id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_records_name_splits_whatever_the_key() {
-        let id = "0123456789abcdef0123456789abcdef";
-        for key in ["a", "a/b", "ü", "with\u{1}separator"] {
-            assert_eq!(split(&format!("{key}{SEPARATOR}{id}")), Some((key, id)));
-        }
-        assert_eq!(split("short"), None);
-        assert_eq!(split(&format!("key{id}")), None);
-    }
-
-    #[test]
-    fn a_marker_without_an_id_skips_all_uploads_of_its_key() {
-        let behind = start(Some("k"), None).expect("marker");
-        assert!(behind > format!("k{SEPARATOR}{}", "f".repeat(ID_LENGTH)));
-        assert!(behind < format!("k!{SEPARATOR}{}", "0".repeat(ID_LENGTH)));
-        assert_eq!(start(None, Some("x")), None);
-    }
+    Some(names::record(key, id.filter(|id| !id.is_empty())))
 }

@@ -15,7 +15,7 @@ mod complete;
 mod list;
 mod part;
 
-use anello_base::{Clock, SystemClock, Timestamp, id};
+use anello_base::{Clock, SystemClock, id};
 use anello_storage::store::{IfMissing, ObjectHead};
 use anello_storage::{Error, Etags, ListQuery, Listed, ObjectEntry, ObjectInfo, ObjectPath, Precondition, Store};
 use bytes::Bytes;
@@ -36,18 +36,13 @@ use super::metadata::Described;
 use super::policy::Granted;
 use super::put::Extras;
 use crate::object::PARTS_ACCOUNT;
+use crate::object::names::{self, UPLOAD_ID_LENGTH, parts_container, uploads_container};
 
 /// Where a record keeps the algorithm and kind of the object's checksum: `<algorithm> <kind>`.
 const CHECKSUM_NAME: &str = "x-object-sysmeta-s3-upload-checksum";
 
 /// Where a completed object keeps which upload made it, so that completing twice answers the same.
 const UPLOAD_NAME: &str = "x-object-sysmeta-s3-upload";
-
-/// Separates key and upload id in a record's name. It sorts before everything that a key may well hold,
-/// so that records list in the order of their keys.
-const SEPARATOR: char = '\u{1}';
-
-const ID_LENGTH: usize = 32;
 
 /// An upload: which, and of what.
 #[derive(Debug, Clone)]
@@ -68,7 +63,7 @@ struct Record {
 impl Upload {
     /// An upload as a request names it; an id that is not of our making is no upload.
     fn new(granted: &Granted, bucket: &str, key: &str, id: &str) -> S3Result<Self> {
-        let is_ours = id.len() == ID_LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_ours = id.len() == UPLOAD_ID_LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !is_ours {
             return Err(S3ErrorCode::NoSuchUpload.into());
         }
@@ -82,7 +77,7 @@ impl Upload {
     }
 
     fn record_path(&self) -> ObjectPath {
-        let name = format!("{}{SEPARATOR}{}", self.key, self.id);
+        let name = names::record(&self.key, Some(&self.id));
         ObjectPath::new(PARTS_ACCOUNT, uploads_container(&self.account, &self.bucket), name)
     }
 
@@ -146,25 +141,9 @@ impl Record {
     }
 }
 
-/// Container of a bucket's upload records.
-fn uploads_container(account: &str, bucket: &str) -> String {
-    format!("uploads/{account}/{bucket}")
-}
-
-/// Container of a bucket's parts.
-fn parts_container(account: &str, bucket: &str) -> String {
-    format!("parts/{account}/{bucket}")
-}
-
 /// A new upload's id: its time, so that ids of one key sort by it, and as much chance.
 fn new_id() -> String {
-    format!("{:016x}{}", SystemClock.wall().ticks(), &id::hex_id()[..ID_LENGTH - 16])
-}
-
-/// When an upload was begun.
-fn begun(id: &str) -> Timestamp {
-    let ticks = id.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    Timestamp::from_ticks(ticks.unwrap_or(0))
+    format!("{:016x}{}", SystemClock.wall().ticks(), &id::hex_id()[..UPLOAD_ID_LENGTH - 16])
 }
 
 /// All rows of a container of the system account that start with `prefix`; none where there is none.
@@ -347,9 +326,8 @@ mod tests {
     fn an_upload_id_tells_when_it_was_begun() {
         let before = SystemClock.wall();
         let id = new_id();
-        assert_eq!(id.len(), ID_LENGTH);
-        assert!(begun(&id) >= before && begun(&id) <= SystemClock.wall());
-        assert_eq!(begun("x"), Timestamp::ZERO);
+        assert_eq!(id.len(), UPLOAD_ID_LENGTH);
+        assert!(names::begun(&id) >= before && names::begun(&id) <= SystemClock.wall());
     }
 
     #[test]

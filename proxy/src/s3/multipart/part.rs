@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::Stream;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders, dto, s3_error};
 
-use super::{ID_LENGTH, Upload};
-use crate::object::PARTS_ACCOUNT;
+use super::Upload;
+use crate::object::{PARTS_ACCOUNT, names};
 use crate::s3::checksum::{Algorithm, Checksum, Kind, shown};
 use crate::s3::conditions::ReadConditions;
 use crate::s3::copy;
@@ -37,7 +37,7 @@ pub(super) struct StoredPart {
 impl StoredPart {
     /// `None` where the row is not one of ours.
     pub(super) fn from_entry(entry: ObjectEntry) -> Option<Self> {
-        let number = entry.name.get(ID_LENGTH + 1..ID_LENGTH + 6)?.parse().ok()?;
+        let (_, number) = names::split_part(&entry.name)?;
         let checksum = entry.content_type.strip_prefix(MEDIA_TYPE).and_then(|rest| rest.strip_prefix("; "));
         let checksum = checksum.and_then(|text| {
             let (algorithm, value) = text.split_once('=')?;
@@ -119,7 +119,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<StdError>,
 {
-    let name = format!("{}/{number:05}/{}", upload.id, &id::hex_id()[..16]);
+    let name = names::part(&upload.id, number, &id::hex_id()[..16]);
     let path = ObjectPath::new(PARTS_ACCOUNT, upload.parts_container(), name);
     let mut writer = front.store.object_write(&path, Some(promise.length)).await.or_no_bucket()?;
     let received = receive(body, promise, trailers, &mut writer).await?;
@@ -127,7 +127,8 @@ where
         Some(checksum) => format!("{MEDIA_TYPE}; {}={}", checksum.algorithm.name(), checksum.value),
         None => MEDIA_TYPE.to_owned(),
     };
-    let head = plain_head(hex::encode(received.md5), content_type, Vec::new());
+    let metadata = vec![(names::PART_KEY_NAME.to_owned(), upload.key.clone())];
+    let head = plain_head(hex::encode(received.md5), content_type, metadata);
     writer.finish(head, &Precondition::default()).await.or_no_bucket()?;
     // The upload may have ended while the part came in; then nobody else will ever look for it.
     if let Err(error) = upload.record(&front.store).await {
@@ -220,7 +221,7 @@ mod tests {
 
     fn entry(number: u16, unique: &str, ticks: u64, content_type: &str) -> ObjectEntry {
         ObjectEntry {
-            name: format!("{}/{number:05}/{unique}", "0".repeat(ID_LENGTH)),
+            name: names::part(&"0".repeat(names::UPLOAD_ID_LENGTH), number, unique),
             timestamp: Timestamp::from_ticks(ticks),
             size: 1,
             etag: format!("{number}-{unique}"),

@@ -1,0 +1,166 @@
+//! Finds parts that a crash left behind: their upload has no record any more, and the object that they
+//! were uploaded for does not list them. Uploads younger than a day are not looked at, and what is found
+//! is deleted only when a second round, an hour or more later, finds it again: by then whatever was under
+//! way has ended.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use anello_storage::{Error, ListQuery, Listed, ObjectEntry, ObjectPath, Precondition, Result, Store};
+
+use super::limits::{SWEEP_AGE, SWEEP_FOUND_MAX, SWEEP_INTERVAL, SWEEP_PAGE, SWEEP_PAUSE};
+use super::names;
+use super::parts::PARTS_ACCOUNT;
+
+/// The worker. One per store.
+#[derive(Debug)]
+pub struct Sweeper {
+    store: Store,
+    age: Duration,
+    pause: Duration,
+    /// Parts that the last round found, and when it began.
+    found: HashSet<ObjectPath>,
+    since: Option<Instant>,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Parts found that nothing needs.
+    pub found: usize,
+    /// Of those, deleted.
+    pub deleted: usize,
+}
+
+impl Sweeper {
+    /// A sweeper of what is a day old.
+    pub fn new(store: Store) -> Self {
+        Self { store, age: SWEEP_AGE, pause: SWEEP_PAUSE, found: HashSet::new(), since: None }
+    }
+
+    /// A sweeper of uploads of any age, in a hurry.
+    pub fn at_once(store: Store) -> Self {
+        Self { age: Duration::ZERO, pause: Duration::ZERO, ..Self::new(store) }
+    }
+
+    /// Rounds for ever. A failed one is logged and tried again. May be dropped at any point.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            if let Err(error) = self.round(Instant::now()).await {
+                tracing::warn!(%error, "the search for parts left behind failed, will be tried again");
+            }
+        }
+    }
+
+    /// One round over all containers of parts, that begins at `now`.
+    pub async fn round(&mut self, now: Instant) -> Result<Swept> {
+        let is_second = self.since.is_some_and(|since| now.duration_since(since) >= SWEEP_INTERVAL);
+        let mut swept = Swept::default();
+        let mut found = HashSet::new();
+        let mut marker = None;
+        loop {
+            let prefix = names::parts_containers();
+            let query = ListQuery { prefix, marker: marker.take(), limit: SWEEP_PAGE, ..ListQuery::default() };
+            let page = self.store.account_list(PARTS_ACCOUNT, &query).await?;
+            for listed in &page {
+                let Listed::Entry(container) = listed else { continue };
+                for path in self.orphans(&container.name).await? {
+                    swept.found += 1;
+                    if is_second && self.found.contains(&path) {
+                        self.store.object_delete(&path, &Precondition::default()).await?;
+                        swept.deleted += 1;
+                    } else if found.len() < SWEEP_FOUND_MAX {
+                        found.insert(path);
+                    }
+                }
+                marker = Some(container.name.clone());
+            }
+            if page.len() < SWEEP_PAGE {
+                break;
+            }
+        }
+        if is_second || self.since.is_none() {
+            (self.found, self.since) = (found, Some(now));
+        }
+        Ok(swept)
+    }
+
+    /// Parts of a container that nothing needs.
+    async fn orphans(&self, container: &str) -> Result<Vec<ObjectPath>> {
+        let Some((account, bucket)) = names::owner_of_parts(container) else { return Ok(Vec::new()) };
+        let oldest = self.store.clock().wall().microseconds().saturating_sub(self.age.as_micros() as u64);
+        let mut orphans = Vec::new();
+        let mut marker: Option<String> = None;
+        loop {
+            let Some(first) = self.rows(container, "", marker.take(), 1).await?.pop() else { return Ok(orphans) };
+            let Some((id, _)) = names::split_part(&first.name) else { return Ok(orphans) };
+            // Ids sort by time: behind the first that is too young, all are.
+            if names::begun(id).microseconds() > oldest {
+                return Ok(orphans);
+            }
+            let rows = self.rows(container, &format!("{id}/"), None, usize::MAX).await?;
+            let dead = self.unlisted(container, account, bucket, id, &rows).await?;
+            orphans.extend(dead.into_iter().map(|name| ObjectPath::new(PARTS_ACCOUNT, container, name)));
+            marker = Some(format!("{id}0"));
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    /// Of an upload's parts, those that neither its record nor its object accounts for.
+    async fn unlisted(
+        &self,
+        container: &str,
+        account: &str,
+        bucket: &str,
+        id: &str,
+        rows: &[ObjectEntry],
+    ) -> Result<Vec<String>> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let path = ObjectPath::new(PARTS_ACCOUNT, container, first.name.as_str());
+        let Some(info) = self.store.object(&path).await? else { return Ok(Vec::new()) };
+        let key = info.metadata.iter().find(|(name, _)| name == names::PART_KEY_NAME).map(|(_, key)| key.as_str());
+        let Some(key) = key else { return Ok(Vec::new()) };
+        let uploads = names::uploads_container(account, bucket);
+        let record = ObjectPath::new(PARTS_ACCOUNT, uploads, names::record(key, Some(id)));
+        if self.store.object(&record).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let object = super::open(&self.store, &ObjectPath::new(account, bucket, key)).await?;
+        let listed: HashSet<&str> = object
+            .as_ref()
+            .and_then(super::Reader::parts)
+            .map(|parts| parts.iter().map(|part| part.name.as_str()).collect())
+            .unwrap_or_default();
+        let is_unlisted = |row: &&ObjectEntry| !listed.contains(row.name.as_str());
+        Ok(rows.iter().filter(is_unlisted).map(|row| row.name.clone()).collect())
+    }
+
+    /// Rows of a container, up to `limit` of them.
+    async fn rows(
+        &self,
+        container: &str,
+        prefix: &str,
+        marker: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<ObjectEntry>> {
+        let mut query =
+            ListQuery { prefix: prefix.to_owned(), marker, limit: limit.min(SWEEP_PAGE), ..ListQuery::default() };
+        let mut rows = Vec::new();
+        loop {
+            let page = match self.store.container_list(PARTS_ACCOUNT, container, &query).await {
+                Err(Error::Missing(_)) => return Ok(rows),
+                other => other?,
+            };
+            let is_last = page.len() < query.limit;
+            rows.extend(page.into_iter().filter_map(|listed| match listed {
+                Listed::Entry(entry) => Some(entry),
+                Listed::Prefix(_) => None,
+            }));
+            if is_last || rows.len() >= limit {
+                return Ok(rows);
+            }
+            query.marker = rows.last().map(|row| row.name.clone());
+        }
+    }
+}
