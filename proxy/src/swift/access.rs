@@ -13,6 +13,7 @@ use super::call::Call;
 use super::fault::Fault;
 use super::metadata::{self, PROJECT_DOMAIN};
 use super::policy::Rule;
+use super::reply;
 use crate::acl::Acl;
 
 /// What the domain of an account's project is called while no owner has made it known.
@@ -150,6 +151,6 @@ fn denied(call: &Call, account: &str) -> Fault {
     if call.caller.is_some() {
         return Fault::status(StatusCode::FORBIDDEN);
     }
-    let account = account.replace(['"', '\\', '\r', '\n'], "");
+    let account = reply::quoted(account);
     Fault::status(StatusCode::UNAUTHORIZED).with("www-authenticate", &format!("Swift realm=\"{account}\""))
 }

@@ -30,7 +30,7 @@ pub(super) async fn read(
     let mut response = if is_head {
         reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
     } else {
-        format.answer(listing::of_containers(format, account, &rows))
+        format.answer(listing::of_containers(format, account, &door.config.policy_name, &rows))
     };
     if call.query.get("format").is_none() {
         reply::vary(response.headers_mut(), "Accept");

@@ -45,12 +45,9 @@ impl Conditions {
             Etags::Any => true,
             Etags::List(list) => list.iter().any(|tag| tag == etag),
         };
-        let fails_match = match (&self.if_match, self.if_unmodified_since) {
-            (Some(etags), _) => !is_one_of(etags),
-            (None, Some(since)) => last_modified > since,
-            (None, None) => false,
-        };
-        if fails_match {
+        // Swift looks at both where HTTP lets the first win; whoever sends both means both.
+        let fails_match = self.if_match.as_ref().is_some_and(|etags| !is_one_of(etags));
+        if fails_match || self.if_unmodified_since.is_some_and(|since| last_modified > since) {
             return Some(StatusCode::PRECONDITION_FAILED);
         }
         let is_known = match (&self.if_none_match, self.if_modified_since) {
@@ -121,7 +118,7 @@ mod tests {
         check(&[("if-unmodified-since", NEW)], None);
         check(&[("if-modified-since", "yesterday")], None);
         check(&[("if-none-match", "\"x\""), ("if-modified-since", NEW)], None);
-        check(&[("if-match", "\"abc\""), ("if-unmodified-since", OLD)], None);
+        check(&[("if-match", "\"abc\""), ("if-unmodified-since", OLD)], Some(412));
     }
 
     #[test]

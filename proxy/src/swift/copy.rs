@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anello_storage::store::{ObjectHead, Written};
 use anello_storage::{ObjectPath, Precondition};
 use http::{Response, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use super::SwiftDoor;
 use super::call::Call;
@@ -18,12 +18,9 @@ use super::policy::Rule;
 use super::range::Wanted as WantedRange;
 use super::source::{Form, Source};
 use super::upload::{self, Wanted};
-use super::{dlo, large, metadata, reply, slo};
+use super::{dlo, download, large, metadata, reply, slo};
 use crate::body::Body;
 use crate::digest::Md5;
-
-/// What stands as it is in a quoted path.
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// COPY: the path is the source, `Destination` says where to. The source has been authorized.
 pub(super) async fn from_path(
@@ -37,7 +34,6 @@ pub(super) async fn from_path(
     let account = account_of(call, "destination-account", &source.account)?;
     let (container, object) = split("Destination", destination)?;
     let target = ObjectPath { account, container, object };
-    door.authorize(call, Rule::ObjectWrite, &target.account, Some(&target.container)).await?;
     run(door, call, source, &target).await
 }
 
@@ -53,6 +49,8 @@ pub(super) async fn to_path(door: &SwiftDoor, call: &Arc<Call>, target: &ObjectP
     run(door, call, &source, target).await
 }
 
+/// Copies. The source is looked for before the destination is authorized (again, where the path names it):
+/// whoever may read there learns first that there is nothing.
 async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectPath) -> Result<Response<Body>, Fault> {
     let mut source = Source::open(door, call, from).await?.ok_or_else(Fault::missing)?;
     let last_modified = source.info.meta_timestamp.seconds_ceil();
@@ -60,11 +58,12 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
     if let Some(status) = of_source.refuse(&source.info.etag, last_modified) {
         return Err(Fault::status(status));
     }
+    door.authorize(call, Rule::ObjectWrite, &to.account, Some(&to.container)).await?;
     let wanted = Wanted::of(call, to, of_target)?;
     let head = head(call, &source, &wanted);
     let mut shown = head.metadata.clone();
     let (etag, written) = if source.form == Form::Static && large::asks_for_manifest(call) {
-        slo::copy(door, (from, &source.info), to, head, &wanted).await?
+        slo::copy(door, call, (from, &source.info), to, head, &wanted.condition).await?
     } else {
         data(door, call, &mut source, to, head, &wanted).await?
     };
@@ -73,9 +72,8 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
     let headers = response.headers_mut();
     shown.retain(|(name, _)| name.starts_with(metadata::Kind::Object.prefix()));
     metadata::show_object(&shown, headers);
-    let quoted = |text: &str| utf8_percent_encode(text, QUOTED).to_string();
-    reply::set(headers, "x-copied-from", quoted(&format!("{}/{}", from.container, from.object)));
-    reply::set(headers, "x-copied-from-account", quoted(&from.account));
+    reply::set(headers, "x-copied-from", reply::quoted(&format!("{}/{}", from.container, from.object)));
+    reply::set(headers, "x-copied-from-account", reply::quoted(&from.account));
     reply::set(headers, "x-copied-from-last-modified", reply::http_date(last_modified));
     Ok(response)
 }
@@ -94,6 +92,10 @@ async fn data(
         WantedRange::Parts(mut parts) if parts.len() == 1 => Some(parts.remove(0)),
         WantedRange::Parts(_) => return Err(Fault::invalid("Only one range can be copied")),
         WantedRange::Nothing => return Err(Fault::status(StatusCode::RANGE_NOT_SATISFIABLE)),
+    };
+    let range = match download::part_of(door, call, source).await? {
+        Some((part, _)) => Some(part),
+        None => range,
     };
     let length = range.as_ref().map_or(source.info.size, |range| range.end - range.start);
     if length > FILE_BYTES_MAX {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use md5::{Digest, Md5};
 
 use super::SwiftDoor;
 use super::call::Call;
@@ -38,7 +39,15 @@ pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) 
     let size = source.info.size;
     let has_range = !is_head && conditions::if_range_holds(call, &source.info.etag, last_modified);
     let range = if has_range { call.header("range") } else { None };
-    let mut response = match Wanted::parse(range, size) {
+    if let Some(part) = part_of(door, call, &mut source).await? {
+        return one_of(door, call, &mut source, part).await;
+    }
+    let wanted = match Wanted::parse(range, size) {
+        // As in Swift, which can't read several ranges of what it has to look for first.
+        Wanted::Parts(parts) if parts.len() > 1 && source.form == Form::Dynamic => Wanted::Whole,
+        wanted => wanted,
+    };
+    let mut response = match wanted {
         Wanted::Nothing => return Ok(unsatisfiable(&source)),
         Wanted::Whole if is_head => with_length(StatusCode::OK, body::empty(), size),
         Wanted::Whole => with_length(StatusCode::OK, body_of(open(door, call, &mut source, None).await?), size),
@@ -46,6 +55,49 @@ pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) 
         Wanted::Parts(parts) => return many_parts(door, call, source, parts).await,
     };
     show(&source, response.headers_mut());
+    Ok(response)
+}
+
+/// The part that `?part-number=` asks for: a segment's place in the whole, and how many there are. Only
+/// static large objects have parts; of others it asks for nothing.
+pub(super) async fn part_of(
+    door: &SwiftDoor,
+    call: &Call,
+    source: &mut Source,
+) -> Result<Option<(Range<u64>, usize)>, Fault> {
+    let Some(text) = call.query.get("part-number").filter(|_| source.form == Form::Static) else {
+        return Ok(None);
+    };
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    let number = number.ok_or_else(|| Fault::invalid("Part number must be an integer greater than 0"))?;
+    if call.headers.contains_key("range") {
+        return Err(Fault::invalid("Range requests are not supported with part number queries"));
+    }
+    let pieces = source.pieces(door).await?;
+    let Some(piece) = pieces.get(number - 1) else {
+        let fault = Fault::status(StatusCode::RANGE_NOT_SATISFIABLE);
+        return Err(fault.with("content-range", &format!("bytes */{}", source.info.size)));
+    };
+    let start = pieces[..number - 1].iter().map(segments::Piece::size).sum();
+    Ok(Some((start..start + piece.size(), pieces.len())))
+}
+
+/// 206 with one part.
+async fn one_of(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    source: &mut Source,
+    (range, count): (Range<u64>, usize),
+) -> Result<Response<Body>, Fault> {
+    let mut response = if call.method == http::Method::HEAD {
+        let mut response = with_length(StatusCode::PARTIAL_CONTENT, body::empty(), range.end - range.start);
+        reply::set(response.headers_mut(), "content-range", content_range(&range, source.info.size));
+        response
+    } else {
+        one_part(door, call, source, range).await?
+    };
+    show(source, response.headers_mut());
+    response.headers_mut().insert("x-parts-count", HeaderValue::from(count));
     Ok(response)
 }
 
@@ -58,13 +110,17 @@ async fn manifest(
 ) -> Result<Response<Body>, Fault> {
     let text = segments::text(&door.store, path, info.timestamp).await?;
     let raw = || segments::items(&text).map(|items| Bytes::from(super::manifest::raw(items)));
-    let text = if call.query.get("format") == Some("raw") { raw().unwrap_or(text) } else { text };
+    let etag = segments::manifest_etag(info).unwrap_or("").to_owned();
+    let (text, etag) = match raw().filter(|_| call.query.get("format") == Some("raw")) {
+        Some(text) => (text.clone(), hex::encode(Md5::digest(&text))),
+        None => (text, etag),
+    };
     let length = text.len() as u64;
     let mut response = with_length(StatusCode::OK, body::full(text), length);
     let headers = response.headers_mut();
     show_info(info, headers);
     reply::set(headers, "content-type", "application/json; charset=utf-8");
-    reply::set(headers, "etag", segments::manifest_etag(info).unwrap_or(""));
+    reply::set(headers, "etag", etag);
     reply::set(headers, "x-static-large-object", "True");
     Ok(response)
 }

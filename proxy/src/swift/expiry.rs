@@ -17,7 +17,7 @@ pub(super) fn delete_at(call: &Call) -> Result<Option<u64>, Fault> {
             let second = after.map(|after| now.saturating_add_signed(after));
             (second, "X-Delete-After in past", "Non-integer X-Delete-After")
         }
-        (None, Some(at)) => (at.parse::<u64>().ok(), "X-Delete-At in past", "Non-integer X-Delete-At"),
+        (None, Some(at)) => (seconds(at), "X-Delete-At in past", "Non-integer X-Delete-At"),
         (None, None) => return Ok(None),
     };
     let second = second.ok_or_else(|| Fault::invalid(is_no_integer))?.min(SECOND_MAX);
@@ -25,6 +25,12 @@ pub(super) fn delete_at(call: &Call) -> Result<Option<u64>, Fault> {
         return Err(Fault::invalid(is_past));
     }
     Ok(Some(second))
+}
+
+/// Seconds since 1970; more than 64 bits hold is as late as it gets.
+fn seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(SECOND_MAX))
 }
 
 #[cfg(test)]
@@ -44,6 +50,7 @@ mod tests {
         check(&[("x-delete-after", "60")], Ok(Some(1060)));
         check(&[("x-delete-after", "60"), ("x-delete-at", "5000")], Ok(Some(1060)));
         check(&[("x-delete-at", "99999999999999")], Ok(Some(SECOND_MAX)));
+        check(&[("x-delete-at", "9999999999999999999999999")], Ok(Some(SECOND_MAX)));
         check(&[("x-delete-at", "1000")], Err(400));
         check(&[("x-delete-at", "tomorrow")], Err(400));
         check(&[("x-delete-at", "")], Err(400));

@@ -18,6 +18,9 @@ pub(super) struct Fault {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The media type of Swift's standing texts.
+const PAGE: &str = "text/html; charset=UTF-8";
+
 /// The client went away or fell silent: nobody reads the answer, but the log does (nginx's and Swift's code).
 const CLIENT_GONE: u16 = 499;
 
@@ -47,6 +50,11 @@ impl Fault {
         Self::status(StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST))
     }
 
+    /// The same as Swift's pages are sent, though it is plain text: Swift does so for names of containers.
+    pub(super) fn as_page(self) -> Self {
+        self.with("content-type", PAGE)
+    }
+
     /// The same with one more header; a value that no header can carry is left out.
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -59,6 +67,11 @@ impl Fault {
     #[cfg(test)]
     pub(super) fn code(&self) -> u16 {
         self.status.as_u16()
+    }
+
+    /// The status.
+    pub(super) fn status_code(&self) -> StatusCode {
+        self.status
     }
 
     /// The status line, for reports that name several failures.
@@ -76,7 +89,7 @@ impl Fault {
     pub(super) fn into_response(self) -> Response<Body> {
         let (media_type, text) = match self.detail {
             Some(detail) => ("text/plain; charset=UTF-8", detail.into_owned()),
-            None => ("text/html; charset=UTF-8", page(self.status)),
+            None => (PAGE, page(self.status)),
         };
         let is_bodiless = self.status == StatusCode::NOT_MODIFIED;
         let content = if is_bodiless { body::empty() } else { body::full(Bytes::from(text)) };
@@ -84,7 +97,7 @@ impl Fault {
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         for (name, value) in self.headers {
-            response.headers_mut().append(name, value);
+            response.headers_mut().insert(name, value);
         }
         response
     }
@@ -114,7 +127,13 @@ impl From<anello_storage::Error> for Fault {
 
 /// The short page that stands for a status.
 fn page(status: StatusCode) -> String {
-    let text = match status.as_u16() {
+    let title = status.canonical_reason().unwrap_or("Client Disconnect");
+    format!("<html><h1>{title}</h1><p>{}</p></html>", standing_text(status))
+}
+
+/// What Swift says of a status.
+pub(super) fn standing_text(status: StatusCode) -> &'static str {
+    match status.as_u16() {
         400 => "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         401 => "This server could not verify that you are authorized to access the document you requested.",
         403 => "Access was denied to this resource.",
@@ -133,7 +152,5 @@ fn page(status: StatusCode) -> String {
         503 => "The server is currently unavailable. Please try again at a later time.",
         507 => "There was not enough space to save the resource.",
         _ => "The server has either erred or is incapable of performing the requested operation.",
-    };
-    let title = status.canonical_reason().unwrap_or("Client Disconnect");
-    format!("<html><h1>{title}</h1><p>{text}</p></html>")
+    }
 }

@@ -149,37 +149,37 @@ trait Row {
     fn name(&self) -> &str;
 
     /// `"key":value,…`
-    fn json(&self, out: &mut String);
+    fn json(&self, policy: &str, out: &mut String);
 
     /// `<key>value</key>…`
-    fn xml(&self, out: &mut String);
+    fn xml(&self, policy: &str, out: &mut String);
 }
 
 /// The text of a container's listing.
 pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectEntry>]) -> String {
     match format {
         Format::Plain => plain(rows),
-        Format::Json => json(rows),
+        Format::Json => json("", rows),
         Format::Xml | Format::TextXml => {
             let inner = |prefix: &str, out: &mut String| {
                 let prefix = escape(prefix);
                 push(out, format_args!("<subdir name=\"{prefix}\"><name>{prefix}</name></subdir>"));
             };
-            xml("container", container, "", rows, inner)
+            xml(("container", container, ""), "", rows, inner)
         }
     }
 }
 
 /// The text of an account's listing.
-pub(super) fn of_containers(format: Format, account: &str, rows: &[Listed<ContainerEntry>]) -> String {
+pub(super) fn of_containers(format: Format, account: &str, policy: &str, rows: &[Listed<ContainerEntry>]) -> String {
     match format {
         Format::Plain => plain(rows),
-        Format::Json => json(rows),
+        Format::Json => json(policy, rows),
         Format::Xml | Format::TextXml => {
             let inner = |prefix: &str, out: &mut String| {
                 push(out, format_args!("<subdir name=\"{}\" />", escape(prefix)));
             };
-            xml("account", account, "\n", rows, inner)
+            xml(("account", account, "\n"), policy, rows, inner)
         }
     }
 }
@@ -191,7 +191,7 @@ impl Row for ObjectEntry {
         &self.name
     }
 
-    fn json(&self, out: &mut String) {
+    fn json(&self, _policy: &str, out: &mut String) {
         out.push_str("\"bytes\":");
         push(out, format_args!("{}", self.size));
         out.push_str(",\"hash\":");
@@ -203,7 +203,7 @@ impl Row for ObjectEntry {
         push(out, format_args!(",\"last_modified\":\"{}\"", self.timestamp.iso8601()));
     }
 
-    fn xml(&self, out: &mut String) {
+    fn xml(&self, _policy: &str, out: &mut String) {
         push(
             out,
             format_args!(
@@ -226,29 +226,32 @@ impl Row for ContainerEntry {
         &self.name
     }
 
-    fn json(&self, out: &mut String) {
+    fn json(&self, policy: &str, out: &mut String) {
         out.push_str("\"name\":");
         json_text(&self.name, out);
         push(
             out,
             format_args!(
-                ",\"count\":{},\"bytes\":{},\"last_modified\":\"{}\"",
+                ",\"count\":{},\"bytes\":{},\"last_modified\":\"{}\",\"storage_policy\":",
                 self.object_count,
                 self.bytes_used,
                 self.modified.iso8601()
             ),
         );
+        json_text(policy, out);
     }
 
-    fn xml(&self, out: &mut String) {
+    fn xml(&self, policy: &str, out: &mut String) {
         push(
             out,
             format_args!(
-                "<name>{}</name><count>{}</count><bytes>{}</bytes><last_modified>{}</last_modified>",
+                "<name>{}</name><count>{}</count><bytes>{}</bytes><last_modified>{}</last_modified>\
+                 <storage_policy>{}</storage_policy>",
                 escape(&self.name),
                 self.object_count,
                 self.bytes_used,
-                self.modified.iso8601()
+                self.modified.iso8601(),
+                escape(policy)
             ),
         );
     }
@@ -266,13 +269,13 @@ fn plain<E: Row>(rows: &[Listed<E>]) -> String {
     out
 }
 
-fn json<E: Row>(rows: &[Listed<E>]) -> String {
+fn json<E: Row>(policy: &str, rows: &[Listed<E>]) -> String {
     let mut out = String::with_capacity(rows.len() * 192 + 2);
     out.push('[');
     for (at, row) in rows.iter().enumerate() {
         out.push_str(if at == 0 { "{" } else { ",{" });
         match row {
-            Listed::Entry(entry) => entry.json(&mut out),
+            Listed::Entry(entry) => entry.json(policy, &mut out),
             Listed::Prefix(prefix) => {
                 out.push_str("\"subdir\":");
                 json_text(prefix, &mut out);
@@ -284,14 +287,19 @@ fn json<E: Row>(rows: &[Listed<E>]) -> String {
     out
 }
 
-fn xml<E: Row>(root: &str, name: &str, gap: &str, rows: &[Listed<E>], subdir: impl Fn(&str, &mut String)) -> String {
+fn xml<E: Row>(
+    (root, name, gap): (&str, &str, &str),
+    policy: &str,
+    rows: &[Listed<E>],
+    subdir: impl Fn(&str, &mut String),
+) -> String {
     let mut out = String::with_capacity(rows.len() * 224 + 128);
     push(&mut out, format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} name=\"{}\">{gap}", escape(name)));
     for row in rows {
         match row {
             Listed::Entry(entry) => {
                 push(&mut out, format_args!("<{}>", E::XML_NAME));
-                entry.xml(&mut out);
+                entry.xml(policy, &mut out);
                 push(&mut out, format_args!("</{}>", E::XML_NAME));
             }
             Listed::Prefix(prefix) => subdir(prefix, &mut out),

@@ -70,7 +70,7 @@ const TYPES: &[(&str, &str)] = &[
     ("ttf", "font/ttf"),
     ("txt", "text/plain"),
     ("wasm", "application/wasm"),
-    ("wav", "audio/wav"),
+    ("wav", "audio/x-wav"),
     ("webm", "video/webm"),
     ("webp", "image/webp"),
     ("woff", "font/woff"),

@@ -29,6 +29,13 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         return slo::delete(door, call, path).await;
     }
     let condition = conditions::for_write(call)?;
+    if let Some(second) = call.header("x-if-delete-at") {
+        let second: u64 = second.parse().map_err(|_| Fault::invalid("Bad X-If-Delete-At header value"))?;
+        let info = door.store.object(path).await?.ok_or_else(Fault::missing)?;
+        if info.delete_at != Some(second) {
+            return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
+        }
+    }
     match door.store.object_delete(path, &condition).await {
         Ok(Some(_)) => Ok(reply::bare(StatusCode::NO_CONTENT)),
         Ok(None) | Err(Error::Missing(_)) => Err(Fault::missing()),

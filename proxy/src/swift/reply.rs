@@ -7,10 +7,19 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::call::Call;
 use super::limits::TRANSACTION_EXTRA_BYTES_MAX;
 use crate::body::{self, Body};
+
+/// What stands as it is in a quoted path.
+const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path as headers carry it: percent-encoded but for its slashes.
+pub(super) fn quoted(path: &str) -> String {
+    utf8_percent_encode(path, QUOTED).to_string()
+}
 
 /// An answer without a body.
 pub(super) fn bare(status: StatusCode) -> Response<Body> {

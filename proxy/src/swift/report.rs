@@ -1,32 +1,57 @@
 //! The answer of operations on many objects: how many it did, and what failed with which. Its form is
 //! Swift's, plain or JSON as `Accept` wants.
 
+use bytes::Bytes;
+use futures::stream;
 use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::call::Call;
+use super::fault::{self, Fault};
 use super::reply;
-use crate::body::Body;
+use super::slo::Outcome;
+use crate::body::{self, Body};
 
-/// 202 with how an operation ended in its body.
-pub(super) fn outcome(call: &Call, parts: &http::response::Parts, text: &str) -> Response<Body> {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let line = format!("{} {}", parts.status.as_u16(), parts.status.canonical_reason().unwrap_or(""));
-    let is_json = call.header("accept").is_some_and(|accept| accept.contains("application/json"));
-    let text = if parts.status.is_success() { "" } else { text };
-    let (etag, changed) = (header("etag"), header("last-modified"));
-    let (media_type, text) = if is_json {
-        let text = json!({
-            "Response Status": line, "Response Body": text, "Etag": etag, "Last Modified": changed, "Errors": [],
-        });
-        ("application/json", text.to_string())
-    } else {
-        let text = format!(
-            "Response Status: {line}\nResponse Body: {text}\nEtag: {etag}\nLast Modified: {changed}\nErrors:\n"
-        );
-        ("text/plain", text)
+/// 202 with how the upload of a manifest ended in its body, after the blank that a heartbeat begins with.
+pub(super) fn heartbeat(call: &Call, outcome: Result<Outcome, Fault>) -> Response<Body> {
+    let (status, etag, changed, errors) = match outcome {
+        Ok(Ok((etag, written))) => {
+            let changed = reply::http_date(written.timestamp.seconds_ceil());
+            (StatusCode::CREATED, Some(etag), Some(changed), Vec::new())
+        }
+        Ok(Err(report)) => (StatusCode::BAD_REQUEST, None, None, report.errors),
+        Err(fault) => (fault.status_code(), None, None, Vec::new()),
     };
-    reply::with_body(StatusCode::ACCEPTED, media_type, text)
+    let reason = status.canonical_reason().unwrap_or("");
+    let line = format!("{} {reason}", status.as_u16());
+    let failure = format!("{reason}\n{}", fault::standing_text(status));
+    let text = if status.is_success() { "" } else { failure.as_str() };
+    let is_json = call.header("accept").is_some_and(|accept| accept.contains("application/json"));
+    let (media_type, text) = if is_json {
+        let mut said = json!({"Response Status": line, "Response Body": text, "Errors": errors});
+        if let (Some(etag), Some(changed)) = (etag, changed) {
+            said["Etag"] = etag.into();
+            said["Last Modified"] = changed.into();
+        }
+        ("application/json", said.to_string())
+    } else {
+        let mut said = format!("Response Status: {line}\nResponse Body: {text}\n");
+        if let (Some(etag), Some(changed)) = (etag, changed) {
+            said.push_str(&format!("Etag: {etag}\nLast Modified: {changed}\n"));
+        }
+        ("text/plain", said + &plain_errors(&errors))
+    };
+    let chunks = [Bytes::from_static(b" "), Bytes::from(format!("\r\n\r\n{text}"))].map(Ok);
+    let mut response = Response::new(body::stream(stream::iter(chunks)));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    reply::set(response.headers_mut(), "content-type", media_type);
+    response
+}
+
+/// The errors as the plain form lists them.
+fn plain_errors(errors: &[(String, String)]) -> String {
+    let lines = errors.iter().map(|(name, reason)| format!("{name}, {reason}\n"));
+    format!("Errors:\n{}", lines.collect::<String>())
 }
 
 /// What an operation on many objects did.
@@ -68,10 +93,12 @@ impl Report {
                 self.deleted, self.not_found
             );
         }
-        text.push_str("Errors:\n");
-        for (name, reason) in &self.errors {
-            text.push_str(&format!("{name}, {reason}\n"));
-        }
+        text.push_str(&self.plain_errors());
         text
+    }
+
+    /// The errors as the plain form lists them.
+    pub(super) fn plain_errors(&self) -> String {
+        plain_errors(&self.errors)
     }
 }

@@ -36,16 +36,16 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let outcome = put_now(door, call, path, body).await;
-    if !call.query.get("heartbeat").is_some_and(is_true) {
-        return outcome;
+    if call.query.get("heartbeat").is_some_and(is_true) {
+        return Ok(report::heartbeat(call, outcome));
     }
-    let outcome = outcome.unwrap_or_else(Fault::into_response);
-    let (parts, body) = outcome.into_parts();
-    let text = body.collect().await?.to_bytes();
-    Ok(report::outcome(call, &parts, &String::from_utf8_lossy(&text)))
+    match outcome? {
+        Ok((etag, written)) => Ok(upload::created(&etag, written)),
+        Err(report) => Ok(report.answer(call, StatusCode::BAD_REQUEST)),
+    }
 }
 
-async fn put_now<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
+async fn put_now<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Outcome, Fault>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -56,16 +56,33 @@ where
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(upload::too_large()),
         Err(_) => return Err(Fault::client_gone()),
     };
-    let entries = manifest::parse(&text, path)?;
+    let content_type = wanted.content_type.clone().unwrap_or_else(|| media_type::of_name(&path.object).to_owned());
+    let head =
+        ObjectHead { content_type, delete_at: wanted.delete_at, metadata: wanted.metadata, ..ObjectHead::default() };
+    check_and_store(door, call, path, &text, head, &wanted.condition).await
+}
+
+/// A manifest's tag in quotes and what the store made of it, or what is wrong with its segments.
+pub(super) type Outcome = Result<(String, Written), Report>;
+
+/// Takes a client's list.
+async fn check_and_store(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    text: &[u8],
+    head: ObjectHead,
+    condition: &Precondition,
+) -> Result<Outcome, Fault> {
+    let entries = manifest::parse(text, path)?;
     if entries.iter().filter(|entry| matches!(entry, Entry::Segment(_))).count() > SLO_SEGMENTS_MAX {
         let detail = format!("Number of object-backed segments must be <= {SLO_SEGMENTS_MAX}");
         return Err(Fault::because(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    let items = match check(door, call, path, entries).await? {
-        Ok(items) => items,
-        Err(report) => return Ok(report.answer(call, StatusCode::BAD_REQUEST)),
-    };
-    store(door, call, path, wanted, items).await
+    match check(door, call, path, entries).await? {
+        Ok(items) => Ok(Ok(store(door, call, path, head, condition, items).await?)),
+        Err(report) => Ok(Err(report)),
+    }
 }
 
 /// Looks at every segment; gives the items to store, or what is wrong with which.
@@ -142,9 +159,10 @@ async fn store(
     door: &SwiftDoor,
     call: &Call,
     path: &ObjectPath,
-    wanted: Wanted,
+    mut head: ObjectHead,
+    condition: &Precondition,
     items: Vec<Stored>,
-) -> Result<Response<Body>, Fault> {
+) -> Result<(String, Written), Fault> {
     let (mut digest, mut size) = (Md5::new(), 0_u64);
     for item in &items {
         let piece = segments::piece(&path.account, item.clone()).ok_or_else(|| Fault::invalid("Invalid manifest"))?;
@@ -162,36 +180,27 @@ async fn store(
         return Err(Fault::status(StatusCode::UNPROCESSABLE_ENTITY));
     }
     let text = serde_json::to_vec(&items).expect("strings and numbers are JSON");
-    let mut items = wanted.metadata;
-    metadata::set(&mut items, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
-    let content_type = wanted.content_type.unwrap_or_else(|| media_type::of_name(&path.object).to_owned());
-    let head = ObjectHead {
-        etag: etag.clone(),
-        content_type,
-        size: Some(size),
-        delete_at: wanted.delete_at,
-        metadata: items,
-        ..ObjectHead::default()
-    };
-    let written = door.store.object_put(path, text.into(), head, &wanted.condition).await?;
-    Ok(upload::created(&format!("\"{etag}\""), written))
+    metadata::set(&mut head.metadata, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
+    head.etag = etag.clone();
+    head.size = Some(size);
+    let written = door.store.object_put(path, text.into(), head, condition).await?;
+    Ok((format!("\"{etag}\""), written))
 }
 
-/// Copies a manifest as it is: its segments get another name for themselves.
+/// Copies a manifest as such. Its segments are looked at again, for in another account they are others.
 pub(super) async fn copy(
     door: &SwiftDoor,
+    call: &Call,
     from: (&ObjectPath, &ObjectInfo),
     to: &ObjectPath,
-    mut head: ObjectHead,
-    wanted: &Wanted,
+    head: ObjectHead,
+    condition: &Precondition,
 ) -> Result<(String, Written), Fault> {
     let (path, info) = from;
     let text = segments::text(&door.store, path, info.timestamp).await?;
-    metadata::set(&mut head.metadata, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
-    head.etag = info.etag.clone();
-    head.size = Some(info.size);
-    let written = door.store.object_put(to, text, head, &wanted.condition).await?;
-    Ok((format!("\"{}\"", info.etag), written))
+    let list = manifest::raw(segments::items(&text).unwrap_or_default());
+    let outcome = check_and_store(door, call, to, list.as_bytes(), head, condition).await?;
+    outcome.map_err(|report| Fault::invalid(report.plain_errors()))
 }
 
 /// DELETE with `?multipart-manifest=delete`: the segments, then the manifest.

@@ -66,6 +66,14 @@ impl Source {
         Ok(Some(source))
     }
 
+    /// What a large object is made of.
+    pub(super) async fn pieces(&mut self, door: &SwiftDoor) -> Result<&[Piece], Error> {
+        if self.pieces.is_none() {
+            self.pieces = Some(segments::pieces(&door.store, &self.path, self.info.timestamp).await?);
+        }
+        Ok(self.pieces.as_deref().unwrap_or_default())
+    }
+
     /// Begins to read a range, or all of it.
     pub(super) async fn read(
         &mut self,
@@ -74,10 +82,8 @@ impl Source {
         range: Option<Range<u64>>,
     ) -> Result<Chunks, Error> {
         if self.form != Form::Plain {
-            if self.pieces.is_none() {
-                self.pieces = Some(segments::pieces(&door.store, &self.path, self.info.timestamp).await?);
-            }
-            let pieces = segments::cut(self.pieces.as_deref().unwrap_or_default(), range.unwrap_or(0..self.info.size));
+            let range = range.unwrap_or(0..self.info.size);
+            let pieces = segments::cut(self.pieces(door).await?, range);
             let gate = Arc::new(CallerGate::new(door, call));
             return Ok(Chunks::Joined(Box::new(Joined::new(door.store.clone(), Some(gate), pieces))));
         }

@@ -8,8 +8,7 @@ use super::fault::Fault;
 
 /// Query parameters that stand for an operation of their own. (`symlink=get` asks for a link itself and not
 /// for what it leads to: where there are no links it changes nothing, and clients send it unasked.)
-const PARAMETERS: [(&str, &str); 8] = [
-    ("part-number", "reading by part number"),
+const PARAMETERS: [(&str, &str); 7] = [
     ("extract-archive", "archive extraction"),
     ("bulk-delete", "bulk deletion"),
     ("temp_url_sig", "temporary URLs"),
@@ -65,7 +64,6 @@ mod tests {
         assert!(refuses("PUT", "/v1/a?extract-archive=tar", &[]));
         assert!(refuses("POST", "/v1/a?bulk-delete", &[]));
         assert!(refuses("GET", "/v1/a/c/o?temp_url_sig=x&temp_url_expires=1", &[]));
-        assert!(refuses("GET", "/v1/a/c/o?part-number=1", &[]));
         assert!(refuses("PUT", "/v1/a/c/o", &[("x-symlink-target", "c/o")]));
         assert!(refuses("POST", "/v1/a/c", &[("x-container-meta-quota-bytes", "1")]));
         assert!(!refuses("POST", "/v1/a/c", &[("x-versions-location", "")]));

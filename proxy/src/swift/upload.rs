@@ -60,6 +60,9 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let length = call.content_length()?;
+    if call.header("transfer-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("chunked")) {
+        return Err(Fault::because(StatusCode::NOT_IMPLEMENTED, "Only the transfer coding chunked is understood."));
+    }
     if length.is_none() && !is_framed(call) {
         return Err(Fault::because(StatusCode::LENGTH_REQUIRED, "Missing Content-Length header."));
     }
