@@ -8,9 +8,7 @@ use anello_base::Timestamp;
 use anello_storage::index::{Index, Placed};
 use anello_storage::key::{KeyHash, KeyHasher, ObjectPath};
 use anello_storage::model::{Content, ListQuery};
-use anello_storage::mutation::{
-    Applies, Body, ContainerPut, Location, LogPosition, Mutation, ObjectPut, PathHashes,
-};
+use anello_storage::mutation::{Applies, Body, ContainerPut, Location, LogPosition, Mutation, ObjectPut, PathHashes};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// As a device opens it.
