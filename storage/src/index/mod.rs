@@ -32,6 +32,7 @@ use anello_base::Timestamp;
 
 use self::codec::Reader;
 use self::overlay::Overlay;
+use self::reclaim::RECLAIMED;
 use self::shadow::DeadBytes;
 use self::tables::{Table, Tables, behind};
 use self::totals::{Account, Container, ContainerRow};
@@ -241,17 +242,17 @@ impl Index {
     /// Drops tombstones older than `before` (reclaim age); returns how many. A tombstone stays while a log
     /// volume holds an older record of its name: see [`Index::forget_volume`].
     pub fn reclaim_tombstones(&self, before: Timestamp) -> Result<u64> {
-        let with_parts = self.tables.objects_with_parts()?;
-        let (mut dropped, mut low) = (0, Vec::new());
-        loop {
-            let dead = self.writer().clone();
-            let old = |key: &[u8], value: &[u8]| reclaim::is_old(key, value, before, &with_parts, &dead);
-            let keys = self.tables.reclaimable(Table::Tombstones, &low, old)?;
-            let Some(last) = keys.last() else { break };
-            low = [&last[..], &[0]].concat();
-            dropped += self.tables.drop_tombstones(&keys, old, &mut self.writer())?;
+        let mut dropped = 0;
+        for table in RECLAIMED {
+            let mut low = Vec::new();
+            loop {
+                let keys = self.tables.old_keys(table, &low, before)?;
+                let Some(last) = keys.last() else { break };
+                low = [&last[..], &[0]].concat();
+                dropped += self.tables.reclaim(table, &keys, before, &mut self.writer())?;
+            }
         }
-        Ok(dropped + self.tables.reclaim_registry(before, &mut self.writer())?)
+        Ok(dropped)
     }
 
     /// Dead bytes per log volume, kept with every batch; compaction chooses by it.
