@@ -32,7 +32,7 @@ pub struct Reader {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one object is the usual case; boxing it would cost an allocation each")]
 enum Kind {
-    Plain(ObjectReader),
+    Plain(Box<ObjectReader>),
     Joined(Box<joined::Joined>),
     Segments(Box<segments::Whole>),
 }
@@ -45,7 +45,7 @@ pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
             let info = reader.info().clone();
             Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))
         }
-        Content::Plain => Kind::Plain(reader),
+        Content::Plain => Kind::Plain(Box::new(reader)),
         Content::Multipart => Kind::Joined(Box::new(joined::Joined::open(store.clone(), path, reader).await?)),
     };
     Ok(Some(Reader { kind }))

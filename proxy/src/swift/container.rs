@@ -50,7 +50,7 @@ pub(super) async fn create(
 ) -> Result<Response<Body>, Fault> {
     if container.len() > CONTAINER_NAME_BYTES_MAX {
         let detail = format!("Container name length of {} longer than {CONTAINER_NAME_BYTES_MAX}", container.len());
-        return Err(Fault::invalid(detail).as_page());
+        return Err(Fault::invalid(detail).on_a_page());
     }
     check_policy(door, call)?;
     let changes = metadata::changes(&call.headers, Kind::Container)?;

@@ -51,7 +51,7 @@ impl Fault {
     }
 
     /// The same as Swift's pages are sent, though it is plain text: Swift does so for names of containers.
-    pub(super) fn as_page(self) -> Self {
+    pub(super) fn on_a_page(self) -> Self {
         self.with("content-type", PAGE)
     }
 

@@ -169,3 +169,19 @@ async fn a_heartbeat_ends_with_the_outcome() {
     let outcome = cloud.ask("owner", line, &json, "nonsense").await.is(202).json();
     assert_eq!(outcome["Response Status"], "400 Bad Request");
 }
+
+#[tokio::test]
+async fn a_segment_is_read_by_its_number() {
+    let (cloud, whole) = with_segments().await;
+    cloud.ask("owner", PUT_LIST, &[], list(&whole)).await.is(201);
+    for method in ["GET", "HEAD"] {
+        let part = cloud.ask("owner", &format!("{method} /v1/AUTH_sea/c/big?part-number=2"), &[], "").await.is(206);
+        assert_eq!(part.header("content-range"), Some("bytes 300000-599999/900000"));
+        assert_eq!((part.header("x-parts-count"), part.header("content-length")), (Some("3"), Some("300000")));
+        assert!(method == "HEAD" || part.body == whole[300_000..600_000]);
+    }
+    for (number, want) in [("0", 400), ("x", 400), ("4", 416)] {
+        cloud.ask("owner", &format!("GET /v1/AUTH_sea/c/big?part-number={number}"), &[], "").await.is(want);
+    }
+    cloud.ask("owner", "GET /v1/AUTH_sea/s/s/0?part-number=7", &[], "").await.is(200);
+}
