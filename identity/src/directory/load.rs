@@ -58,7 +58,8 @@ impl Directory {
         if !new.is_empty() {
             let claims = self.records.versions(Kind::Name).await?;
             let claims: Claims = claims.into_iter().map(|(id, version)| (id, version.etag)).collect();
-            let read = new.iter().map(|id| self.read::<T>(id, &claims));
+            // Gathered first: a closure held across the await would keep this future from being spawned.
+            let read: Vec<_> = new.iter().map(|id| self.read::<T>(id, &claims)).collect();
             stream::iter(read).buffer_unordered(LOADS_AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
