@@ -30,7 +30,6 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one object is the usual case; boxing it would cost an allocation each")]
 enum Kind {
     Plain(Box<ObjectReader>),
     Joined(Box<joined::Joined>),

@@ -108,7 +108,6 @@ async fn open_version(store: &Store, path: &ObjectPath, version: Timestamp) -> R
 }
 
 /// The bytes of one range, in order.
-#[expect(clippy::large_enum_variant, reason = "one object is the usual case; boxing it would cost an allocation each")]
 pub(super) enum Chunks {
     /// Of one object.
     Plain(Reader),
