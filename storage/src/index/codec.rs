@@ -48,6 +48,17 @@ const ETAG_PARTS: u64 = 1;
 const ETAG_TEXT: u64 = 2;
 const MD5_HEX_BYTES: usize = 32;
 
+/// An MD5 as text; a listing makes thousands of them.
+fn md5_hex(md5: [u8; 16]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; MD5_HEX_BYTES];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(md5) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(&text).expect("hexadecimal digits are ASCII").to_owned()
+}
+
 /// Appends values.
 #[derive(Debug, Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -274,10 +285,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn etag(&mut self) -> Result<String> {
         match self.number()? {
-            ETAG_MD5 => Ok(hex::encode(self.array::<16>()?)),
+            ETAG_MD5 => Ok(md5_hex(self.array()?)),
             ETAG_PARTS => {
                 let md5 = self.array::<16>()?;
-                Ok(format!("{}-{}", hex::encode(md5), self.small()?))
+                Ok(format!("{}-{}", md5_hex(md5), self.small()?))
             }
             tag => self.utf8(tag - ETAG_TEXT),
         }

@@ -16,8 +16,11 @@ pub(super) const MEMTABLE_SMALL_BYTES: usize = 4 * MIB as usize;
 /// Memtables of one column family, full ones that are being flushed included. Behind it writes wait.
 pub(super) const MEMTABLES_MAX: i32 = 3;
 
-/// Bytes of a data block: a look-up reads one.
-pub(super) const BLOCK_BYTES: usize = 8 * KIB as usize;
+/// Bytes of a data block. Names that follow one another share their beginnings, which larger blocks save.
+pub(super) const BLOCK_BYTES: usize = 16 * KIB as usize;
+
+/// Bytes of a data block where single keys are looked up: one is read, checked and unpacked for each.
+pub(super) const LOOKUP_BLOCK_BYTES: usize = 4 * KIB as usize;
 
 /// Bytes of a partition of a table's index or Bloom filter: what is cached or evicted at once.
 pub(super) const METADATA_BLOCK_BYTES: usize = 4 * KIB as usize;

@@ -37,7 +37,7 @@ use self::shadow::DeadBytes;
 use self::tables::{Table, Tables, behind};
 use self::totals::{Account, Container, ContainerRow};
 use self::version::{Data, Versions};
-use self::version_codec::Form;
+use self::version_codec::{Form, decode_entry};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, ListQuery, Listed, ObjectEntry, ObjectInfo};
@@ -182,9 +182,7 @@ impl Index {
         if self.container(container)?.is_none() {
             return Ok(Vec::new());
         }
-        listing::list(&self.tables, Table::Rows, container, query, |name, value| {
-            Ok(Versions::decode(value, Form::Row)?.into_entry(name))
-        })
+        listing::list(&self.tables, Table::Rows, container, query, decode_entry)
     }
 
     /// Rows of an account.

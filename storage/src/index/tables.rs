@@ -294,7 +294,11 @@ fn database_options(memory: &WriteBufferManager) -> Options {
 fn table_options(table: Table, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_block_size(limits::BLOCK_BYTES);
+    blocks.set_block_size(if matches!(table, Table::Objects) {
+        limits::LOOKUP_BLOCK_BYTES
+    } else {
+        limits::BLOCK_BYTES
+    });
     blocks.set_metadata_block_size(limits::METADATA_BLOCK_BYTES);
     blocks.set_bloom_filter(limits::BLOOM_BITS_PER_KEY, false);
     blocks.set_optimize_filters_for_memory(true);
@@ -313,7 +317,10 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(limits::MEMTABLE_BLOOM_RATIO);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    // An object's hash and MD5 don't compress, and a look-up pays for the block that it reads.
+    if !matches!(table, Table::Objects) {
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    }
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_level_zero_file_num_compaction_trigger(limits::LEVEL0_TABLES);
     options.set_level_zero_slowdown_writes_trigger(limits::LEVEL0_TABLES_SLOW);

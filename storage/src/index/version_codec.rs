@@ -10,7 +10,7 @@ use super::codec::{Reader, Writer};
 use super::shadow::Shadows;
 use super::version::{Data, Live, ObjectPart, Post, Retype, Versions};
 use crate::error::Result;
-use crate::model::{Content, Metadata};
+use crate::model::{Content, Metadata, ObjectEntry};
 use crate::mutation::Extent;
 
 /// Which of the two forms.
@@ -86,8 +86,7 @@ impl Versions {
     }
 
     pub(super) fn decode(bytes: &[u8], form: Form) -> Result<Self> {
-        let what = if form == Form::Object { "object in the index" } else { "listing row in the index" };
-        let mut reader = Reader::new(what, bytes);
+        let mut reader = Reader::new(form.what(), bytes);
         let flags = reader.byte()?;
         if flags & !(DATA_MASK | HAS_POST | HAS_RETYPE | HAS_SHADOWS | IS_MULTIPART | IS_SPLIT) != 0 {
             return Err(reader.corrupt(0, u64::from(flags)));
@@ -101,6 +100,34 @@ impl Versions {
     }
 }
 
+/// A row as a listing shows it; `None` where it is not there. The same as [`Versions::decode`] and
+/// [`Versions::into_entry`], without what a listing does not show: it is what a listing's time goes into.
+pub(super) fn decode_entry(name: String, bytes: &[u8]) -> Result<Option<ObjectEntry>> {
+    if bytes.first().is_none_or(|flags| *flags & !IS_MULTIPART != DATA_LIVE) {
+        return Ok(Versions::decode(bytes, Form::Row)?.into_entry(name));
+    }
+    let mut reader = Reader::new(Form::Row.what(), bytes);
+    let content = content(reader.byte()?);
+    let timestamp = reader.timestamp()?;
+    reader.location()?;
+    let (size, etag, content_type) = (reader.number()?, reader.etag()?, reader.content_type()?);
+    reader.finish()?;
+    Ok(Some(ObjectEntry { name, timestamp, size, etag, content_type, content }))
+}
+
+fn content(flags: u8) -> Content {
+    if flags & IS_MULTIPART != 0 { Content::Multipart } else { Content::Plain }
+}
+
+impl Form {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Object => "object in the index",
+            Self::Row => "listing row in the index",
+        }
+    }
+}
+
 fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, Timestamp)> {
     Ok(match flags & DATA_MASK {
         DATA_ABSENT => (Data::Absent, Timestamp::ZERO),
@@ -109,8 +136,7 @@ fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, 
             (Data::Deleted { timestamp, record: reader.location()? }, timestamp)
         }
         DATA_LIVE => {
-            let content = if flags & IS_MULTIPART != 0 { Content::Multipart } else { Content::Plain };
-            let live = decode_live(reader, content, form)?;
+            let live = decode_live(reader, content(flags), form)?;
             let timestamp = live.timestamp;
             (Data::Live(live), timestamp)
         }
@@ -302,6 +328,18 @@ mod tests {
             prop_assert_eq!(Versions::decode(&bytes, Form::Object).expect("decodes"), versions);
         }
 
+        /// Without this a listing shows something else than the row says.
+        #[test]
+        fn a_row_read_for_a_listing_is_the_row(mut versions in versions()) {
+            for (_, record) in versions.record_slots().into_iter().flatten() {
+                *record = None;
+            }
+            let bytes = versions.encode(Form::Row);
+            let row = Versions::decode(&bytes, Form::Row).expect("decodes");
+            let entry = decode_entry("name".to_owned(), &bytes).expect("decodes");
+            prop_assert_eq!(entry, row.into_entry("name".to_owned()));
+        }
+
         /// Without this a damaged value is served as if it were whole, or takes the server down.
         #[test]
         fn what_is_cut_is_refused(versions in versions(), cut in any::<prop::sample::Index>()) {
@@ -318,6 +356,7 @@ mod tests {
                     versions.encode(form);
                     versions.into_object();
                 }
+                let _ = decode_entry(String::new(), &bytes);
             }
         }
     }
