@@ -17,51 +17,51 @@ use http_body_util::{BodyExt, Full};
 use sha2::{Digest, Sha256};
 
 /// Everything that a test needs.
-pub struct Client {
-    pub door: S3Door,
-    pub store: Store,
+pub(crate) struct Client {
+    pub(crate) door: S3Door,
+    pub(crate) store: Store,
     _dir: tempfile::TempDir,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Text of an XML element, the first of its name.
-    pub fn element(&self, name: &str) -> Option<String> {
+    pub(crate) fn element(&self, name: &str) -> Option<String> {
         let text = self.text();
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         Some(rest.split_once(&format!("</{name}>"))?.0.to_owned())
     }
 
     /// The code of an error.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.element("Code").unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// Fails unless the status is this.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
+    pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{:?} {}", self.headers, self.text());
         self
     }
 
     /// Fails unless it is this error.
     #[track_caller]
-    pub fn expect_error(self, status: u16, code: &str) -> Self {
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
         assert_eq!(answer.code(), code, "{}", answer.text());
         for name in ["Message", "Resource", "RequestId"] {
@@ -99,7 +99,7 @@ fn keys() -> Keys {
 
 /// A request being put together.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     method: String,
     uri: String,
     headers: Vec<(String, String)>,
@@ -111,7 +111,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(method: &str, uri: impl Into<String>) -> Self {
+    pub(crate) fn new(method: &str, uri: impl Into<String>) -> Self {
         Self {
             method: method.into(),
             uri: uri.into(),
@@ -124,48 +124,48 @@ impl Call {
         }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.into()));
         self
     }
 
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
     /// Signs as somebody else.
-    pub fn as_key(mut self, key: &str) -> Self {
+    pub(crate) fn signed_by(mut self, key: &str) -> Self {
         self.key = Some(key.into());
         self
     }
 
     /// Does not sign.
-    pub fn anonymous(mut self) -> Self {
+    pub(crate) fn anonymous(mut self) -> Self {
         self.key = None;
         self
     }
 
     /// What `x-amz-content-sha256` says instead of the body's digest.
-    pub fn payload(mut self, payload: &str) -> Self {
+    pub(crate) fn payload(mut self, payload: &str) -> Self {
         self.payload = Some(payload.into());
         self
     }
 
     /// Signs for another region.
-    pub fn region(mut self, region: &str) -> Self {
+    pub(crate) fn region(mut self, region: &str) -> Self {
         self.region = region.into();
         self
     }
 
     /// Signs for another time.
-    pub fn at(mut self, date: SystemTime) -> Self {
+    pub(crate) fn at(mut self, date: SystemTime) -> Self {
         self.date = Some(date);
         self
     }
 
     /// Signs with the header `authorization`; also the seed for chunks and the scope they are signed in.
-    pub fn sign(&mut self) -> Option<Seed> {
+    pub(crate) fn sign(&mut self) -> Option<Seed> {
         let key = self.key.clone()?;
         let payload = self.payload.clone().unwrap_or_else(|| hex::encode(Sha256::digest(&self.body)));
         let stamp = stamp(self.date.unwrap_or_else(SystemTime::now));
@@ -187,7 +187,7 @@ impl Call {
     }
 
     /// The URL signed in its query, valid for `seconds`.
-    pub fn presigned(mut self, seconds: u64) -> Self {
+    pub(crate) fn presigned(mut self, seconds: u64) -> Self {
         let key = self.key.take().expect("a key");
         let stamp = stamp(self.date.unwrap_or_else(SystemTime::now));
         let scope = format!("{}/{}/s3/aws4_request", &stamp[..8], self.region);
@@ -212,7 +212,7 @@ impl Call {
     }
 
     /// Encodes the body as `aws-chunked` with signed chunks and a signed trailer.
-    pub fn chunked(mut self, chunk_bytes: usize, trailer: Option<(&str, &str)>) -> Self {
+    pub(crate) fn chunked(mut self, chunk_bytes: usize, trailer: Option<(&str, &str)>) -> Self {
         let data = std::mem::take(&mut self.body);
         self = self.header("x-amz-decoded-content-length", &data.len().to_string());
         self = self.header("content-encoding", "aws-chunked");
@@ -246,7 +246,7 @@ impl Call {
 }
 
 /// What chunks are signed with.
-pub struct Seed {
+pub(crate) struct Seed {
     signing_key: Vec<u8>,
     stamp: String,
     scope: String,
@@ -285,7 +285,7 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 
 impl Client {
     /// A fresh store with a door to it.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let options = StoreOptions {
             devices: vec![dir.path().join("d0")],
@@ -301,14 +301,14 @@ impl Client {
     }
 
     /// A fresh store with the bucket `photos` of alice's.
-    pub async fn with_bucket() -> Self {
+    pub(crate) async fn with_bucket() -> Self {
         let client = Self::new().await;
         client.send(Call::new("PUT", "/photos")).await.expect(200);
         client
     }
 
     /// Signs and sends.
-    pub async fn send(&self, mut call: Call) -> Answer {
+    pub(crate) async fn send(&self, mut call: Call) -> Answer {
         if !call.headers.iter().any(|(name, _)| name == "authorization") {
             call.sign();
         }
@@ -323,16 +323,16 @@ impl Client {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send(Call::new("PUT", path).body(body)).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Call::new("GET", path)).await
     }
 }
 
 /// Bytes that differ everywhere.
-pub fn pattern(length: usize) -> Bytes {
+pub(crate) fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
 }
