@@ -4,7 +4,8 @@
 //!
 //! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
 //! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
-//! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind. Making joined objects is the S3 door's work.
+//! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind. Making joined
+//! objects is the S3 door's work.
 
 pub mod limits;
 pub mod names;
@@ -30,6 +31,7 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the plain object is the usual one, and is not worth an allocation")]
 enum Kind {
     Plain(Box<ObjectReader>),
     Joined(Box<joined::Joined>),

@@ -13,7 +13,7 @@ use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
 use super::get::{self, refuse_customer_keys};
 use super::limits::PUT_BYTES_MAX;
-use super::metadata::{Described, copied};
+use super::metadata::{Described, copied, keep_systems};
 use super::policy::{self, Asking, Granted, Rule};
 use super::put::{Extras, plain_head, written_or};
 use super::receive::{Promise, receive};
@@ -195,10 +195,7 @@ async fn replace_metadata(
     mut metadata: Metadata,
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
     let checksum = Checksum::stored(&info.metadata, &info.etag);
-    if let Some(checksum) = &checksum {
-        checksum.store(&info.etag, &mut metadata);
-        metadata.sort();
-    }
+    keep_systems(&info.metadata, &mut metadata);
     let updated = front.store.object_update(target, Some(content_type), info.delete_at, metadata).await;
     let written = updated.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))?;
     Ok(answer(info.etag.clone(), written.timestamp.seconds_ceil(), checksum.as_ref()))

@@ -85,6 +85,16 @@ pub(super) fn copied(source: &Metadata, keep_tags: bool) -> Metadata {
     source.iter().filter(|(name, _)| keep(name)).cloned().collect()
 }
 
+/// Adds to an object's new metadata what stays while its data do and no client says: what makes it a
+/// manifest, say, or which upload made it.
+pub(super) fn keep_systems(current: &Metadata, replaced: &mut Metadata) {
+    let is_kept =
+        |name: &str| name.starts_with("x-object-sysmeta-") && name.strip_prefix(SYSTEM_PREFIX) != Some("tags");
+    replaced.retain(|(name, _)| !is_kept(name));
+    replaced.extend(current.iter().filter(|(name, _)| is_kept(name)).cloned());
+    replaced.sort();
+}
+
 /// Headers of an answer about an object, its length left out.
 pub(super) fn headers(info: &ObjectInfo, with_checksum: bool) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(info.metadata.len() + 8);
@@ -159,6 +169,23 @@ mod tests {
         let names = |tags| copied(&source, tags).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(false), ["cache-control", "x-object-meta-a"]);
         assert_eq!(names(true), ["cache-control", "x-object-meta-a", "x-object-sysmeta-s3-tags"]);
+    }
+
+    #[test]
+    fn new_metadata_leave_alone_what_the_data_need() {
+        let items = |items: &[(&str, &str)]| -> Metadata {
+            items.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let current = items(&[
+            ("x-object-meta-a", "1"),
+            ("x-object-sysmeta-s3-checksum", "CRC32 AAAA FULL_OBJECT e"),
+            ("x-object-sysmeta-s3-tags", "k=v"),
+            ("x-object-sysmeta-slo-manifest-etag", "e"),
+        ]);
+        let mut replaced = items(&[("x-object-meta-b", "2")]);
+        keep_systems(&current, &mut replaced);
+        let names: Vec<_> = replaced.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-object-meta-b", "x-object-sysmeta-s3-checksum", "x-object-sysmeta-slo-manifest-etag"]);
     }
 
     #[test]

@@ -49,9 +49,12 @@ impl Promise {
         Self { length, md5: None, sha256: None, checksum: algorithm.map(|algorithm| (algorithm, Stated::Nowhere)) }
     }
 
-    /// Reads it from an upload's headers. `length` is that of the decoded body.
+    /// Reads it from an upload's headers. `length` is the operation's; an upload in chunks, as SDKs send it
+    /// over TLS, states the length of what they carry on its own.
     pub(super) fn from_headers(headers: &HeaderMap, length: Option<i64>) -> S3Result<Self> {
-        let length = length.and_then(|length| u64::try_from(length).ok()).ok_or(S3ErrorCode::MissingContentLength)?;
+        let decoded = headers.get("x-amz-decoded-content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = decoded.or(length.and_then(|length| u64::try_from(length).ok()));
+        let length = length.ok_or(S3ErrorCode::MissingContentLength)?;
         if length > PUT_BYTES_MAX {
             return Err(S3ErrorCode::EntityTooLarge.into());
         }

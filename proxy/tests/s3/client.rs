@@ -135,7 +135,7 @@ impl Call {
     }
 
     /// Signs as somebody else.
-    pub(crate) fn with_key(mut self, key: &str) -> Self {
+    pub(crate) fn signed_by(mut self, key: &str) -> Self {
         self.key = Some(key.into());
         self
     }

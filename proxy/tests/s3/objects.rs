@@ -223,11 +223,11 @@ async fn buckets_come_and_go() {
     client.send(Call::new("HEAD", "/photos")).await.expect(404);
     client.send(Call::new("PUT", "/photos")).await.expect(200);
     client.send(Call::new("PUT", "/photos")).await.expect_error(409, "BucketAlreadyOwnedByYou");
-    client.send(Call::new("PUT", "/photos").with_key("bob")).await.expect_error(409, "BucketAlreadyExists");
+    client.send(Call::new("PUT", "/photos").signed_by("bob")).await.expect_error(409, "BucketAlreadyExists");
     let head = client.send(Call::new("HEAD", "/photos")).await.expect(200);
     assert_eq!(head.header("x-amz-bucket-region"), Some("us-east-1"));
     assert!(client.get("/").await.expect(200).text().contains("<Name>photos</Name>"));
-    assert!(!client.send(Call::new("GET", "/").with_key("bob")).await.expect(200).text().contains("photos"));
+    assert!(!client.send(Call::new("GET", "/").signed_by("bob")).await.expect(200).text().contains("photos"));
     client.get("/photos?location").await.expect(200);
     assert!(!client.get("/photos?versioning").await.expect(200).text().contains("Status"));
     client.put("/photos/x", "x").await.expect(200);
@@ -235,7 +235,7 @@ async fn buckets_come_and_go() {
     client.send(Call::new("DELETE", "/photos/x")).await.expect(204);
     client.send(Call::new("DELETE", "/photos")).await.expect(204);
     client.get("/photos?list-type=2").await.expect_error(404, "NoSuchBucket");
-    client.send(Call::new("PUT", "/photos").with_key("bob")).await.expect(200);
+    client.send(Call::new("PUT", "/photos").signed_by("bob")).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,17 +47,17 @@ async fn nobody_gets_in_without_being_granted() {
         let call = Call::new(method, uri).header("x-amz-object-attributes", "ETag");
         assert_eq!(client.send(call.clone().anonymous()).await.status, 403, "anonymous {method} {uri}");
         if !matches!(uri, "/" | "/fresh") {
-            assert_eq!(client.send(call.with_key("bob")).await.status, 403, "bob {method} {uri}");
+            assert_eq!(client.send(call.signed_by("bob")).await.status, 403, "bob {method} {uri}");
         }
         if method == "PUT" || method == "POST" || method == "DELETE" {
-            let call = Call::new(method, uri).with_key("rita");
+            let call = Call::new(method, uri).signed_by("rita");
             assert_eq!(client.send(call).await.status, 403, "a reader {method} {uri}");
         }
     }
-    let copy = Call::new("PUT", "/other/y").header("x-amz-copy-source", "/photos/x").with_key("bob");
-    client.send(Call::new("PUT", "/other").with_key("bob")).await.expect(200);
+    let copy = Call::new("PUT", "/other/y").header("x-amz-copy-source", "/photos/x").signed_by("bob");
+    client.send(Call::new("PUT", "/other").signed_by("bob")).await.expect(200);
     client.send(copy).await.expect_error(403, "AccessDenied");
-    client.send(Call::new("GET", "/photos/x").with_key("rita")).await.expect(200);
+    client.send(Call::new("GET", "/photos/x").signed_by("rita")).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,11 +70,11 @@ async fn a_canned_list_opens_what_it_says() {
     client.send(Call::new("GET", "/photos/x").anonymous()).await.expect(200);
     client.send(Call::new("GET", "/photos?list-type=2").anonymous()).await.expect(200);
     client.send(Call::new("PUT", "/photos/x").anonymous().body("y")).await.expect_error(403, "AccessDenied");
-    client.send(Call::new("PUT", "/photos/x").with_key("bob").body("y")).await.expect_error(403, "AccessDenied");
+    client.send(Call::new("PUT", "/photos/x").signed_by("bob").body("y")).await.expect_error(403, "AccessDenied");
     let named = Call::new("GET", "/photos/x?response-content-type=text%2Fhtml").anonymous();
     client.send(named).await.expect_error(400, "InvalidRequest");
     client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "public-read-write")).await.expect(200);
-    client.send(Call::new("PUT", "/photos/x").with_key("bob").body("y")).await.expect(200);
+    client.send(Call::new("PUT", "/photos/x").signed_by("bob").body("y")).await.expect(200);
     client.send(Call::new("PUT", "/photos/x").anonymous().body("z")).await.expect_error(403, "AccessDenied");
     client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "private")).await.expect(200);
     client.send(Call::new("GET", "/photos/x").anonymous()).await.expect_error(403, "AccessDenied");
@@ -84,7 +84,7 @@ async fn a_canned_list_opens_what_it_says() {
 async fn signatures_that_are_wrong_are_refused_with_their_reason() {
     let client = Client::with_bucket().await;
     client.put("/photos/x", "x").await.expect(200);
-    client.send(Call::new("GET", "/photos/x").with_key("nobody")).await.expect_error(403, "InvalidAccessKeyId");
+    client.send(Call::new("GET", "/photos/x").signed_by("nobody")).await.expect_error(403, "InvalidAccessKeyId");
     let early = SystemTime::now() - Duration::from_secs(1_000);
     client.send(Call::new("GET", "/photos/x").at(early)).await.expect_error(403, "RequestTimeTooSkewed");
     let mut signed = Call::new("GET", "/photos/x");
@@ -125,7 +125,7 @@ async fn a_container_made_through_swift_is_its_owners_bucket() {
     made.expect("a container");
     client.put("/Swift_Made/x", "x").await.expect(200);
     assert!(client.get("/").await.expect(200).text().contains("Swift_Made"));
-    client.send(Call::new("GET", "/Swift_Made/x").with_key("bob")).await.expect_error(404, "NoSuchBucket");
+    client.send(Call::new("GET", "/Swift_Made/x").signed_by("bob")).await.expect_error(404, "NoSuchBucket");
     client.send(Call::new("GET", "/Swift_Made/x").anonymous()).await.expect_error(404, "NoSuchBucket");
 }
 
