@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
+use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
 use anello_proxy::swift::{SwiftConfig, SwiftDoor};
 use anello_storage::Store;
@@ -33,6 +34,7 @@ pub(crate) struct Rooms {
     s3: S3Door,
     // These end with the rooms; each of their steps may be cut anywhere.
     reaper: AbortOnDropHandle<()>,
+    sweeper: AbortOnDropHandle<()>,
     keeper: AbortOnDropHandle<()>,
 }
 
@@ -63,6 +65,7 @@ impl Rooms {
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
+            sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
             keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone()))),
             identity,
             store,
@@ -116,6 +119,7 @@ impl Rooms {
     /// Ends the workers and closes the store.
     pub(crate) async fn close(&self) -> Result<()> {
         self.reaper.abort();
+        self.sweeper.abort();
         self.keeper.abort();
         Ok(self.store.close().await?)
     }

@@ -31,7 +31,6 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the plain object is the usual one, and is not worth an allocation")]
 enum Kind {
     Plain(Box<ObjectReader>),
     Joined(Box<joined::Joined>),
