@@ -82,6 +82,10 @@ pub const AUDIT_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// they don't hold up small requests.
 pub const LISTING_INLINE_MAX: usize = 1000;
 
+/// How long a listing waits for replicas to apply what a majority has acknowledged. Longer, and a device that
+/// hangs would hang every listing; then the listing may miss what that device is still to apply.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Units of work that a worker takes at once, so that it holds nothing for long.
 pub const WORKER_STEP_MAX: usize = 256;
 

@@ -9,7 +9,9 @@ impl Store {
     /// The account, if it was ever written to.
     pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
         let hash = self.hasher().account(account);
-        self.newest(&self.placement().account(hash), |device| device.index().account(hash), |info| info.modified)
+        let slots = self.placement().account(hash);
+        self.settle(&slots, hash).await;
+        self.newest(&slots, |device| device.index().account(hash), |info| info.modified)
     }
 
     /// Sets metadata of an account; an empty value removes.
@@ -40,7 +42,7 @@ impl Store {
     pub async fn account_list(&self, account: &str, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
         let hash = self.hasher().account(account);
         let query = query.clone();
-        self.list(self.placement().account(hash), query.limit, move |device| {
+        self.list(hash, self.placement().account(hash), query.limit, move |device| {
             device.index().list_containers(hash, &query)
         })
         .await
@@ -49,6 +51,6 @@ impl Store {
     async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
         let applies = Applies { object: false, container: false, account: true };
         let slots = self.placement().account(hash).into_iter().map(|slot| (slot, applies));
-        self.commit(mutation, slots.collect()).await
+        self.commit(mutation, &[hash], slots.collect()).await
     }
 }

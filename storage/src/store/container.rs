@@ -8,7 +8,9 @@ use crate::mutation::{ContainerPut, Mutation};
 impl Store {
     /// The container, if it is there.
     pub async fn container(&self, account: &str, container: &str) -> Result<Option<ContainerInfo>> {
-        self.container_now(self.hasher().container(account, container))
+        let hash = self.hasher().container(account, container);
+        self.settle(&self.placement().container(hash), hash).await;
+        self.container_now(hash)
     }
 
     pub(super) fn container_now(&self, hash: crate::KeyHash) -> Result<Option<ContainerInfo>> {
@@ -42,7 +44,7 @@ impl Store {
             changes,
         });
         let shares = self.placement().container_and_account(container_hash, account_hash);
-        let created = self.commit(mutation, shares).await?;
+        let created = self.commit(mutation, &[container_hash, account_hash], shares).await?;
         Ok(Written { timestamp, created })
     }
 
@@ -63,7 +65,7 @@ impl Store {
             timestamp: self.clock().tick(),
         };
         let shares = self.placement().container_and_account(container_hash, account_hash);
-        self.commit(mutation, shares).await.map(drop)
+        self.commit(mutation, &[container_hash, account_hash], shares).await.map(drop)
     }
 
     /// Objects of a container. [`Error::Missing`] where there is no such container.
@@ -78,7 +80,7 @@ impl Store {
             return Err(Error::Missing("container"));
         }
         let query = query.clone();
-        self.list(self.placement().container(hash), query.limit, move |device| {
+        self.list(hash, self.placement().container(hash), query.limit, move |device| {
             device.index().list_objects(hash, &query)
         })
         .await

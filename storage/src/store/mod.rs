@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::device::{Device, DeviceOptions, DeviceStatus};
 use crate::error::{Error, Result};
-use crate::key::{KeyHasher, ObjectPath};
+use crate::key::{KeyHash, KeyHasher, ObjectPath};
 use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, Mutation, PathHashes};
 pub use read::ObjectReader;
@@ -161,14 +161,28 @@ impl Store {
     }
 
     /// Commits the same mutation on several devices; tells whether it created something.
-    async fn commit(&self, mutation: Mutation, shares: Vec<(Slot, Applies)>) -> Result<bool> {
-        let share = |(slot, applies)| Share {
-            device: self.placement().device(slot).clone(),
-            mutation: Ok(mutation.clone()),
-            applies,
-        };
-        let outcome = quorum::commit(shares.into_iter().map(share).collect(), self.background()).await?;
+    async fn commit(&self, mutation: Mutation, rows_of: &[KeyHash], parts: Vec<(Slot, Applies)>) -> Result<bool> {
+        let shares = self.shares(parts, rows_of, |_, _| Ok(mutation.clone())).await;
+        let outcome = quorum::commit(shares, self.background()).await?;
         outcome.stale.map_or(Ok(outcome.created), |current| Err(Error::Stale { current }))
+    }
+
+    /// Each device's share of a mutation that changes rows below `rows_of` (containers, accounts).
+    async fn shares(
+        &self,
+        mut parts: Vec<(Slot, Applies)>,
+        rows_of: &[KeyHash],
+        mutation: impl Fn(Slot, Applies) -> Result<Mutation>,
+    ) -> Vec<Share> {
+        let alone = parts.len() == 1;
+        parts.sort_unstable_by_key(|(slot, _)| *slot);
+        let mut shares = Vec::with_capacity(parts.len());
+        for (slot, applies) in parts {
+            let on_its_way = if alone { Vec::new() } else { self.placement().settling(slot).begin(rows_of).await };
+            let device = self.placement().device(slot).clone();
+            shares.push(Share { device, mutation: mutation(slot, applies), applies, on_its_way });
+        }
+        shares
     }
 
     fn hasher(&self) -> &KeyHasher {

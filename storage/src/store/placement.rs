@@ -11,6 +11,7 @@ use std::path::Path;
 use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, PartPower, Partition, Region, Ring, Zone};
 
+use super::locks::Settling;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
@@ -30,6 +31,7 @@ pub(super) struct Slot(usize);
 #[derive(Debug)]
 pub(super) struct Placement {
     devices: Vec<Device>,
+    settling: Vec<Settling>,
     account: Table,
     container: Table,
     object: Table,
@@ -49,7 +51,8 @@ impl Placement {
         let open = |name: &str, seed| Table::open(&dir.join(name), &devices, seed);
         let (account, container) = (open("account.ring.gz", 1)?, open("container.ring.gz", 2)?);
         let object = open("object.ring.gz", 3)?;
-        Ok(Self { devices, account, container, object })
+        let settling = devices.iter().map(|_| Settling::new()).collect();
+        Ok(Self { devices, settling, account, container, object })
     }
 
     pub(super) fn devices(&self) -> &[Device] {
@@ -62,6 +65,11 @@ impl Placement {
 
     pub(super) fn device(&self, slot: Slot) -> &Device {
         &self.devices[slot.0]
+    }
+
+    /// What is on its way to the device.
+    pub(super) fn settling(&self, slot: Slot) -> &Settling {
+        &self.settling[slot.0]
     }
 
     pub(super) fn replicas(&self) -> usize {

@@ -8,6 +8,7 @@ use anello_base::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use super::locks::OnItsWay;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::mutation::{Applies, Mutation};
@@ -24,10 +25,14 @@ pub(super) struct Share {
     pub(super) device: Device,
     pub(super) mutation: Result<Mutation>,
     pub(super) applies: Applies,
+    /// Until when readers of this device's rows wait; a share that is alone has none,
+    /// since its acknowledgement says that it is applied.
+    pub(super) on_its_way: Vec<OnItsWay>,
 }
 
 impl Share {
     async fn commit(self) -> Result<Outcome> {
+        let _until_applied = self.on_its_way;
         let effect = self.device.commit(self.mutation?, self.applies).await?;
         Ok(Outcome { stale: effect.stale, created: effect.created })
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::future::join_all;
 
 use super::Store;
 use super::placement::Slot;
@@ -10,7 +11,7 @@ use crate::device::{DataReader, Device};
 use crate::error::{Error, Result};
 use crate::index::{ObjectRow, ObjectState};
 use crate::key::{KeyHash, ObjectPath};
-use crate::limits::LISTING_INLINE_MAX;
+use crate::limits::{LISTING_INLINE_MAX, SETTLE_TIMEOUT};
 use crate::model::ObjectInfo;
 use crate::mutation::PathHashes;
 
@@ -93,13 +94,24 @@ impl Store {
         }
     }
 
-    /// A listing from the first device that answers; long ones off the reactor.
+    /// Waits until the devices have applied the rows below `rows_of` that were acknowledged before. A device
+    /// that hangs is not waited for longer than [`SETTLE_TIMEOUT`].
+    pub(super) async fn settle(&self, slots: &[Slot], rows_of: KeyHash) {
+        if slots.len() > 1 {
+            let all = slots.iter().map(|slot| self.placement().settling(*slot).settle(rows_of));
+            let _ = tokio::time::timeout(SETTLE_TIMEOUT, join_all(all)).await;
+        }
+    }
+
+    /// A listing of the rows below `rows_of` from the first device that answers; long ones off the reactor.
     pub(super) async fn list<T: Send + 'static>(
         &self,
+        rows_of: KeyHash,
         slots: Vec<Slot>,
         limit: usize,
         ask: impl Fn(&Device) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
+        self.settle(&slots, rows_of).await;
         let mut failure = Error::Stopped;
         for slot in slots {
             let device = self.placement().device(slot).clone();

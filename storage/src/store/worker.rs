@@ -62,7 +62,7 @@ impl Store {
             for stats in device.index().pending_stats(WORKER_STEP_MAX)? {
                 let Mutation::ContainerStats { account_hash, .. } = &stats else { continue };
                 let slots = self.placement().account(*account_hash).into_iter().map(|slot| (slot, applies));
-                match self.commit(stats.clone(), slots.collect()).await {
+                match self.commit(stats.clone(), &[*account_hash], slots.collect()).await {
                     Ok(_) | Err(Error::Stale { .. }) => device.index().settle_stats(&stats)?,
                     Err(error) => return Err(error),
                 }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 
 use super::placement::Slot;
-use super::quorum::{self, Share};
+use super::quorum;
 use super::{ObjectHead, Store, Written};
 use crate::device::ExtentWriter;
 use crate::error::{Error, Result};
@@ -116,12 +116,11 @@ impl Store {
         let mut retries = RETRIES_WHEN_STALE;
         loop {
             let timestamp = chosen.unwrap_or_else(|| self.clock().tick());
-            let shares = self.placement().all(hashes).into_iter().map(|(slot, applies)| Share {
-                device: self.placement().device(slot).clone(),
-                mutation: mutation(timestamp, slot, applies),
-                applies,
-            });
-            let outcome = quorum::commit(shares.collect(), self.background()).await?;
+            let parts = self.placement().all(hashes);
+            let shares = self
+                .shares(parts, &[hashes.container, hashes.account], |slot, applies| mutation(timestamp, slot, applies))
+                .await;
+            let outcome = quorum::commit(shares, self.background()).await?;
             match outcome.stale {
                 None => return Ok(Written { timestamp, created: outcome.created }),
                 Some(current) if chosen.is_none() && retries > 0 => self.clock().observe(current),
