@@ -7,14 +7,14 @@ use super::call::Call;
 use super::fault::Fault;
 
 /// Query parameters that stand for an operation of their own. (`symlink=get` asks for a link itself and not
-/// for what it leads to: where there are no links it changes nothing, and clients send it unasked.)
-const PARAMETERS: [(&str, &str); 7] = [
+/// for what it leads to: where there are no links it changes nothing, and clients send it unasked; so does `versions`, which lists all
+/// versions, where there is one of each object.)
+const PARAMETERS: [(&str, &str); 6] = [
     ("extract-archive", "archive extraction"),
     ("bulk-delete", "bulk deletion"),
     ("temp_url_sig", "temporary URLs"),
     ("temp_url_expires", "temporary URLs"),
     ("version-id", "object versioning"),
-    ("versions", "object versioning"),
     ("swiftinfo_sig", "administrative information"),
 ];
 
@@ -69,5 +69,6 @@ mod tests {
         assert!(!refuses("POST", "/v1/a/c", &[("x-versions-location", "")]));
         assert!(!refuses("GET", "/v1/a/c/o", &[("x-newest", "true")]));
         assert!(!refuses("HEAD", "/v1/a/c/o?symlink=get", &[]));
+        assert!(!refuses("GET", "/v1/a/c?versions=true", &[]));
     }
 }
