@@ -1,5 +1,5 @@
 //! kill -9 at random moments: what was acknowledged is there and whole after the restart, and what was
-//! not is there whole or not at all. `ANELLO_TEST_KILLS` says how often (the issue asks for 50).
+//! not is there whole or not at all. `ANELLO_TEST_KILLS` says how often.
 
 mod harness;
 
