@@ -75,11 +75,22 @@ pub(super) async fn part_of(
     }
     let pieces = source.pieces(door).await?;
     let Some(piece) = pieces.get(number - 1) else {
-        let fault = Fault::status(StatusCode::RANGE_NOT_SATISFIABLE);
-        return Err(fault.with("content-range", &format!("bytes */{}", source.info.size)));
+        let count = pieces.len();
+        return Err(no_such_part(call, &source.info, count));
     };
     let start = pieces[..number - 1].iter().map(segments::Piece::size).sum();
     Ok(Some((start..start + piece.size(), pieces.len())))
+}
+
+/// 416 for a part behind the last.
+fn no_such_part(call: &Call, info: &ObjectInfo, count: usize) -> Fault {
+    let detail = "The requested part number is not satisfiable";
+    let fault = Fault::because(StatusCode::RANGE_NOT_SATISFIABLE, detail)
+        .with("content-range", &format!("bytes */{}", info.size))
+        .with("etag", &format!("\"{}\"", info.etag))
+        .with("x-static-large-object", "True")
+        .with("x-parts-count", &count.to_string());
+    if call.method == http::Method::HEAD { fault.with("content-length", "0") } else { fault }
 }
 
 /// 206 with one part.
@@ -111,7 +122,8 @@ async fn manifest(
     let text = segments::text(&door.store, path, info.timestamp).await?;
     let raw = || segments::items(&text).map(|items| Bytes::from(super::manifest::raw(items)));
     let etag = segments::manifest_etag(info).unwrap_or("").to_owned();
-    let (text, etag) = match raw().filter(|_| call.query.get("format") == Some("raw")) {
+    let is_raw = call.query.get("format") == Some("raw");
+    let (text, etag) = match raw().filter(|_| is_raw) {
         Some(text) => (text.clone(), hex::encode(Md5::digest(&text))),
         None => (text, etag),
     };
@@ -119,7 +131,9 @@ async fn manifest(
     let mut response = with_length(StatusCode::OK, body::full(text), length);
     let headers = response.headers_mut();
     show_info(info, headers);
-    reply::set(headers, "content-type", "application/json; charset=utf-8");
+    if !is_raw {
+        reply::set(headers, "content-type", "application/json; charset=utf-8");
+    }
     reply::set(headers, "etag", etag);
     reply::set(headers, "x-static-large-object", "True");
     Ok(response)
