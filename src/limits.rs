@@ -13,8 +13,8 @@ pub(crate) const HEADERS_MAX: usize = 200;
 
 /// A connection's read buffer at its largest. It holds a head before that is checked against
 /// [`HEADER_BYTES_MAX`], and is the largest piece in which an upload reaches a door: below 128 KiB the
-/// system calls of large uploads show, above it nothing is won.
-pub(crate) const READ_BUFFER_BYTES: usize = 256 * KIB as usize;
+/// system calls of large uploads show, above it only memory per upload grows.
+pub(crate) const READ_BUFFER_BYTES: usize = 128 * KIB as usize;
 
 /// Connections of one listener. Each costs a read buffer and a task; when they are all taken, new ones
 /// wait in the kernel's backlog.

@@ -1,11 +1,12 @@
-//! MD5 of uploads: GB per second of CPU (all threads of the process, waiting not counted), for a number of
-//! uploads at a time. `scalar` is the plain block function of the crate that serves a lone upload.
+//! Digests of uploads: GB per second of CPU (all threads of the process, waiting not counted), for a number
+//! of uploads at a time. `plain` is what the crates of both digests take for a single stream.
 
 use std::time::Duration;
 
-use anello_proxy::digest::Md5;
+use anello_proxy::digest::{Digester, Digests};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 /// A large upload's body, and the frames in which a socket hands it over.
@@ -22,27 +23,30 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(nanoseconds.sum())
 }
 
-async fn upload(body: Bytes) -> [u8; 16] {
-    let mut md5 = Md5::default();
+async fn upload(body: Bytes, signed: bool) -> Digests {
+    let mut digester = Digester::new(signed);
     for at in (0..body.len()).step_by(FRAME_BYTES) {
-        md5.update(body.slice(at..at + FRAME_BYTES)).await;
+        digester.update(body.slice(at..at + FRAME_BYTES)).await;
         // As after a read of a socket: the others get their turn.
         tokio::task::yield_now().await;
     }
-    md5.finish().await
+    digester.finish().await
 }
 
-fn uploads_at_a_time(criterion: &mut Criterion) {
+fn uploads_at_a_time(criterion: &mut Criterion, signed: bool) {
     let runtime = Runtime::new().expect("runtime");
     let body: Bytes = (0..BODY_BYTES).map(|at| (at * 31 + at / 257) as u8).collect();
-    let mut group = criterion.benchmark_group("md5");
+    let mut group = criterion.benchmark_group(if signed { "md5 and sha256" } else { "md5" });
     group.sample_size(20);
     group.throughput(Throughput::Bytes(BODY_BYTES as u64));
-    group.bench_function("scalar", |bencher| {
+    group.bench_function("plain", |bencher| {
         bencher.iter_custom(|iterations| {
             let before = cpu_time();
             for _ in 0..iterations {
                 std::hint::black_box(md5_simd::digest(&body));
+                if signed {
+                    std::hint::black_box(Sha256::digest(&body));
+                }
             }
             cpu_time() - before
         });
@@ -58,7 +62,7 @@ fn uploads_at_a_time(criterion: &mut Criterion) {
                         let body = body.clone();
                         uploads.spawn(async move {
                             for _ in 0..iterations {
-                                std::hint::black_box(upload(body.clone()).await);
+                                std::hint::black_box(upload(body.clone(), signed).await);
                             }
                         });
                     }
@@ -71,5 +75,13 @@ fn uploads_at_a_time(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, uploads_at_a_time);
+fn plain(criterion: &mut Criterion) {
+    uploads_at_a_time(criterion, false);
+}
+
+fn signed(criterion: &mut Criterion) {
+    uploads_at_a_time(criterion, true);
+}
+
+criterion_group!(benches, plain, signed);
 criterion_main!(benches);

@@ -7,8 +7,8 @@ use fearless_simd::Level;
 use tokio::sync::oneshot;
 
 use super::{
-    kernel::{self, Block, LANES, State},
-    limits::QUANTUM_BLOCKS,
+    kernel::{self, Block, LANES, State, md5},
+    limits::{QUANTUM_BLOCKS, STRIDE_BLOCKS},
     work::Work,
 };
 
@@ -43,7 +43,7 @@ pub(super) fn hash(state: &mut State, work: &mut Work) {
     while work.blocks() > 0 {
         work.prepare();
         let count = work.run().len();
-        kernel::one(state, work.run());
+        state.take(work.run());
         work.advance(count);
     }
 }
@@ -96,15 +96,15 @@ impl Lanes {
             job.work.prepare();
         }
         let together = self.jobs.iter().map(|job| job.work.run().len()).min().unwrap_or(0);
-        let count = together.min(limit);
+        let count = together.min(limit).min(STRIDE_BLOCKS);
         match self.jobs.len() {
             1 => {
                 let Job { state, work, .. } = &mut self.jobs[0];
-                kernel::one(state, &work.run()[..count]);
+                state.take(&work.run()[..count]);
             }
-            2..=4 => self.lock_step(kernel::four, count),
-            5..=8 => self.lock_step(kernel::eight, count),
-            _ => self.lock_step(kernel::sixteen, count),
+            2..=4 => self.lock_step(md5::four, count),
+            5..=8 => self.lock_step(md5::eight, count),
+            _ => self.lock_step(md5::sixteen, count),
         }
         for job in &mut self.jobs {
             job.work.advance(count);
@@ -113,13 +113,15 @@ impl Lanes {
     }
 
     /// Runs a kernel of `L` lanes, of which the first ones are the jobs'; the others repeat the last job.
-    fn lock_step<const L: usize>(&mut self, kernel: fn(Level, &mut [State; L], &[&[Block]; L], usize), count: usize) {
+    /// SHA-256, where it is wanted, follows while the bytes are near.
+    fn lock_step<const L: usize>(&mut self, kernel: md5::Kernel<L>, count: usize) {
         let last = self.jobs.len() - 1;
-        let mut states: [State; L] = std::array::from_fn(|lane| self.jobs[lane.min(last)].state);
+        let mut states: [md5::State; L] = std::array::from_fn(|lane| self.jobs[lane.min(last)].state.md5);
         let blocks: [&[Block]; L] = std::array::from_fn(|lane| self.jobs[lane.min(last)].work.run());
         kernel(self.level, &mut states, &blocks, count);
         for (job, state) in self.jobs.iter_mut().zip(states) {
-            job.state = state;
+            job.state.md5 = state;
         }
+        kernel::sha256_of_each(self.jobs.iter_mut().map(|job| (&mut job.state, &job.work.run()[..count])));
     }
 }

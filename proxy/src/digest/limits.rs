@@ -34,6 +34,10 @@ pub(super) const WAITING_JOBS: usize = 64;
 /// Blocks per lane between two looks at the queue while lanes are free: 16 KiB, 25 µs.
 pub(super) const QUANTUM_BLOCKS: usize = 256;
 
+/// Blocks that every lane advances at a time: 8 KiB, so that what one digest has read is still in the nearer
+/// caches (16 lanes: 128 KiB) when the other reads it.
+pub(super) const STRIDE_BLOCKS: usize = 128;
+
 const _: () = assert!(JOB_MIN_BYTES <= JOB_BYTES && SMALL_BYTES <= JOB_BYTES);
 const _: () = assert!(JOB_MIN_BYTES >= super::kernel::BLOCK_BYTES, "a job holds at least one block");
 const _: () = assert!(WAITING_JOBS >= super::kernel::LANES, "a full queue fills the lanes");

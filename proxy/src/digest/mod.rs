@@ -1,13 +1,15 @@
-//! The MD5 of an upload (its entity tag), computed while it streams.
+//! The digests of an upload, computed while it streams: its MD5 (its entity tag), and where the client has
+//! signed it, its SHA-256.
 //!
-//! MD5 cannot be spread over a vector within one stream, so it is the dearest part of a large upload: more
-//! than a CPU second per GiB. But several streams can go side by side in the lanes of one vector, and
-//! sixteen cost little more than one. Hence: a small body, and a large one that is alone, is hashed where
-//! it is received; when several large uploads are about, each gathers its pieces (by reference) and hands
-//! them to a thread which hashes all of them in lock step.
+//! Neither can be spread over a vector within one stream, so they are the dearest part of a large upload: two
+//! CPU seconds per GiB if they were computed one after the other. But MD5s of several streams can go side by
+//! side in the lanes of one vector, sixteen of them for little more than one, and SHA-256s by twos. Hence: a
+//! small body, and a large one that is alone, is hashed where it is received, both digests at once; when
+//! several large uploads are about, each gathers its pieces (by reference) and hands them to a thread which
+//! hashes all of them in lock step.
 //!
-//! - [`kernel`]: the block function over lanes. [`work`]: whole blocks out of pieces. [`lanes`]: jobs in
-//!   lock step. [`hasher`]: the thread, its queue, its patience. [`crowd`]: who else is uploading.
+//! - [`kernel`]: the block functions. [`work`]: whole blocks out of pieces. [`lanes`]: jobs in lock step.
+//!   [`hasher`]: the thread, its queue, its patience. [`crowd`]: who else is uploading.
 //! - Invariant: at most one job of an upload is in flight, so that its parts are hashed in order.
 //! - Memory of one upload: twice [`limits::JOB_BYTES`] and two frames of its body, by reference.
 //! - Left out on purpose: hashing one stream faster than one core does. There is no way.
@@ -23,14 +25,23 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use hasher::Hasher;
-use kernel::{BLOCK_BYTES, INITIAL, State};
+use kernel::{BLOCK_BYTES, State};
 use limits::{GATHERED_PIECES, JOB_BYTES, JOB_MIN_BYTES, SMALL_BYTES};
 use work::Pieces;
 
-/// MD5 of a stream. Dropped before its end, it leaves nothing behind but at most one job, which is dropped
-/// when its turn comes.
+/// What a [`Digester`] has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// RFC 1321.
+    pub md5: [u8; 16],
+    /// FIPS 180-4, where it was wanted.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// Digests of a stream. Dropped before its end, it leaves nothing behind but at most one job, which is
+/// dropped when its turn comes.
 #[derive(Debug)]
-pub struct Md5 {
+pub struct Digester {
     /// The state after all blocks that were taken out of `gathered`, but for those in flight.
     state: State,
     /// Bytes taken in all.
@@ -43,13 +54,13 @@ pub struct Md5 {
     large: Option<Large>,
 }
 
-impl Default for Md5 {
-    fn default() -> Self {
-        Self { state: INITIAL, length: 0, gathered: Pieces::default(), flight: None, large: None }
+impl Digester {
+    /// Finds the MD5, and `with_sha256` both.
+    pub fn new(with_sha256: bool) -> Self {
+        let state = State::new(with_sha256);
+        Self { state, length: 0, gathered: Pieces::default(), flight: None, large: None }
     }
-}
 
-impl Md5 {
     /// Takes the next bytes in order. Waits while the hashing is behind, so that memory stays bounded. A
     /// lone upload is hashed before this returns, which takes 1.3 µs per KiB of the caller's thread.
     ///
@@ -69,14 +80,14 @@ impl Md5 {
         }
     }
 
-    /// The digest of everything taken.
-    pub async fn finish(mut self) -> [u8; 16] {
+    /// The digests of everything taken.
+    pub async fn finish(mut self) -> Digests {
         self.land().await;
         self.advance();
         self.land().await;
         let mut tail = [0; BLOCK_BYTES];
         let length = self.gathered.copy_tail(&mut tail);
-        kernel::digest(self.state, self.length, &tail[..length])
+        self.state.finish(self.length, &tail[..length])
     }
 
     /// Waits for the job in flight. If dropped, the job is still in flight.

@@ -1,4 +1,4 @@
-//! What the doors rely on: the digest is MD5's, however a body comes and whoever else uploads.
+//! What the doors rely on: the digests are a body's MD5 and SHA-256, however it comes and whoever else uploads.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use md5::Digest as _;
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
-use super::Md5;
+use super::{Digester, Digests};
 
 fn body(length: usize, seed: u64) -> Bytes {
     let mut state = seed | 1;
@@ -18,27 +18,33 @@ fn body(length: usize, seed: u64) -> Bytes {
     words.take(length).collect()
 }
 
-async fn digest(body: Bytes, pieces: &[usize]) -> [u8; 16] {
+/// By the crates that do nothing at once.
+fn expected(body: &[u8], with_sha256: bool) -> Digests {
+    Digests { md5: md5::Md5::digest(body).into(), sha256: with_sha256.then(|| sha2::Sha256::digest(body).into()) }
+}
+
+async fn digest(body: Bytes, pieces: &[usize], with_sha256: bool) -> Digests {
     let mut rest = body;
-    let mut md5 = Md5::default();
+    let mut digester = Digester::new(with_sha256);
     for length in pieces.iter().cycle() {
         if rest.is_empty() {
             break;
         }
-        md5.update(rest.split_to((*length).clamp(1, rest.len()))).await;
+        digester.update(rest.split_to((*length).clamp(1, rest.len()))).await;
         tokio::task::yield_now().await;
     }
-    md5.finish().await
+    digester.finish().await
 }
 
 fn check_together(bodies: Vec<(Bytes, Vec<usize>)>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     runtime.block_on(async {
         let mut uploads = JoinSet::new();
-        for (body, pieces) in bodies {
+        for (at, (body, pieces)) in bodies.into_iter().enumerate() {
+            let signed = at % 3 > 0;
             uploads.spawn(async move {
-                let expected: [u8; 16] = md5::Md5::digest(&body).into();
-                assert_eq!(digest(body.clone(), &pieces).await, expected, "{} bytes by {pieces:?}", body.len());
+                let found = digest(body.clone(), &pieces, signed).await;
+                assert_eq!(found, expected(&body, signed), "{} bytes by {pieces:?}", body.len());
             });
         }
         while let Some(ended) = uploads.join_next().await {
@@ -61,7 +67,7 @@ async fn the_digest_is_rfc_1321s() {
             "57edf4a22be3c955ac49da2e2107b67a",
         ),
     ] {
-        assert_eq!(hex::encode(digest(Bytes::from(text), &[7]).await), expected, "{text}");
+        assert_eq!(hex::encode(digest(Bytes::from(text), &[7], false).await.md5), expected, "{text}");
     }
 }
 
@@ -69,8 +75,7 @@ async fn the_digest_is_rfc_1321s() {
 async fn padding_fits_around_every_length_of_the_last_block() {
     for length in (0..=130).chain(65_530..65_540) {
         let body = body(length, 3);
-        let expected: [u8; 16] = md5::Md5::digest(&body).into();
-        assert_eq!(digest(body, &[61]).await, expected, "{length} bytes");
+        assert_eq!(digest(body.clone(), &[61], true).await, expected(&body, true), "{length} bytes");
     }
 }
 
@@ -87,12 +92,12 @@ fn uploads_given_up_half_way_harm_nobody() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     runtime.block_on(async {
         let whole = body(1 << 20, 1);
-        let expected: [u8; 16] = md5::Md5::digest(&whole).into();
+        let expected = expected(&whole, true);
         let mut uploads = JoinSet::new();
         for at in 0..48u64 {
             let whole = whole.clone();
             uploads.spawn(async move {
-                let taken = digest(whole, &[16_384]);
+                let taken = digest(whole, &[16_384], true);
                 if at % 2 == 0 {
                     // Given up at some point of its life: gathering, in the queue, in a lane, or not at all.
                     let _ = tokio::time::timeout(Duration::from_micros(at * 200), taken).await;
@@ -110,20 +115,19 @@ fn uploads_given_up_half_way_harm_nobody() {
 #[tokio::test]
 async fn an_update_dropped_while_it_waits_loses_no_bytes() {
     let whole = body(4 << 20, 9);
-    let expected: [u8; 16] = md5::Md5::digest(&whole).into();
-    let company: Vec<Md5> = futures::future::join_all((0..4).map(|_| async {
-        let mut md5 = Md5::default();
-        md5.update(Bytes::from(vec![0; 70_000])).await;
-        md5
+    let company: Vec<Digester> = futures::future::join_all((0..4).map(|_| async {
+        let mut digester = Digester::new(true);
+        digester.update(Bytes::from(vec![0; 70_000])).await;
+        digester
     }))
     .await;
-    let mut md5 = Md5::default();
+    let mut digester = Digester::new(true);
     for at in (0..whole.len()).step_by(1 << 16) {
-        let update = md5.update(whole.slice(at..at + (1 << 16)));
+        let update = digester.update(whole.slice(at..at + (1 << 16)));
         // Polled once and dropped, whether it was done or not.
         let _ = futures::FutureExt::now_or_never(update);
     }
-    assert_eq!(md5.finish().await, expected);
+    assert_eq!(digester.finish().await, expected(&whole, true));
     drop(company);
 }
 

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result, StdError, TrailingHeaders, s3_error};
-use sha2::{Digest as _, Sha256};
 
 use super::checksum::{Algorithm, Checksum, Hasher};
 use super::error::{from_body, from_storage, wrong_payload};
 use super::limits::PUT_BYTES_MAX;
-use crate::digest::Md5;
+use crate::digest::{Digester, Digests};
 
 /// Where the client's checksum is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,9 +139,8 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<StdError>,
 {
-    let mut md5 = Md5::default();
+    let mut digester = Digester::new(promise.sha256.is_some());
     let mut hasher = promise.algorithm().map(Hasher::new);
-    let mut payload = promise.sha256.map(|_| Sha256::new());
     let mut received = 0_u64;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| from_source(error.into()))?;
@@ -153,19 +151,16 @@ where
         if let Some(hasher) = &mut hasher {
             hasher.update(&chunk);
         }
-        if let Some(payload) = &mut payload {
-            payload.update(&chunk);
-        }
-        md5.update(chunk.clone()).await;
+        digester.update(chunk.clone()).await;
         writer.write(chunk).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchBucket))?;
     }
     if received != promise.length {
         return Err(S3ErrorCode::IncompleteBody.into());
     }
-    if payload.map(|payload| payload.finalize().into()) != promise.sha256 {
+    let Digests { md5, sha256 } = digester.finish().await;
+    if sha256 != promise.sha256 {
         return Err(wrong_payload());
     }
-    let md5 = md5.finish().await;
     if promise.md5.is_some_and(|stated| stated != md5) {
         return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."));
     }

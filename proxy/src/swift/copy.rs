@@ -20,7 +20,7 @@ use super::source::{Form, Source};
 use super::upload::{self, Wanted};
 use super::{dlo, download, large, metadata, reply, slo};
 use crate::body::Body;
-use crate::digest::Md5;
+use crate::digest::Digester;
 
 /// COPY: the path is the source, `Destination` says where to. The source has been authorized.
 pub(super) async fn from_path(
@@ -102,13 +102,13 @@ async fn data(
         return Err(upload::too_large());
     }
     let mut writer = door.store.object_write(to, Some(length)).await?;
-    let mut digest = Md5::default();
+    let mut digest = Digester::new(false);
     let mut chunks = source.read(door, call, range).await?;
     chunks.prime().await?;
     while let Some(data) = chunks.next().await? {
         upload::take(&mut writer, &mut digest, data).await?;
     }
-    head.etag = hex::encode(digest.finish().await);
+    head.etag = hex::encode(digest.finish().await.md5);
     let etag = head.etag.clone();
     Ok((etag, writer.finish(head, &wanted.condition).await?))
 }

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::limits::{CLIENT_SILENCE_MAX, FILE_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
 use super::{conditions, dlo, expiry, media_type, metadata, reply, slo};
 use crate::body::Body;
-use crate::digest::Md5;
+use crate::digest::Digester;
 
 /// What a request says of the object that it writes.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let (mut digest, mut taken) = (Md5::default(), 0_u64);
+    let (mut digest, mut taken) = (Digester::new(false), 0_u64);
     loop {
         let frame = match tokio::time::timeout(CLIENT_SILENCE_MAX, body.frame()).await {
             Err(_) => return Err(Fault::status(StatusCode::REQUEST_TIMEOUT)),
@@ -144,11 +144,11 @@ where
     if length.is_some_and(|length| length != taken) {
         return Err(Fault::client_gone());
     }
-    Ok((writer, hex::encode(digest.finish().await)))
+    Ok((writer, hex::encode(digest.finish().await.md5)))
 }
 
 /// Writes and hashes one chunk, both at once.
-pub(super) async fn take(writer: &mut ObjectWriter, digest: &mut Md5, data: Bytes) -> Result<(), Error> {
+pub(super) async fn take(writer: &mut ObjectWriter, digest: &mut Digester, data: Bytes) -> Result<(), Error> {
     if data.is_empty() {
         return Ok(());
     }

@@ -22,6 +22,10 @@ use crate::mutation::{Extent, Extents};
 /// Writes of one upload that are on their way while the next buffer is being filled.
 const WRITES_IN_FLIGHT: usize = 1;
 
+/// What gathers before it is taken into the checksums: BLAKE3 is fast over long aligned runs only, and this
+/// much is still in a core's own cache.
+const DIGEST_BYTES: usize = 4 * BLOCK_BYTES as usize;
+
 /// Where the next large object goes.
 #[derive(Debug)]
 pub(crate) struct DataSpace {
@@ -123,12 +127,12 @@ pub struct ExtentWriter {
     expected: Option<u64>,
     buffer: Option<AlignedBuffer>,
     filled: usize,
+    /// How much of `buffer` the checksums cover; whole blocks until the end.
+    digested: usize,
     in_flight: VecDeque<oneshot::Receiver<Result<AlignedBuffer>>>,
     reservation: Option<Reservation>,
     extents: Extents,
     content: blake3::Hasher,
-    block: crc32fast::Hasher,
-    block_filled: u64,
 }
 
 impl ExtentWriter {
@@ -139,12 +143,11 @@ impl ExtentWriter {
             expected: size_hint,
             buffer: None,
             filled: 0,
+            digested: 0,
             in_flight: VecDeque::new(),
             reservation: None,
             extents: Extents::default(),
             content: blake3::Hasher::new(),
-            block: crc32fast::Hasher::new(),
-            block_filled: 0,
         }
     }
 
@@ -158,7 +161,9 @@ impl ExtentWriter {
             buffer[self.filled..self.filled + now.len()].copy_from_slice(now);
             self.filled += now.len();
             let full = self.filled == buffer.len();
-            self.digest(now);
+            if self.filled - self.digested >= DIGEST_BYTES || full {
+                self.digest(self.filled - self.filled % BLOCK_BYTES as usize);
+            }
             rest = later;
             if full {
                 self.write_buffer(false).await?;
@@ -170,13 +175,11 @@ impl ExtentWriter {
     /// Waits until everything is written (not synced: the record that names the extents does that).
     pub async fn finish(mut self) -> Result<Extents> {
         if self.filled > 0 {
+            self.digest(self.filled);
             self.write_buffer(true).await?;
         }
         while let Some(write) = self.in_flight.pop_front() {
             write.await.unwrap_or(Err(Error::Stopped))?;
-        }
-        if self.block_filled > 0 {
-            self.extents.block_crcs.push(std::mem::take(&mut self.block).finalize());
         }
         self.give_back_rest();
         self.extents.blake3 = *self.content.finalize().as_bytes();
@@ -184,20 +187,13 @@ impl ExtentWriter {
         Ok(std::mem::take(&mut self.extents))
     }
 
-    fn digest(&mut self, data: &[u8]) {
+    /// Takes the buffer's bytes up to `end` into the checksums.
+    fn digest(&mut self, end: usize) {
+        let Some(buffer) = &self.buffer else { return };
+        let data = &buffer[self.digested..end];
         self.content.update(data);
-        let mut rest = data;
-        while !rest.is_empty() {
-            let room = (BLOCK_BYTES - self.block_filled) as usize;
-            let (now, later) = rest.split_at(rest.len().min(room));
-            self.block.update(now);
-            self.block_filled += now.len() as u64;
-            if self.block_filled == BLOCK_BYTES {
-                self.extents.block_crcs.push(std::mem::take(&mut self.block).finalize());
-                self.block_filled = 0;
-            }
-            rest = later;
-        }
+        self.extents.block_crcs.extend(data.chunks(BLOCK_BYTES as usize).map(crc32fast::hash));
+        self.digested = end;
     }
 
     /// Sends the buffer off. Only the last one may be partly filled.
@@ -215,7 +211,7 @@ impl ExtentWriter {
         let (volume, offset) = (Arc::clone(&reservation.volume), reservation.offset);
         reservation.offset += length as u64;
         self.name_piece(volume.id, offset, self.filled as u64);
-        self.filled = 0;
+        (self.filled, self.digested) = (0, 0);
         let (done, answer) = oneshot::channel();
         self.shared.push(Request::Write { volume, offset, buffer, length, done })?;
         self.in_flight.push_back(answer);

@@ -9,26 +9,23 @@
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u32x4, u32x8, u32x16};
 
-/// Bytes of one block.
-pub(super) const BLOCK_BYTES: usize = 64;
-
-/// What the block function takes at a time.
-pub(super) type Block = [u8; BLOCK_BYTES];
+use super::{Block, LANES, last_blocks};
 
 /// The chaining value between two blocks.
-pub(super) type State = [u32; 4];
+pub(in crate::digest) type State = [u32; 4];
 
 /// The chaining value before the first block.
 pub(super) const INITIAL: State = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// Streams that the widest kernel takes.
-pub(super) const LANES: usize = 16;
+/// A block function over `L` streams.
+pub(in crate::digest) type Kernel<const L: usize> = fn(Level, &mut [State; L], &[&[Block]; L], usize);
 
+const _: () = assert!(LANES == 16, "`sixteen` takes every lane");
 const _: () = assert!(cfg!(target_endian = "little"), "message words are read as the machine's own");
 
 /// The sine table: `floor(2^32 * abs(sin(step + 1)))`.
 #[rustfmt::skip]
-const SINES: [u32; 64] = [
+pub(super) const SINES: [u32; 64] = [
     0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
     0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
     0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa, 0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
@@ -40,10 +37,10 @@ const SINES: [u32; 64] = [
 ];
 
 /// The rotation of each step within a quad, per round.
-const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+pub(super) const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
 /// The message word of a step.
-const fn word_of(step: usize) -> usize {
+pub(super) const fn word_of(step: usize) -> usize {
     match step / 16 {
         0 => step % 16,
         1 => (5 * step + 1) % 16,
@@ -160,17 +157,17 @@ fn run<S: Simd, V: SimdInt<S, Element = u32>, const L: usize>(
 }
 
 /// Takes the first `count` blocks of every lane into the lanes' states, four streams at once.
-pub(super) fn four(level: Level, states: &mut [State; 4], blocks: &[&[Block]; 4], count: usize) {
+pub(in crate::digest) fn four(level: Level, states: &mut [State; 4], blocks: &[&[Block]; 4], count: usize) {
     dispatch!(level, simd => run::<_, u32x4<_>, 4>(simd, states, blocks, count));
 }
 
 /// As [`four`], eight streams at once.
-pub(super) fn eight(level: Level, states: &mut [State; 8], blocks: &[&[Block]; 8], count: usize) {
+pub(in crate::digest) fn eight(level: Level, states: &mut [State; 8], blocks: &[&[Block]; 8], count: usize) {
     dispatch!(level, simd => run::<_, u32x8<_>, 8>(simd, states, blocks, count));
 }
 
 /// As [`four`], sixteen streams at once.
-pub(super) fn sixteen(level: Level, states: &mut [State; 16], blocks: &[&[Block]; 16], count: usize) {
+pub(in crate::digest) fn sixteen(level: Level, states: &mut [State; 16], blocks: &[&[Block]; 16], count: usize) {
     dispatch!(level, simd => run::<_, u32x16<_>, 16>(simd, states, blocks, count));
 }
 
@@ -182,12 +179,7 @@ pub(super) fn one(state: &mut State, blocks: &[Block]) {
 /// The digest of a stream of `length` bytes whose whole blocks are in `state` and whose last, unfinished
 /// block is `tail` (fewer than [`BLOCK_BYTES`]).
 pub(super) fn digest(mut state: State, length: u64, tail: &[u8]) -> [u8; 16] {
-    const LENGTH_AT: usize = BLOCK_BYTES - size_of::<u64>();
-    let mut last = [[0; BLOCK_BYTES]; 2];
-    last[0][..tail.len()].copy_from_slice(tail);
-    last[0][tail.len()] = 0x80;
-    let used = if tail.len() < LENGTH_AT { 1 } else { 2 };
-    last[used - 1][LENGTH_AT..].copy_from_slice(&length.wrapping_mul(8).to_le_bytes());
+    let (last, used) = last_blocks(tail, length.wrapping_mul(8).to_le_bytes());
     one(&mut state, &last[..used]);
     let mut digest = [0; 16];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
@@ -211,8 +203,6 @@ mod tests {
         }
         levels
     }
-
-    type Kernel<const L: usize> = fn(Level, &mut [State; L], &[&[Block]; L], usize);
 
     fn check<const L: usize>(kernel: Kernel<L>) {
         let streams: [Vec<Block>; L] = std::array::from_fn(|lane| {
