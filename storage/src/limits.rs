@@ -15,8 +15,8 @@ pub const BLOCK_BYTES: u64 = 64 * KIB;
 pub const INLINE_BYTES_MAX: u64 = 256 * KIB;
 
 /// One write of a streamed object. Large enough that its cost per byte is small, small enough that
-/// memory per upload stays low (two of them are in flight).
-pub const EXTENT_WRITE_BYTES: u64 = MIB;
+/// memory per upload stays low (one is being filled while another is being written).
+pub const EXTENT_WRITE_BYTES: u64 = 512 * KIB;
 
 /// Space reserved at once for a streamed object, so that its data lie together.
 pub const EXTENT_RESERVE_BYTES: u64 = 8 * MIB;
@@ -54,8 +54,9 @@ pub const READ_AHEAD_WINDOWS: usize = 4;
 /// Windows whose memory is kept for the next reader.
 pub const READ_WINDOWS_IDLE_MAX: usize = 64;
 
-/// Buffers of streamed objects whose memory is kept for the next one.
-pub const EXTENT_BUFFERS_IDLE_MAX: usize = 16;
+/// Buffers of streamed objects whose memory is kept for the next one: those of 32 uploads. New memory has to be
+/// zeroed by the kernel, page by page, which costs as much as hashing it.
+pub const EXTENT_BUFFERS_IDLE_MAX: usize = 64;
 
 /// A log volume is compacted once this part of it is dead. Lower wastes less space and copies more.
 pub const COMPACT_DEAD_PERCENT: u64 = 40;

@@ -10,15 +10,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::acl;
+use super::document::Document;
 use super::error::OrNoBucket;
-use super::front::Front;
+use super::front::{Front, owner_id};
 use super::limits::PAGE_MAX;
 use super::policy::Granted;
 
 /// What `encoding-type=url` leaves as it is.
-const PLAIN: &AsciiSet =
+pub(super) const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+
+/// Bytes of an entry in an answer, with a name of some length, to take memory once.
+const ENTRY_BYTES: usize = 320;
 
 /// Shows names as the client asked for.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,10 @@ impl Encoding {
             Some("url") => Ok(Self(true)),
             Some(_) => Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request")),
         }
+    }
+
+    pub(super) fn is_url(self) -> bool {
+        self.0
     }
 
     pub(super) fn show(self, name: String) -> String {
@@ -60,66 +67,102 @@ pub(super) fn shown(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
+/// What all three ask for.
+struct Asked {
+    bucket: String,
+    prefix: Option<String>,
+    delimiter: Option<String>,
+    /// Names behind this one only.
+    after: Option<String>,
+    limit: usize,
+    encoding: Encoding,
+}
+
 struct Page {
-    entries: Vec<ObjectEntry>,
-    prefixes: Vec<dto::CommonPrefix>,
+    listed: Vec<Listed<ObjectEntry>>,
     /// The last name or prefix, where more follow it.
     next: Option<String>,
 }
 
-async fn page(
-    front: &Front,
-    granted: &Granted,
-    bucket: &str,
-    mut query: ListQuery,
-    encoding: Encoding,
-) -> S3Result<Page> {
-    let limit = query.limit;
-    query.limit += 1;
-    query.delimiter = query.delimiter.filter(|delimiter| !delimiter.is_empty());
-    let mut listed = if limit == 0 {
-        front.container(granted, bucket).await?;
-        Vec::new()
-    } else {
-        front.store.container_list(&granted.account, bucket, &query).await.or_no_bucket()?
-    };
-    let is_more = listed.len() > limit;
-    listed.truncate(limit);
-    let name = |listed: &Listed<ObjectEntry>| match listed {
-        Listed::Entry(entry) => entry.name.clone(),
-        Listed::Prefix(prefix) => prefix.clone(),
-    };
-    let next = listed.last().map(name).filter(|_| is_more);
-    let mut page = Page { entries: Vec::with_capacity(listed.len()), prefixes: Vec::new(), next };
-    for item in listed {
-        match item {
-            Listed::Entry(entry) => page.entries.push(entry),
-            Listed::Prefix(prefix) => page.prefixes.push(dto::CommonPrefix { prefix: Some(encoding.show(prefix)) }),
+impl Asked {
+    fn has_delimiter(&self) -> bool {
+        self.delimiter.is_some()
+    }
+
+    async fn page(&self, front: &Front, granted: &Granted) -> S3Result<Page> {
+        let query = ListQuery {
+            prefix: self.prefix.clone().unwrap_or_default(),
+            delimiter: self.delimiter.clone(),
+            marker: self.after.clone(),
+            limit: self.limit + 1,
+            ..ListQuery::default()
+        };
+        let mut listed = if self.limit == 0 {
+            front.container(granted, &self.bucket).await?;
+            Vec::new()
+        } else {
+            front.store.container_list(&granted.account, &self.bucket, &query).await.or_no_bucket()?
+        };
+        let is_more = listed.len() > self.limit;
+        listed.truncate(self.limit);
+        let next = listed.last().filter(|_| is_more).map(|last| match last {
+            Listed::Entry(entry) => entry.name.clone(),
+            Listed::Prefix(prefix) => prefix.clone(),
+        });
+        Ok(Page { listed, next })
+    }
+
+    /// Begins the document with what was asked.
+    fn document(&self, root: &'static str, page: &Page) -> Document {
+        let mut document = Document::new(root, ENTRY_BYTES * page.listed.len() + ENTRY_BYTES);
+        document.text("Name", Some(&self.bucket));
+        document.key("Prefix", Some(self.prefix.as_deref().unwrap_or_default()), self.encoding);
+        document.key("Delimiter", self.delimiter.as_deref(), self.encoding);
+        document.number("MaxKeys", self.limit as u64);
+        document.text("EncodingType", self.encoding.is_url().then_some("url"));
+        document.plain("IsTruncated", if page.next.is_some() { "true" } else { "false" });
+        document
+    }
+
+    /// Writes the entries, each as an element `name` that begins as `begin` says.
+    fn entries(
+        &self,
+        document: &mut Document,
+        page: &Page,
+        name: &str,
+        owner: Option<&str>,
+        begin: impl Fn(&mut Document),
+    ) {
+        let entries = page.listed.iter().filter_map(|listed| match listed {
+            Listed::Entry(entry) => Some(entry),
+            Listed::Prefix(_) => None,
+        });
+        for entry in entries {
+            document.open(name);
+            document.key("Key", Some(&entry.name), self.encoding);
+            begin(document);
+            document.modified(entry.timestamp);
+            document.etag(&entry.etag);
+            document.number("Size", entry.size);
+            if let Some(owner) = owner {
+                document.open("Owner");
+                document.text("ID", Some(owner));
+                document.text("DisplayName", Some(owner));
+                document.close("Owner");
+            }
+            document.plain("StorageClass", dto::StorageClass::STANDARD);
+            document.close(name);
+        }
+        let prefixes = page.listed.iter().filter_map(|listed| match listed {
+            Listed::Prefix(prefix) => Some(prefix),
+            Listed::Entry(_) => None,
+        });
+        for prefix in prefixes {
+            document.open("CommonPrefixes");
+            document.key("Prefix", Some(prefix), self.encoding);
+            document.close("CommonPrefixes");
         }
     }
-    Ok(page)
-}
-
-fn modified(entry: &ObjectEntry) -> dto::Timestamp {
-    let seconds = std::time::Duration::from_secs(entry.timestamp.seconds_ceil());
-    (std::time::UNIX_EPOCH + seconds).into()
-}
-
-fn size(entry: &ObjectEntry) -> i64 {
-    i64::try_from(entry.size).unwrap_or(i64::MAX)
-}
-
-fn objects(entries: Vec<ObjectEntry>, encoding: Encoding, owner: Option<&dto::Owner>) -> Vec<dto::Object> {
-    let show = |entry: ObjectEntry| dto::Object {
-        last_modified: Some(modified(&entry)),
-        size: Some(size(&entry)),
-        e_tag: Some(dto::ETag::Strong(entry.etag)),
-        key: Some(encoding.show(entry.name)),
-        owner: owner.cloned(),
-        storage_class: Some(dto::ObjectStorageClass::from_static(dto::ObjectStorageClass::STANDARD)),
-        ..Default::default()
-    };
-    entries.into_iter().map(show).collect()
 }
 
 /// ListObjects.
@@ -129,30 +172,21 @@ pub(super) async fn version_1(
 ) -> S3Result<S3Response<dto::ListObjectsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let (encoding, limit) = (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_keys, "max-keys")?);
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        marker: input.marker.clone(),
-        limit,
-        ..ListQuery::default()
+    let asked = Asked {
+        encoding: Encoding::new(input.encoding_type.as_ref())?,
+        limit: page_size(input.max_keys, "max-keys")?,
+        bucket: input.bucket,
+        prefix: input.prefix,
+        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
+        after: input.marker,
     };
-    let has_delimiter = input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty());
-    let page = page(front, &granted, &input.bucket, query, encoding).await?;
-    let owner = acl::owner(&granted.account);
-    Ok(S3Response::new(dto::ListObjectsOutput {
-        name: Some(input.bucket),
-        prefix: Some(encoding.show(input.prefix.unwrap_or_default())),
-        marker: Some(encoding.show(input.marker.unwrap_or_default())),
-        max_keys: Some(shown(limit)),
-        is_truncated: Some(page.next.is_some()),
-        next_marker: page.next.filter(|_| has_delimiter).map(|name| encoding.show(name)),
-        contents: Some(objects(page.entries, encoding, Some(&owner))),
-        common_prefixes: Some(page.prefixes),
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()).map(|text| encoding.show(text)),
-        encoding_type: input.encoding_type,
-        request_charged: None,
-    }))
+    let page = asked.page(front, &granted).await?;
+    let mut document = asked.document("ListBucketResult", &page);
+    document.key("Marker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);
+    let next = page.next.as_deref().filter(|_| asked.has_delimiter());
+    document.key("NextMarker", next, asked.encoding);
+    asked.entries(&mut document, &page, "Contents", Some(owner_id(&granted.account)), |_| {});
+    Ok(document.answer(dto::ListObjectsOutput::default()))
 }
 
 /// ListObjectsV2.
@@ -162,35 +196,27 @@ pub(super) async fn version_2(
 ) -> S3Result<S3Response<dto::ListObjectsV2Output>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let (encoding, limit) = (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_keys, "max-keys")?);
-    let marker = match &input.continuation_token {
-        Some(token) => Some(from_token(token)?),
-        None => input.start_after.clone(),
+    let token = input.continuation_token;
+    let asked = Asked {
+        encoding: Encoding::new(input.encoding_type.as_ref())?,
+        limit: page_size(input.max_keys, "max-keys")?,
+        bucket: input.bucket,
+        prefix: input.prefix,
+        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
+        after: match &token {
+            Some(token) => Some(from_token(token)?),
+            None => input.start_after.clone(),
+        },
     };
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        marker,
-        limit,
-        ..ListQuery::default()
-    };
-    let page = page(front, &granted, &input.bucket, query, encoding).await?;
-    let owner = input.fetch_owner.unwrap_or(false).then(|| acl::owner(&granted.account));
-    Ok(S3Response::new(dto::ListObjectsV2Output {
-        name: Some(input.bucket),
-        prefix: Some(encoding.show(input.prefix.unwrap_or_default())),
-        max_keys: Some(shown(limit)),
-        key_count: Some(shown(page.entries.len() + page.prefixes.len())),
-        continuation_token: input.continuation_token,
-        is_truncated: Some(page.next.is_some()),
-        next_continuation_token: page.next.as_deref().map(to_token),
-        contents: Some(objects(page.entries, encoding, owner.as_ref())),
-        common_prefixes: Some(page.prefixes),
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()).map(|text| encoding.show(text)),
-        encoding_type: input.encoding_type,
-        start_after: input.start_after.map(|name| encoding.show(name)),
-        request_charged: None,
-    }))
+    let page = asked.page(front, &granted).await?;
+    let mut document = asked.document("ListBucketResult", &page);
+    document.number("KeyCount", page.listed.len() as u64);
+    document.key("StartAfter", input.start_after.as_deref(), asked.encoding);
+    document.text("ContinuationToken", token.as_deref());
+    document.text("NextContinuationToken", page.next.as_deref().map(to_token).as_deref());
+    let owner = input.fetch_owner.unwrap_or(false).then(|| owner_id(&granted.account));
+    asked.entries(&mut document, &page, "Contents", owner, |_| {});
+    Ok(document.answer(dto::ListObjectsV2Output::default()))
 }
 
 /// ListObjectVersions.
@@ -200,42 +226,25 @@ pub(super) async fn versions(
 ) -> S3Result<S3Response<dto::ListObjectVersionsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let (encoding, limit) = (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_keys, "max-keys")?);
-    let query = ListQuery {
-        prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone(),
-        marker: input.key_marker.clone(),
-        limit,
-        ..ListQuery::default()
+    let asked = Asked {
+        encoding: Encoding::new(input.encoding_type.as_ref())?,
+        limit: page_size(input.max_keys, "max-keys")?,
+        bucket: input.bucket,
+        prefix: input.prefix,
+        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
+        after: input.key_marker,
     };
-    let page = page(front, &granted, &input.bucket, query, encoding).await?;
-    let owner = acl::owner(&granted.account);
-    let show = |entry: ObjectEntry| dto::ObjectVersion {
-        last_modified: Some(modified(&entry)),
-        size: Some(size(&entry)),
-        e_tag: Some(dto::ETag::Strong(entry.etag)),
-        key: Some(encoding.show(entry.name)),
-        owner: Some(owner.clone()),
-        is_latest: Some(true),
-        version_id: Some("null".to_owned()),
-        storage_class: Some(dto::ObjectVersionStorageClass::from_static(dto::ObjectVersionStorageClass::STANDARD)),
-        ..Default::default()
-    };
-    Ok(S3Response::new(dto::ListObjectVersionsOutput {
-        name: Some(input.bucket),
-        prefix: Some(encoding.show(input.prefix.unwrap_or_default())),
-        key_marker: Some(encoding.show(input.key_marker.unwrap_or_default())),
-        version_id_marker: input.version_id_marker,
-        max_keys: Some(shown(limit)),
-        is_truncated: Some(page.next.is_some()),
-        next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
-        next_key_marker: page.next.map(|name| encoding.show(name)),
-        versions: Some(page.entries.into_iter().map(show).collect()),
-        common_prefixes: Some(page.prefixes),
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()).map(|text| encoding.show(text)),
-        encoding_type: input.encoding_type,
-        ..Default::default()
-    }))
+    let page = asked.page(front, &granted).await?;
+    let mut document = asked.document("ListVersionsResult", &page);
+    document.key("KeyMarker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);
+    document.text("VersionIdMarker", Some(input.version_id_marker.as_deref().unwrap_or_default()));
+    document.key("NextKeyMarker", page.next.as_deref(), asked.encoding);
+    document.text("NextVersionIdMarker", page.next.as_ref().map(|_| "null"));
+    asked.entries(&mut document, &page, "Version", Some(owner_id(&granted.account)), |document| {
+        document.plain("VersionId", "null");
+        document.plain("IsLatest", "true");
+    });
+    Ok(document.answer(dto::ListObjectVersionsOutput::default()))
 }
 
 #[cfg(test)]

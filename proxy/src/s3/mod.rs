@@ -10,6 +10,7 @@ mod bucket;
 mod checksum;
 mod conditions;
 mod copy;
+mod document;
 mod error;
 mod front;
 mod get;
@@ -212,7 +213,10 @@ fn finish(response: Response<s3s::Body>, context: error::Context<'_>) -> Respons
     let mut head = Response::from_parts(parts, ());
     name_request(head.headers_mut(), context.request_id);
     let status = head.status();
-    let body = if status == StatusCode::NOT_MODIFIED {
+    let body = if let Some(document) = document::take(&mut head) {
+        head.headers_mut().remove(header::CONTENT_LENGTH);
+        crate::body::full(document)
+    } else if status == StatusCode::NOT_MODIFIED {
         head.headers_mut().remove(header::CONTENT_TYPE);
         head.headers_mut().remove(header::CONTENT_LENGTH);
         crate::body::empty()
