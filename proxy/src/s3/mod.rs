@@ -122,6 +122,24 @@ impl S3Door {
         response
     }
 
+    /// Whether the lane takes the request: it is of the usual kind, and its signature holds.
+    #[doc(hidden)] // For the bench of the signature's check.
+    pub async fn lane_takes<B>(&self, request: &Request<B>) -> bool {
+        match &self.lane {
+            Some(lane) => lane.take(request).await.is_some(),
+            None => false,
+        }
+    }
+
+    /// Whether there is such an access key, by the cache that the lane asks.
+    #[doc(hidden)] // For the same bench.
+    pub async fn knows_key(&self, access: &str) -> bool {
+        match &self.lane {
+            Some(lane) => lane.knows_key(access).await,
+            None => false,
+        }
+    }
+
     async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,

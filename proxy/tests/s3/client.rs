@@ -211,6 +211,19 @@ impl Call {
         self
     }
 
+    /// The request, signed where it is to be and is not yet.
+    pub(crate) fn request(mut self) -> Request<Full<Bytes>> {
+        if !self.headers.iter().any(|(name, _)| name == "authorization") {
+            self.sign();
+        }
+        let mut request = Request::builder().method(self.method.as_str()).uri(&self.uri);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request = request.header("content-length", self.body.len());
+        request.body(Full::new(self.body)).expect("a request")
+    }
+
     /// Encodes the body as `aws-chunked` with signed chunks and a signed trailer.
     pub(crate) fn chunked(mut self, chunk_bytes: usize, trailer: Option<(&str, &str)>) -> Self {
         let data = std::mem::take(&mut self.body);
@@ -308,16 +321,8 @@ impl Client {
     }
 
     /// Signs and sends.
-    pub(crate) async fn send(&self, mut call: Call) -> Answer {
-        if !call.headers.iter().any(|(name, _)| name == "authorization") {
-            call.sign();
-        }
-        let mut request = Request::builder().method(call.method.as_str()).uri(&call.uri);
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
-        }
-        request = request.header("content-length", call.body.len());
-        let request = request.body(Full::new(call.body)).expect("a request");
+    pub(crate) async fn send(&self, call: Call) -> Answer {
+        let request = call.request();
         let (parts, body) = self.door.call(request).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         Answer { status: parts.status, headers: parts.headers, body }
