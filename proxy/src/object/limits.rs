@@ -17,6 +17,9 @@ pub const REAP_CONCURRENCY: usize = 16;
 /// Replaced objects that the reaper takes in one step.
 pub const REAP_BATCH: usize = 64;
 
+/// Waiting objects that the reaper counts, for the status; more are shown as this many.
+pub const REAP_COUNT_MAX: usize = 100_000;
+
 /// How long a replaced object's parts are left alone after the reaper first saw it, so that a download
 /// that had begun before comes to its end.
 pub const REAP_GRACE: Duration = Duration::from_secs(600);
