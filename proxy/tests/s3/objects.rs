@@ -267,3 +267,33 @@ async fn what_is_not_offered_says_so() {
     put("x-amz-acl", "public-read").await.expect_error(400, "AccessControlListNotSupported");
     client.get("/photos/x").await.expect_error(404, "NoSuchKey");
 }
+
+/// A change of metadata is one step, like a conditional write: otherwise what belongs to a version's data
+/// comes to stand on another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_metadata_never_brings_back_an_earlier_version() {
+    let client = Client::with_bucket().await;
+    let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
+    let tag = || client.send(Call::new("PUT", "/photos/k?tagging").body(tags));
+    let copy = || {
+        let call = Call::new("PUT", "/photos/k").header("x-amz-copy-source", "/photos/k");
+        client.send(call.header("x-amz-metadata-directive", "REPLACE").header("x-amz-meta-copied", "yes"))
+    };
+    let put = |round: usize| {
+        let round = round.to_string();
+        let checksum = STANDARD.encode(crc32fast::hash(round.as_bytes()).to_be_bytes());
+        let call = Call::new("PUT", "/photos/k").header("x-amz-checksum-crc32", &checksum);
+        client.send(call.header("x-amz-meta-round", &round).body(round))
+    };
+    put(0).await.expect(200);
+    for round in 1..50 {
+        let (written, tagged, copied) = tokio::join!(put(round), tag(), copy());
+        for answer in [written, tagged, copied] {
+            answer.expect(200);
+        }
+        let got = client.send(Call::new("GET", "/photos/k").header("x-amz-checksum-mode", "ENABLED")).await.expect(200);
+        let body = got.text();
+        assert!(got.header("x-amz-checksum-crc32").is_some(), "the checksum of another version's data: {got:?}");
+        assert!(got.header("x-amz-meta-round").is_none_or(|round| round == body), "{body}: {got:?}");
+    }
+}

@@ -96,6 +96,17 @@ pub struct ObjectHead {
     pub timestamp: Option<Timestamp>,
 }
 
+/// What an object is to be like from now on, its data aside.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectUpdate {
+    /// Media type, where it changes.
+    pub content_type: Option<String>,
+    /// Second since 1970 from which the object is gone; `None` clears it.
+    pub delete_at: Option<u64>,
+    /// All metadata, sorted by name.
+    pub metadata: Metadata,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
