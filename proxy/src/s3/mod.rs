@@ -48,11 +48,13 @@ pub struct S3Config {
     pub has_lane: bool,
     /// Domain below which a host names a bucket (`bucket.<domain>`); without it only paths do.
     pub base_domain: Option<String>,
+    /// Size in bytes below which only an upload's last part may be: S3's 5 MiB. Less is for tests.
+    pub part_bytes_min: u64,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), has_lane: true, base_domain: None }
+        Self { region: "us-east-1".into(), has_lane: true, base_domain: None, part_bytes_min: limits::PART_BYTES_MIN }
     }
 }
 
@@ -92,7 +94,7 @@ impl S3Door {
             return Err(S3ConfigError::Region(config.region));
         }
         let region = Arc::from(config.region.as_str());
-        let front = Arc::new(front::Front::new(store, identity, config.region));
+        let front = Arc::new(front::Front::new(store, identity, config.region, config.part_bytes_min));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
         builder.set_auth(service::Keys(front.clone()));

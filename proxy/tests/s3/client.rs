@@ -299,6 +299,11 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 impl Client {
     /// A fresh store with a door to it.
     pub(crate) async fn new() -> Self {
+        Self::with_config(S3Config::default()).await
+    }
+
+    /// Likewise, the door set up in another way.
+    pub(crate) async fn with_config(config: S3Config) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let options = StoreOptions {
             devices: vec![dir.path().join("d0")],
@@ -308,7 +313,7 @@ impl Client {
             device: anello_storage::device::DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
-        let config = S3Config { has_lane: crate::HAS_LANE, ..S3Config::default() };
+        let config = S3Config { has_lane: crate::HAS_LANE, ..config };
         let door = S3Door::new(config, store.clone(), Arc::new(keys())).expect("a door");
         Self { door, store, _dir: dir }
     }
