@@ -12,6 +12,7 @@ mod conditions;
 mod copy;
 mod error;
 mod front;
+mod gate;
 mod get;
 mod lane;
 mod limits;
@@ -142,7 +143,7 @@ impl S3Door {
         }
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -165,20 +166,33 @@ impl S3Door {
             };
         }
         let is_head = request.method() == Method::HEAD;
-        let response = if is_form(&request) {
-            refuse_form()
-        } else {
-            self.service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap_or_else(|error| {
-                let error: s3s::StdError = error.into();
-                tracing::error!(%error, "an answer could not be made");
-                internal_error()
-            })
+        gate::ignore_malformed_range(&mut request);
+        let response = match gate::refuse(&request) {
+            Ok(()) => self.ask_s3s(request).await,
+            Err(error) => error.to_http_response().unwrap_or_else(|_| internal_error()),
         };
         let mut response = finish(response, context);
         if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
+    }
+
+    async fn ask_s3s<B>(&self, request: Request<B>) -> Response<s3s::Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (request, document) = gate::Document::watch(request);
+        let response = self.service.call(request).await.unwrap_or_else(|error| {
+            let error: s3s::StdError = error.into();
+            tracing::error!(%error, "an answer could not be made");
+            internal_error()
+        });
+        match document {
+            Some(document) => document.explain(response),
+            None => response,
+        }
     }
 }
 
@@ -196,20 +210,6 @@ fn wire_limits() -> s3s::config::S3Config {
 fn expects_nothing<B>(request: &Request<B>) -> bool {
     let is = |name, value: &[u8]| request.headers().get(name).is_some_and(|found| found.as_bytes() == value);
     request.headers().contains_key(header::EXPECT) && is(header::CONTENT_LENGTH, b"0")
-}
-
-/// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
-/// offered: they are refused before their body is read.
-fn is_form<B>(request: &Request<B>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let form = b"multipart/form-data";
-    request.method() == Method::POST
-        && content_type.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
-}
-
-fn refuse_form() -> Response<s3s::Body> {
-    let error = s3s::s3_error!(NotImplemented, "Uploads by browser forms are not implemented.");
-    error.to_http_response().unwrap_or_else(|_| internal_error())
 }
 
 fn internal_error() -> Response<s3s::Body> {
