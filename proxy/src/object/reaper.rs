@@ -16,7 +16,7 @@ use anello_storage::store::PartsToDelete;
 use anello_storage::{Error, ObjectPath, Precondition, Result, Store};
 use futures::{StreamExt, TryStreamExt};
 
-use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL};
+use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL, REAP_SEEN_MAX};
 use super::parts::PartList;
 
 /// What identifies a waiting object between two steps.
@@ -28,7 +28,7 @@ pub struct Reaper {
     store: Store,
     watch: Arc<Watch>,
     grace: Duration,
-    /// Since when each object that waits was seen to; at most a batch of them.
+    /// Since when each object that waits was seen to; at most [`REAP_SEEN_MAX`] of them.
     seen: HashMap<Key, Instant>,
 }
 
@@ -39,7 +39,7 @@ pub struct Reaped {
     pub objects: usize,
     /// Parts deleted.
     pub parts: usize,
-    /// Objects that wait for their time.
+    /// Objects that were seen and wait: for their time, or for the next step.
     pub waiting: usize,
 }
 
@@ -70,15 +70,15 @@ impl Reaper {
         }
     }
 
-    /// One step: takes some objects, and deletes the parts of those whose time has come at `now`.
+    /// One step: looks at the objects that wait, and deletes the parts of some whose time has come at `now`.
     pub async fn step(&mut self, now: Instant) -> Result<Reaped> {
         let mut reaped = Reaped::default();
         let mut waiting = HashMap::new();
         self.watch.begin(None);
-        for pending in self.store.parts_to_delete(REAP_BATCH)? {
+        for pending in self.store.parts_to_delete(REAP_SEEN_MAX)? {
             let key = (pending.info().timestamp, pending.info().etag.clone());
             let since = self.seen.get(&key).copied().unwrap_or(now);
-            if now.duration_since(since) < self.grace {
+            if now.duration_since(since) < self.grace || reaped.objects >= REAP_BATCH {
                 waiting.insert(key, since);
                 continue;
             }

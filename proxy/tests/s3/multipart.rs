@@ -323,3 +323,26 @@ async fn ten_thousand_parts_are_listed_page_by_page_and_become_one_object() {
     assert_eq!(got.body.as_ref(), b"10000,");
     assert_eq!(client.get("/photos/k?partNumber=9999").await.expect(206).text(), "9999,");
 }
+
+/// Otherwise each step's objects wait only from when those of the step before are gone, and space comes back
+/// more slowly than it is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_replaced_waits_its_time_at_once() {
+    let client = Client::with_config(S3Config { part_bytes_min: 0, ..S3Config::default() }).await;
+    client.send(Call::new("PUT", "/photos")).await.expect(200);
+    for number in 0..150 {
+        let key = format!("k{number}");
+        let id = begin(&client, &key, &[]).await;
+        let etag = part(&client, &key, &id, 1, Bytes::from_static(b"x")).await;
+        complete(&client, &key, &id, &[(1, &etag)]).await.expect(200);
+        client.send(Call::new("DELETE", format!("/photos/{key}"))).await.expect(204);
+    }
+    let mut reaper = Reaper::with_grace(client.store.clone(), Duration::from_secs(60));
+    let now = Instant::now();
+    assert_eq!(reaper.step(now).await.expect("a step").waiting, 150);
+    let mut parts = 0;
+    for _ in 0..3 {
+        parts += reaper.step(now + Duration::from_secs(61)).await.expect("a step").parts;
+    }
+    assert_eq!((parts, stored_parts(&client).await), (150, 0));
+}
