@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use anello_base::units::format_size;
+use anello_base::{Clock, SystemClock};
 use serde_json::Value;
 
 use crate::Outcome;
@@ -85,7 +87,50 @@ fn describe(status: &Value) -> String {
     }
     match &status["store"] {
         Value::Null => text.push_str("the store is being opened\n"),
-        store => text.push_str(&outline("store", store)),
+        store => {
+            let mut store = store.clone();
+            let daemons = store.as_object_mut().and_then(|store| store.remove("daemons"));
+            text.push_str(&outline("store", &store));
+            text.push_str(&daemons_table(daemons.as_ref(), SystemClock.wall().seconds()));
+        }
+    }
+    text
+}
+
+/// The daemons, a line for each, and what failed last below those that have errors.
+fn daemons_table(daemons: Option<&Value>, now_seconds: u64) -> String {
+    let mut text = String::new();
+    let mut line = |cells: [&str; 8]| {
+        let [name, last, under_way, waiting, handled, findings, errors, device] = cells;
+        let _ = writeln!(
+            text,
+            "{name:<20}{last:<14}{under_way:<24}{waiting:<18}{handled:<18}{findings:>6}{errors:>8}  {device}"
+        );
+    };
+    let daemons = daemons.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !daemons.is_empty() {
+        line(["daemon", "last pass", "under way", "waiting", "done", "found", "errors", "device"]);
+    }
+    for daemon in daemons {
+        let word = |key: &str| daemon[key].as_str().unwrap_or("-");
+        let number = |key: &str| daemon[key].as_u64().unwrap_or_default();
+        let amount = |count: u64| match word("unit") {
+            "bytes" => format_size(count),
+            unit => format!("{count} {unit}"),
+        };
+        let last = daemon["last_pass"].as_u64();
+        let last = last.map_or("-".to_owned(), |at| format!("{} ago", duration(now_seconds.saturating_sub(at))));
+        let under_way = match (daemon["is_running"].as_bool(), daemon["expected"].as_u64()) {
+            (Some(true), Some(expected)) => format!("{} of {}", amount(number("done")), amount(expected)),
+            (Some(true), None) => amount(number("done")),
+            _ => "-".to_owned(),
+        };
+        let (waiting, handled) = (amount(number("waiting")), amount(number("handled")));
+        let (findings, errors) = (number("findings").to_string(), number("errors").to_string());
+        line([word("name"), &last, &under_way, &waiting, &handled, &findings, &errors, word("device")]);
+        if let Some(error) = daemon["last_error"].as_str() {
+            line(["  last error:", error, "", "", "", "", "", ""]);
+        }
     }
     text
 }
@@ -124,6 +169,29 @@ mod tests {
         }
         let starting = describe(&serde_json::json!({"state": "starting", "store": null}));
         assert!(starting.contains("the store is being opened"), "{starting}");
+    }
+
+    #[test]
+    fn an_operator_reads_what_daemons_do_and_what_waits_for_them() {
+        let daemons = serde_json::json!([
+            {"name": "compactor", "device": "/data", "unit": "bytes", "is_running": true, "done": 1 << 20,
+             "expected": 4 << 20, "waiting": 3 << 20, "handled": 9 << 20, "passes": 2, "last_pass": 940,
+             "findings": 1, "errors": 0, "last_error": null},
+            {"name": "part reaper", "device": null, "unit": "objects", "is_running": false, "done": 0,
+             "expected": null, "waiting": 7, "handled": 0, "passes": 0, "last_pass": null,
+             "findings": 0, "errors": 2, "last_error": "no space"},
+        ]);
+        let text = daemons_table(Some(&daemons), 1000);
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
+        let words = words.iter().map(|cells| cells.iter().copied().filter(|cell| !cell.is_empty()).collect::<Vec<_>>());
+        let want: [&[&str]; 4] = [
+            &["daemon", "last pass", "under way", "waiting", "done", "found", "errors", "device"],
+            &["compactor", "1 min ago", "1.0 MiB of 4.0 MiB", "3.0 MiB", "9.0 MiB", "1", "0", "/data"],
+            &["part reaper", "-", "-", "7 objects", "0 objects", "0", "2", "-"],
+            &["last error:", "no space"],
+        ];
+        assert_eq!(words.collect::<Vec<_>>(), want, "{text}");
+        assert_eq!(daemons_table(None, 0), "", "a server of an earlier version");
     }
 
     #[test]

@@ -217,6 +217,14 @@ fn status_shows_the_cluster_and_its_devices_and_says_when_nothing_runs() {
     }
     let json: serde_json::Value = serde_json::from_slice(&status(&["--json"]).stdout).expect("JSON");
     assert_eq!(json["store"]["devices"].as_array().map(Vec::len), Some(1));
+    let daemons = json["store"]["daemons"].as_array().expect("a list").iter();
+    let names: Vec<_> = daemons.map(|daemon| daemon["name"].as_str().expect("a name")).collect();
+    let metrics = get(&server.gateway, "/metrics").text();
+    for name in ["compactor", "auditor", "expirer", "tombstone reclaimer", "part reaper", "part sweeper"] {
+        assert!(names.contains(&name) && text.contains(name), "{name:?} is not in {names:?}:\n{text}");
+        let series = format!("anello_daemon_passes_total{{daemon=\"{name}\"");
+        assert!(metrics.contains(&series), "{series} is not in:\n{metrics}");
+    }
 }
 
 #[test]

@@ -32,8 +32,8 @@ impl Shared {
 
     /// The text of `/metrics`.
     pub(crate) fn metrics_text(&self) -> Result<String, std::fmt::Error> {
-        let devices = self.rooms.get().map(Rooms::metrics);
-        self.metrics.encode(devices.as_ref())
+        let stores = self.rooms.get().map(Rooms::metrics);
+        self.metrics.encode(stores.as_ref().map_or(&[], |registries| &registries[..]))
     }
 }
 

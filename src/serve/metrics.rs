@@ -146,10 +146,10 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads: these families, and those of `others`.
-    pub(crate) fn encode(&self, others: Option<&Registry>) -> Result<String, std::fmt::Error> {
+    pub(crate) fn encode(&self, others: &[Registry]) -> Result<String, std::fmt::Error> {
         let mut text = String::with_capacity(EXPECTED_TEXT_BYTES);
         encode_registry(&mut text, &self.registry)?;
-        if let Some(registry) = others {
+        for registry in others {
             encode_registry(&mut text, registry)?;
         }
         encode_eof(&mut text)?;
@@ -215,10 +215,10 @@ mod tests {
         let mut meter = metrics.begin(Door::S3, &Method::GET);
         meter.answered(StatusCode::PARTIAL_CONTENT);
         meter.sent(4096);
-        let text = metrics.encode(None).expect("text");
+        let text = metrics.encode(&[]).expect("text");
         assert!(text.contains("anello_requests_running{door=\"s3\"} 1\n"), "{text}");
         drop(meter);
-        let text = metrics.encode(None).expect("text");
+        let text = metrics.encode(&[]).expect("text");
         for line in [
             "anello_requests_total{door=\"s3\",method=\"GET\",status=\"2xx\"} 1\n",
             "anello_requests_total{door=\"s3\",method=\"GET\",status=\"4xx\"} 0\n",
@@ -235,7 +235,7 @@ mod tests {
     fn a_client_cannot_make_series_with_methods_of_its_own() {
         let metrics = Metrics::new();
         drop(metrics.begin(Door::Gateway, &Method::from_bytes(b"BREW").expect("a token")));
-        let text = metrics.encode(None).expect("text");
+        let text = metrics.encode(&[]).expect("text");
         assert!(text.contains("{door=\"gateway\",method=\"other\",status=\"4xx\"} 1\n") && !text.contains("BREW"));
     }
 }

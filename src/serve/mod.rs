@@ -9,6 +9,7 @@ mod body;
 mod connection;
 mod control;
 mod credentials;
+mod daemons;
 mod devices;
 mod gateway;
 mod home;

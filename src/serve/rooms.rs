@@ -19,8 +19,8 @@ use tower::ServiceExt;
 use crate::config::Config;
 use crate::limits::IDENTITY_REFRESH_INTERVAL;
 use crate::serve::body::{RequestBody, ResponseBody};
-use crate::serve::devices;
 use crate::serve::home::{Cluster, Urls};
+use crate::serve::{daemons, devices};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -106,9 +106,10 @@ impl Rooms {
         }
     }
 
-    /// The devices' figures.
-    pub(crate) fn metrics(&self) -> Registry {
-        devices::registry(&self.store.status())
+    /// The figures of devices and daemons.
+    pub(crate) fn metrics(&self) -> [Registry; 2] {
+        let status = self.store.status();
+        [devices::registry(&status), daemons::registry(&status)]
     }
 
     /// The store as `anello status` shows it.

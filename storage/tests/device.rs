@@ -167,20 +167,42 @@ async fn worked_device(dir: &Path) -> (ContainerInfo, Vec<String>) {
         let deletion = Mutation::ObjectDelete { path, hashes, timestamp: at(tick) };
         device.commit(deletion, Applies::ALL).await.expect("delete");
     }
-    let mut compactor = Compactor::new(device.clone());
-    while compactor.step().await.expect("step") != Progress::Idle {}
-    assert!(device.status().compacted_volumes > 0, "{:?}", device.status());
+    compact(device).await;
     let shown = shown(device);
-    let mut auditor = Auditor::new(device.clone());
-    loop {
-        let audited = auditor.step().await.expect("audit");
-        assert_eq!(audited.damaged, 0);
-        if audited.finished {
-            break;
-        }
-    }
+    audit(device).await;
     device.close().await.expect("close");
     shown
+}
+
+/// Compacts all there is to compact; what an operator is shown meanwhile is so.
+async fn compact(device: &Device) {
+    let mut compactor = Compactor::new(device.clone());
+    let watch = compactor.watch();
+    let mut was_seen_running = false;
+    while compactor.step().await.expect("step") != Progress::Idle {
+        let shown = watch.status();
+        if shown.is_running {
+            was_seen_running = true;
+            let expected = shown.expected.expect("a volume has a size");
+            assert!(shown.done <= expected && shown.waiting > 0 && shown.waiting <= 3 * expected, "{shown:?}");
+        }
+    }
+    let over = watch.status();
+    assert!(was_seen_running && over.passes > 0 && over.handled > 0 && !over.is_running, "{over:?}");
+    assert_eq!((over.passes, over.waiting, over.findings), (device.status().compacted_volumes, 0, 0));
+}
+
+/// Reads everything; the number of objects is told before all are read, within the chance of their hashes.
+async fn audit(device: &Device) {
+    let mut auditor = Auditor::new(device.clone());
+    let watch = auditor.watch();
+    auditor.step().await.expect("audit");
+    let shown = watch.status();
+    let expected = shown.expected.expect("an estimate");
+    assert!(shown.is_running && shown.done > 0 && (300..650).contains(&expected), "{shown:?}");
+    while !auditor.step().await.expect("audit").finished {}
+    let over = watch.status();
+    assert_eq!((over.passes, over.handled, over.findings, over.is_running), (1, 467, 0, false), "{over:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

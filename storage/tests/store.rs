@@ -1,7 +1,7 @@
 //! The store as its doors use it: on one device and on three, open, closed and opened again.
 
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{IfMissing, ObjectHead, StoreOptions};
+use anello_storage::store::{IfMissing, ObjectHead, ObjectUpdate, StoreOptions};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Store};
 use bytes::Bytes;
 use std::path::Path;
@@ -177,7 +177,11 @@ async fn metadata_is_replaced_and_data_stay() {
     let store = with_container(root.path(), 1).await;
     put(&store, "o", pattern(300_000)).await;
     let metadata = vec![("x-object-meta-color".to_owned(), "blue".to_owned())];
-    store.object_update(&path("o"), Some("image/png".into()), None, metadata.clone()).await.expect("updates");
+    let content_type = Some("image/png".to_owned());
+    let update = ObjectUpdate { content_type, metadata: metadata.clone(), ..ObjectUpdate::default() };
+    store.object_update(&path("o"), |_| Ok(update)).await.expect("updates");
+    let refused = store.object_update(&path("o"), |_| Err(Error::Precondition)).await;
+    assert!(matches!(refused, Err(Error::Precondition)), "{refused:?}");
     store.close().await.expect("closes");
     drop(store);
     let store = open(root.path(), 1).await;

@@ -14,8 +14,15 @@ pub const PART_LIST_BYTES_MAX: u64 = 4 * MIB;
 /// enough that clients do not notice.
 pub const REAP_CONCURRENCY: usize = 16;
 
-/// Replaced objects that the reaper takes in one step.
+/// Replaced objects whose parts the reaper deletes in one step.
 pub const REAP_BATCH: usize = 64;
+
+/// Replaced objects that the reaper looks at in one step, a few KiB each, and that wait for their grace at the
+/// same time: the reaper keeps up with half a million of them a day, and with what is more later.
+pub const REAP_SEEN_MAX: usize = 4_096;
+
+/// Waiting objects that the reaper counts, for the status; more are shown as this many.
+pub const REAP_COUNT_MAX: usize = 100_000;
 
 /// How long a replaced object's parts are left alone after the reaper first saw it, so that a download
 /// that had begun before comes to its end.

@@ -56,6 +56,12 @@ pub fn part(upload: &str, number: u16, unique: &str) -> String {
     format!("{upload}/{number:05}/{unique}")
 }
 
+/// A name behind all parts of that number, and before those of the next.
+pub fn behind_parts(upload: &str, number: u16) -> String {
+    // `0` comes right after `/`.
+    format!("{upload}/{number:05}0")
+}
+
 /// Upload id and number of a part.
 pub fn split_part(name: &str) -> Option<(&str, u16)> {
     let (id, rest) = name.split_at_checked(UPLOAD_ID_LENGTH)?;
@@ -85,6 +91,12 @@ mod tests {
         for name in ["", "short", ID] {
             assert_eq!((split_record(name), split_part(name), owner_of_parts(name)), (None, None, None), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_behind_parts_is_before_those_of_the_next_number() {
+        let behind = behind_parts(ID, 9);
+        assert!(behind > part(ID, 9, &"f".repeat(16)) && behind < part(ID, 10, "0"));
     }
 
     #[test]

@@ -6,16 +6,17 @@
 //! comes to its end. Parts that the object now standing under the same name also lists are kept: an upload
 //! that was completed twice lists them twice.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anello_base::Timestamp;
+use anello_storage::daemon::watch::{Unit, Watch};
 use anello_storage::store::PartsToDelete;
 use anello_storage::{Error, ObjectPath, Precondition, Result, Store};
 use futures::{StreamExt, TryStreamExt};
 
-use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_GRACE, REAP_INTERVAL};
+use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL, REAP_SEEN_MAX};
 use super::parts::PartList;
 
 /// What identifies a waiting object between two steps.
@@ -25,8 +26,9 @@ type Key = (Timestamp, String);
 #[derive(Debug)]
 pub struct Reaper {
     store: Store,
+    watch: Arc<Watch>,
     grace: Duration,
-    /// Since when each object that waits was seen to; at most a batch of them.
+    /// Since when each object that waits was seen to; at most [`REAP_SEEN_MAX`] of them.
     seen: HashMap<Key, Instant>,
 }
 
@@ -37,7 +39,7 @@ pub struct Reaped {
     pub objects: usize,
     /// Parts deleted.
     pub parts: usize,
-    /// Objects that wait for their time.
+    /// Objects that were seen and wait: for their time, or for the next step.
     pub waiting: usize,
 }
 
@@ -49,7 +51,7 @@ impl Reaper {
 
     /// A reaper that leaves each object alone for `grace` after it first saw it.
     pub fn with_grace(store: Store, grace: Duration) -> Self {
-        Self { store, grace, seen: HashMap::new() }
+        Self { watch: store.watch("part reaper", Unit::Objects), store, grace, seen: HashMap::new() }
     }
 
     /// Steps for ever, with a pause after each that found nothing to do. A failed step is logged and
@@ -59,26 +61,33 @@ impl Reaper {
             match self.step(Instant::now()).await {
                 Ok(reaped) if reaped.objects > 0 => continue,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "parts could not be deleted, will be tried again"),
+                Err(error) => {
+                    tracing::warn!(%error, "parts could not be deleted, will be tried again");
+                    self.watch.failed(&error);
+                }
             }
             tokio::time::sleep(REAP_INTERVAL).await;
         }
     }
 
-    /// One step: takes some objects, and deletes the parts of those whose time has come at `now`.
+    /// One step: looks at the objects that wait, and deletes the parts of some whose time has come at `now`.
     pub async fn step(&mut self, now: Instant) -> Result<Reaped> {
         let mut reaped = Reaped::default();
         let mut waiting = HashMap::new();
-        for pending in self.store.parts_to_delete(REAP_BATCH)? {
+        self.watch.begin(None);
+        for pending in self.store.parts_to_delete(REAP_SEEN_MAX)? {
             let key = (pending.info().timestamp, pending.info().etag.clone());
             let since = self.seen.get(&key).copied().unwrap_or(now);
-            if now.duration_since(since) < self.grace {
+            if now.duration_since(since) < self.grace || reaped.objects >= REAP_BATCH {
                 waiting.insert(key, since);
                 continue;
             }
             reaped.parts += self.reap(pending).await?;
             reaped.objects += 1;
+            self.watch.advance(1);
         }
+        self.watch.waits(self.store.count_parts_to_delete(REAP_COUNT_MAX)? as u64);
+        self.watch.end();
         reaped.waiting = waiting.len();
         self.seen = waiting;
         Ok(reaped)
@@ -92,6 +101,7 @@ impl Reaper {
             // Nothing tells which parts these were; keeping the entry would only block the others.
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::error!(%error, etag = pending.info().etag, "a replaced object's parts are lost track of");
+                self.watch.found(1);
                 0
             }
             Err(error) => return Err(error),

@@ -4,8 +4,10 @@
 //! way has ended.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anello_storage::daemon::watch::{Unit, Watch};
 use anello_storage::{Error, ListQuery, Listed, ObjectEntry, ObjectPath, Precondition, Result, Store};
 
 use super::limits::{SWEEP_AGE, SWEEP_FOUND_MAX, SWEEP_INTERVAL, SWEEP_PAGE, SWEEP_PAUSE};
@@ -16,6 +18,7 @@ use super::parts::PARTS_ACCOUNT;
 #[derive(Debug)]
 pub struct Sweeper {
     store: Store,
+    watch: Arc<Watch>,
     age: Duration,
     pause: Duration,
     /// Parts that the last round found, and when it began.
@@ -35,7 +38,8 @@ pub struct Swept {
 impl Sweeper {
     /// A sweeper of what is a day old.
     pub fn new(store: Store) -> Self {
-        Self { store, age: SWEEP_AGE, pause: SWEEP_PAUSE, found: HashSet::new(), since: None }
+        let watch = store.watch("part sweeper", Unit::Uploads);
+        Self { store, watch, age: SWEEP_AGE, pause: SWEEP_PAUSE, found: HashSet::new(), since: None }
     }
 
     /// A sweeper of uploads of any age, in a hurry.
@@ -49,6 +53,7 @@ impl Sweeper {
             tokio::time::sleep(SWEEP_INTERVAL).await;
             if let Err(error) = self.round(Instant::now()).await {
                 tracing::warn!(%error, "the search for parts left behind failed, will be tried again");
+                self.watch.failed(&error);
             }
         }
     }
@@ -59,6 +64,7 @@ impl Sweeper {
         let mut swept = Swept::default();
         let mut found = HashSet::new();
         let mut marker = None;
+        self.watch.begin(None);
         loop {
             let prefix = names::parts_containers();
             let query = ListQuery { prefix, marker: marker.take(), limit: SWEEP_PAGE, ..ListQuery::default() };
@@ -83,6 +89,10 @@ impl Sweeper {
         if is_second || self.since.is_none() {
             (self.found, self.since) = (found, Some(now));
         }
+        // Found in one round, deleted in the next.
+        self.watch.waits((swept.found - swept.deleted) as u64);
+        self.watch.found(swept.deleted as u64);
+        self.watch.end();
         Ok(swept)
     }
 
@@ -103,6 +113,7 @@ impl Sweeper {
             let dead = self.unlisted(container, account, bucket, id, &rows).await?;
             orphans.extend(dead.into_iter().map(|name| ObjectPath::new(PARTS_ACCOUNT, container, name)));
             marker = Some(format!("{id}0"));
+            self.watch.advance(1);
             tokio::time::sleep(self.pause).await;
         }
     }

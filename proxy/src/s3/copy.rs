@@ -1,7 +1,8 @@
 //! CopyObject, and reading what UploadPartCopy copies. Data pass through the server; a copy onto itself
 //! with new metadata is a change of metadata and moves nothing.
 
-use anello_storage::{Metadata, ObjectInfo, ObjectPath, Precondition};
+use anello_storage::store::ObjectUpdate;
+use anello_storage::{Error, Metadata, ObjectInfo, ObjectPath, Precondition};
 use bytes::Bytes;
 use futures::stream::{BoxStream, try_unfold};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
@@ -84,7 +85,7 @@ pub(super) async fn copy(
         None => None,
     };
     let replaces = is_replace(input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str))?;
-    let (content_type, metadata) = described(input, source.reader.info(), replaces)?;
+    let describe = describe(input, replaces)?;
     if source.path == target {
         if !replaces {
             return Err(s3_error!(
@@ -93,8 +94,9 @@ pub(super) async fn copy(
                  object's metadata, storage class, website redirect location or encryption attributes."
             ));
         }
-        return replace_metadata(front, &target, source.reader.info(), content_type, metadata).await;
+        return replace_metadata(front, &target, &conditions, describe).await;
     }
+    let (content_type, metadata) = describe(source.reader.info());
     store(front, source, &target, content_type, metadata, algorithm).await
 }
 
@@ -128,15 +130,15 @@ fn is_replace(directive: Option<&str>) -> S3Result<bool> {
     }
 }
 
-/// Media type and metadata of the copy, as the directives say.
-fn described(input: dto::CopyObjectInput, source: &ObjectInfo, replaces: bool) -> S3Result<(String, Metadata)> {
+/// What makes media type and metadata of the copy from the source, as the directives say.
+fn describe(input: dto::CopyObjectInput, replaces: bool) -> S3Result<impl FnOnce(&ObjectInfo) -> (String, Metadata)> {
     let replaces_tags = is_replace(input.tagging_directive.as_ref().map(dto::TaggingDirective::as_str))?;
     let tags = match (&input.tagging, replaces_tags) {
-        (Some(text), true) => tagging::parse_header(text)?,
-        (None, true) => Vec::new(),
-        (_, false) => tagging::stored(&source.metadata),
+        (Some(text), true) => Some(tagging::parse_header(text)?),
+        (None, true) => Some(Vec::new()),
+        (_, false) => None,
     };
-    let (content_type, mut metadata) = if replaces {
+    let given = if replaces {
         let described = Described {
             content_type: input.content_type,
             cache_control: input.cache_control,
@@ -147,13 +149,17 @@ fn described(input: dto::CopyObjectInput, source: &ObjectInfo, replaces: bool) -
             user: input.metadata,
             tagging: None,
         };
-        described.into_stored()?
+        Some(described.into_stored()?)
     } else {
-        (source.content_type.clone(), copied(&source.metadata, false))
+        None
     };
-    tagging::store(&tags, &mut metadata);
-    metadata.sort();
-    Ok((content_type, metadata))
+    Ok(move |source: &ObjectInfo| {
+        let taken = || (source.content_type.clone(), copied(&source.metadata, false));
+        let (content_type, mut metadata) = given.unwrap_or_else(taken);
+        tagging::store(&tags.unwrap_or_else(|| tagging::stored(&source.metadata)), &mut metadata);
+        metadata.sort();
+        (content_type, metadata)
+    })
 }
 
 async fn store(
@@ -190,15 +196,21 @@ async fn store(
 async fn replace_metadata(
     front: &Front,
     target: &ObjectPath,
-    info: &ObjectInfo,
-    content_type: String,
-    mut metadata: Metadata,
+    conditions: &ReadConditions,
+    describe: impl FnOnce(&ObjectInfo) -> (String, Metadata),
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
-    let checksum = Checksum::stored(&info.metadata, &info.etag);
-    keep_systems(&info.metadata, &mut metadata);
-    let updated = front.store.object_update(target, Some(content_type), info.delete_at, metadata).await;
+    let (mut etag, mut checksum) = (String::new(), None);
+    // The source was read before, and may have been replaced since.
+    let change = |info: &ObjectInfo| {
+        conditions.check(info).map_err(|_| Error::Precondition)?;
+        let (content_type, mut metadata) = describe(info);
+        keep_systems(&info.metadata, &mut metadata);
+        (etag, checksum) = (info.etag.clone(), Checksum::stored(&info.metadata, &info.etag));
+        Ok(ObjectUpdate { content_type: Some(content_type), delete_at: info.delete_at, metadata })
+    };
+    let updated = front.store.object_update(target, change).await;
     let written = updated.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))?;
-    Ok(answer(info.etag.clone(), written.timestamp.seconds_ceil(), checksum.as_ref()))
+    Ok(answer(etag, written.timestamp.seconds_ceil(), checksum.as_ref()))
 }
 
 fn answer(etag: String, modified: u64, checksum: Option<&Checksum>) -> S3Response<dto::CopyObjectOutput> {

@@ -17,6 +17,7 @@ pub(super) struct Front {
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) region: String,
+    pub(super) part_bytes_min: u64,
     identity: Arc<dyn Identity>,
     keys: Cache<String, Arc<KnownKey>>,
 }
@@ -44,9 +45,9 @@ impl KnownKey {
 }
 
 impl Front {
-    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String) -> Self {
+    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
         let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
-        Self { registry: Registry::new(store.clone()), store, region, identity, keys }
+        Self { registry: Registry::new(store.clone()), store, region, part_bytes_min, identity, keys }
     }
 
     /// The secret and owner of an access key.

@@ -13,6 +13,7 @@ mod copy;
 mod document;
 mod error;
 mod front;
+mod gate;
 mod get;
 mod lane;
 mod limits;
@@ -49,11 +50,13 @@ pub struct S3Config {
     pub has_lane: bool,
     /// Domain below which a host names a bucket (`bucket.<domain>`); without it only paths do.
     pub base_domain: Option<String>,
+    /// Size in bytes below which only an upload's last part may be: S3's 5 MiB. Less is for tests.
+    pub part_bytes_min: u64,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), has_lane: true, base_domain: None }
+        Self { region: "us-east-1".into(), has_lane: true, base_domain: None, part_bytes_min: limits::PART_BYTES_MIN }
     }
 }
 
@@ -93,7 +96,7 @@ impl S3Door {
             return Err(S3ConfigError::Region(config.region));
         }
         let region = Arc::from(config.region.as_str());
-        let front = Arc::new(front::Front::new(store, identity, config.region));
+        let front = Arc::new(front::Front::new(store, identity, config.region, config.part_bytes_min));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
         builder.set_auth(service::Keys(front.clone()));
@@ -123,7 +126,25 @@ impl S3Door {
         response
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    /// Whether the lane takes the request: it is of the usual kind, and its signature holds.
+    #[doc(hidden)] // For the bench of the signature's check.
+    pub async fn lane_takes<B>(&self, request: &Request<B>) -> bool {
+        match &self.lane {
+            Some(lane) => lane.take(request).await.is_some(),
+            None => false,
+        }
+    }
+
+    /// Whether there is such an access key, by the cache that the lane asks.
+    #[doc(hidden)] // For the same bench.
+    pub async fn knows_key(&self, access: &str) -> bool {
+        match &self.lane {
+            Some(lane) => lane.knows_key(access).await,
+            None => false,
+        }
+    }
+
+    async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -146,20 +167,33 @@ impl S3Door {
             };
         }
         let is_head = request.method() == Method::HEAD;
-        let response = if is_form(&request) {
-            refuse_form()
-        } else {
-            self.service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap_or_else(|error| {
-                let error: s3s::StdError = error.into();
-                tracing::error!(%error, "an answer could not be made");
-                internal_error()
-            })
+        gate::ignore_malformed_range(&mut request);
+        let response = match gate::refuse(&request) {
+            Ok(()) => self.ask_s3s(request).await,
+            Err(error) => error.to_http_response().unwrap_or_else(|_| internal_error()),
         };
         let mut response = finish(response, context);
         if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
+    }
+
+    async fn ask_s3s<B>(&self, request: Request<B>) -> Response<s3s::Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (request, document) = gate::Document::watch(request);
+        let response = self.service.call(request).await.unwrap_or_else(|error| {
+            let error: s3s::StdError = error.into();
+            tracing::error!(%error, "an answer could not be made");
+            internal_error()
+        });
+        match document {
+            Some(document) => document.explain(response),
+            None => response,
+        }
     }
 }
 
@@ -177,20 +211,6 @@ fn wire_limits() -> s3s::config::S3Config {
 fn expects_nothing<B>(request: &Request<B>) -> bool {
     let is = |name, value: &[u8]| request.headers().get(name).is_some_and(|found| found.as_bytes() == value);
     request.headers().contains_key(header::EXPECT) && is(header::CONTENT_LENGTH, b"0")
-}
-
-/// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
-/// offered: they are refused before their body is read.
-fn is_form<B>(request: &Request<B>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let form = b"multipart/form-data";
-    request.method() == Method::POST
-        && content_type.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
-}
-
-fn refuse_form() -> Response<s3s::Body> {
-    let error = s3s::s3_error!(NotImplemented, "Uploads by browser forms are not implemented.");
-    error.to_http_response().unwrap_or_else(|_| internal_error())
 }
 
 fn internal_error() -> Response<s3s::Body> {

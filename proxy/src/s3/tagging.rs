@@ -1,8 +1,8 @@
 //! Tags of objects and buckets. Stored as one item in the form of the `x-amz-tagging` header
 //! (`k=v&k2=v2`, percent-encoded).
 
-use anello_storage::store::IfMissing;
-use anello_storage::{Metadata, ObjectPath};
+use anello_storage::store::{IfMissing, ObjectUpdate};
+use anello_storage::{Error, Metadata, ObjectInfo, ObjectPath};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
@@ -125,12 +125,17 @@ pub(super) async fn delete_object(
 }
 
 async fn replace_object(front: &Front, granted: &Granted, bucket: &str, key: &str, tags: &Tags) -> S3Result<()> {
-    let info = front.info(granted, bucket, key).await?;
-    let mut metadata = info.metadata;
-    store(tags, &mut metadata);
     let path = ObjectPath::new(&*granted.account, bucket, key);
-    let updated = front.store.object_update(&path, None, info.delete_at, metadata).await;
-    updated.map(drop).map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))
+    let change = |info: &ObjectInfo| {
+        let mut metadata = info.metadata.clone();
+        store(tags, &mut metadata);
+        Ok(ObjectUpdate { content_type: None, delete_at: info.delete_at, metadata })
+    };
+    match front.store.object_update(&path, change).await {
+        Ok(_) => Ok(()),
+        Err(Error::Missing(_)) => Err(front.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
+        Err(error) => Err(from_storage(error, S3ErrorCode::NoSuchKey)),
+    }
 }
 
 /// GetBucketTagging.

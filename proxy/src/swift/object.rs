@@ -1,6 +1,7 @@
 //! Objects: POST and DELETE. Reading is [`super::download`], writing [`super::upload`] and [`super::copy`].
 
-use anello_storage::{Error, ObjectPath};
+use anello_storage::store::ObjectUpdate;
+use anello_storage::{Error, ObjectInfo, ObjectPath};
 use http::{Response, StatusCode};
 
 use super::SwiftDoor;
@@ -15,11 +16,13 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
     let mut items = metadata::object_items(&call.headers)?;
     let delete_at = expiry::delete_at(call)?;
     let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
-    let info = door.store.object(path).await?.ok_or_else(Fault::missing)?;
-    for (name, value) in info.metadata.into_iter().filter(|(name, _)| !metadata::is_shown(name)) {
-        metadata::set(&mut items, name, value);
-    }
-    door.store.object_update(path, content_type, delete_at, items).await?;
+    let change = |info: &ObjectInfo| {
+        for (name, value) in info.metadata.iter().filter(|(name, _)| !metadata::is_shown(name)) {
+            metadata::set(&mut items, name.clone(), value.clone());
+        }
+        Ok(ObjectUpdate { content_type, delete_at, metadata: items })
+    };
+    door.store.object_update(path, change).await?;
     Ok(reply::bare(StatusCode::ACCEPTED))
 }
 

@@ -211,6 +211,19 @@ impl Call {
         self
     }
 
+    /// The request, signed where it is to be and is not yet.
+    pub(crate) fn request(mut self) -> Request<Full<Bytes>> {
+        if !self.headers.iter().any(|(name, _)| name == "authorization") {
+            self.sign();
+        }
+        let mut request = Request::builder().method(self.method.as_str()).uri(&self.uri);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request = request.header("content-length", self.body.len());
+        request.body(Full::new(self.body)).expect("a request")
+    }
+
     /// Encodes the body as `aws-chunked` with signed chunks and a signed trailer.
     pub(crate) fn chunked(mut self, chunk_bytes: usize, trailer: Option<(&str, &str)>) -> Self {
         let data = std::mem::take(&mut self.body);
@@ -286,6 +299,11 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
 impl Client {
     /// A fresh store with a door to it.
     pub(crate) async fn new() -> Self {
+        Self::with_config(S3Config::default()).await
+    }
+
+    /// Likewise, the door set up in another way.
+    pub(crate) async fn with_config(config: S3Config) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let options = StoreOptions {
             devices: vec![dir.path().join("d0")],
@@ -295,7 +313,7 @@ impl Client {
             device: anello_storage::device::DeviceOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
-        let config = S3Config { has_lane: crate::HAS_LANE, ..S3Config::default() };
+        let config = S3Config { has_lane: crate::HAS_LANE, ..config };
         let door = S3Door::new(config, store.clone(), Arc::new(keys())).expect("a door");
         Self { door, store, _dir: dir }
     }
@@ -308,16 +326,8 @@ impl Client {
     }
 
     /// Signs and sends.
-    pub(crate) async fn send(&self, mut call: Call) -> Answer {
-        if !call.headers.iter().any(|(name, _)| name == "authorization") {
-            call.sign();
-        }
-        let mut request = Request::builder().method(call.method.as_str()).uri(&call.uri);
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
-        }
-        request = request.header("content-length", call.body.len());
-        let request = request.body(Full::new(call.body)).expect("a request");
+    pub(crate) async fn send(&self, call: Call) -> Answer {
+        let request = call.request();
         let (parts, body) = self.door.call(request).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         Answer { status: parts.status, headers: parts.headers, body }

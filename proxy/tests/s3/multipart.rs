@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use anello_proxy::object::names;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::{Sweeper, Swept};
+use anello_proxy::s3::S3Config;
 use anello_storage::{ListQuery, ObjectPath, Precondition};
 use bytes::Bytes;
+use futures::StreamExt;
 
 use crate::client::{Answer, Call, Client, pattern};
 
@@ -250,4 +252,97 @@ async fn uploads_list_by_key_and_roll_up() {
     client.send(Call::new("DELETE", "/photos")).await.expect(204);
     client.send(Call::new("PUT", "/photos")).await.expect(200);
     assert!(!client.get("/photos?uploads").await.expect(200).text().contains("<UploadId>"));
+}
+
+/// Numbers of the parts of a page, and the marker of the next one.
+async fn page(client: &Client, id: &str, marker: &str, limit: usize) -> (Vec<String>, Option<String>) {
+    let uri = format!("/photos/k?max-parts={limit}&part-number-marker={marker}&uploadId={id}");
+    let listed = client.get(&uri).await.expect(200);
+    let text = listed.text();
+    let numbers = text.split("<PartNumber>").skip(1).map(|rest| rest.split('<').next().unwrap_or_default().to_owned());
+    let is_truncated = listed.element("IsTruncated").as_deref() == Some("true");
+    (numbers.collect(), listed.element("NextPartNumberMarker").filter(|_| is_truncated))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_parts_go_on_behind_their_marker_and_show_the_latest_of_each_number() {
+    let client = Client::with_bucket().await;
+    let id = begin(&client, "k", &[]).await;
+    let mut latest = String::new();
+    for number in [1, 2, 5, 9, 10_000] {
+        for upload in 0..4 {
+            latest = part(&client, "k", &id, number, format!("{number} {upload}").into()).await;
+        }
+    }
+    for (marker, limit, want, next) in [
+        ("0", 2, &["1", "2"][..], Some("2")),
+        ("2", 2, &["5", "9"], Some("9")),
+        ("9", 2, &["10000"], None),
+        ("3", 3, &["5", "9", "10000"], None),
+        ("10000", 2, &[], None),
+        ("0", 5, &["1", "2", "5", "9", "10000"], None),
+    ] {
+        let (numbers, marker_of_next) = page(&client, &id, marker, limit).await;
+        assert_eq!(
+            (numbers, marker_of_next.as_deref()),
+            (want.iter().map(|n| (*n).to_owned()).collect(), next),
+            "{marker}"
+        );
+    }
+    let last = client.get(&format!("/photos/k?part-number-marker=9&uploadId={id}")).await.text();
+    assert!(last.contains(latest.trim_matches('"')), "{latest} is not in {last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_parts_are_listed_page_by_page_and_become_one_object() {
+    let client = Client::with_config(S3Config { part_bytes_min: 0, ..S3Config::default() }).await;
+    client.send(Call::new("PUT", "/photos")).await.expect(200);
+    let id = begin(&client, "k", &[]).await;
+    let body = |number: u32| Bytes::from(format!("{number},"));
+    let upload = |number| part(&client, "k", &id, number, body(number));
+    let etags: Vec<String> = futures::stream::iter((1..=10_000).map(upload)).buffered(64).collect().await;
+
+    let (mut marker, mut seen) = (Some("0".to_owned()), 0);
+    let mut slowest = Duration::ZERO;
+    while let Some(after) = marker {
+        let start = Instant::now();
+        let (numbers, next) = page(&client, &id, &after, 1_000).await;
+        slowest = slowest.max(start.elapsed());
+        assert_eq!(numbers.first().map(String::as_str), Some((seen + 1).to_string().as_str()));
+        (seen, marker) = (seen + numbers.len(), next);
+    }
+    assert_eq!(seen, 10_000);
+    let list: Vec<(u32, &str)> = (1..).zip(etags.iter().map(String::as_str)).collect();
+    let start = Instant::now();
+    let done = complete(&client, "k", &id, &list).await.expect(200);
+    eprintln!("slowest page of 1,000 of 10,000 parts: {slowest:?}, completing them: {:?}", start.elapsed());
+    assert!(done.element("ETag").expect("a tag").trim_matches('"').ends_with("-10000"));
+    let want: Vec<u8> = (1..=10_000).flat_map(body).collect();
+    assert!(client.get("/photos/k").await.expect(200).body == want);
+    let got = client.send(Call::new("GET", "/photos/k").header("range", "bytes=-6")).await.expect(206);
+    assert_eq!(got.body.as_ref(), b"10000,");
+    assert_eq!(client.get("/photos/k?partNumber=9999").await.expect(206).text(), "9999,");
+}
+
+/// Otherwise each step's objects wait only from when those of the step before are gone, and space comes back
+/// more slowly than it is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_was_replaced_waits_its_time_at_once() {
+    let client = Client::with_config(S3Config { part_bytes_min: 0, ..S3Config::default() }).await;
+    client.send(Call::new("PUT", "/photos")).await.expect(200);
+    for number in 0..150 {
+        let key = format!("k{number}");
+        let id = begin(&client, &key, &[]).await;
+        let etag = part(&client, &key, &id, 1, Bytes::from_static(b"x")).await;
+        complete(&client, &key, &id, &[(1, &etag)]).await.expect(200);
+        client.send(Call::new("DELETE", format!("/photos/{key}"))).await.expect(204);
+    }
+    let mut reaper = Reaper::with_grace(client.store.clone(), Duration::from_secs(60));
+    let now = Instant::now();
+    assert_eq!(reaper.step(now).await.expect("a step").waiting, 150);
+    let mut parts = 0;
+    for _ in 0..3 {
+        parts += reaper.step(now + Duration::from_secs(61)).await.expect("a step").parts;
+    }
+    assert_eq!((parts, stored_parts(&client).await), (150, 0));
 }

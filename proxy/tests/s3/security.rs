@@ -3,6 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use anello_storage::store::IfMissing;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 
 use crate::client::{Call, Client};
 
@@ -99,6 +103,13 @@ async fn signatures_that_are_wrong_are_refused_with_their_reason() {
     tampered.sign();
     client.send(tampered.body("two")).await.expect_error(400, "XAmzContentSHA256Mismatch");
     assert_eq!(client.get("/photos/x").await.text(), "x");
+    for (method, uri) in [("POST", "/photos?delete"), ("PUT", "/photos/x?tagging"), ("PUT", "/fresh")] {
+        let mut tampered = Call::new(method, uri).body("<Delete><Object><Key>y</Key></Object></Delete>");
+        tampered.sign();
+        let tampered = tampered.body("<Delete><Object><Key>x</Key></Object></Delete>");
+        client.send(tampered).await.expect_error(400, "XAmzContentSHA256Mismatch");
+    }
+    assert_eq!(client.get("/photos/x").await.text(), "x");
     let mut moved = Call::new("DELETE", "/photos/x").header("x-amz-expected-bucket-owner", "sea");
     moved.sign();
     let forged = moved.header("x-amz-expected-bucket-owner", "land");
@@ -135,5 +146,32 @@ async fn the_systems_own_names_are_no_buckets() {
     for uri in ["/.multipart/x", "/.s3/buckets", "/..%2Fx/y"] {
         let status = client.get(uri).await.status;
         assert!(status.is_client_error(), "{uri} {status}");
+    }
+}
+
+/// A GET of `/photos/x` in Signature Version 2, dated by `name`.
+fn signed_in_version_2(name: &str, date: &str) -> Call {
+    let dates = if name == "date" { format!("{date}\n") } else { format!("\n{name}:{date}\n") };
+    let mut mac = Hmac::<Sha1>::new_from_slice(b"secret of alice").expect("any length");
+    mac.update(format!("GET\n\n\n{dates}/photos/x").as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let call = Call::new("GET", "/photos/x").anonymous().header(name, date);
+    call.header("authorization", &format!("AWS alice:{signature}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_version_2_is_as_short_lived_as_others() {
+    let client = Client::with_bucket().await;
+    client.put("/photos/x", "x").await.expect(200);
+    let now = SystemTime::now();
+    for name in ["date", "x-amz-date"] {
+        let send = |date: String| client.send(signed_in_version_2(name, &date));
+        let date = |time| httpdate::fmt_http_date(time);
+        send(date(now)).await.expect(200);
+        send(date(now).replace("GMT", "+0000")).await.expect(200);
+        for time in [now - Duration::from_secs(1_000), now + Duration::from_secs(1_000)] {
+            send(date(time)).await.expect_error(403, "RequestTimeTooSkewed");
+        }
+        send("yesterday".into()).await.expect_error(403, "AccessDenied");
     }
 }

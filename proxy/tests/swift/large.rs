@@ -185,3 +185,19 @@ async fn a_segment_is_read_by_its_number() {
     }
     cloud.ask("owner", "GET /v1/AUTH_sea/s/s/0?part-number=7", &[], "").await.is(200);
 }
+
+/// Otherwise what makes an object a manifest comes to stand on plain data, which nobody can read then.
+#[tokio::test]
+async fn metadata_posted_while_a_manifest_is_replaced_do_not_make_a_manifest_of_plain_data() {
+    let (cloud, whole) = with_segments().await;
+    for _ in 0..10 {
+        cloud.ask("owner", PUT_LIST, &[], list(&whole)).await.is(201);
+        let put = cloud.ask("owner", "PUT /v1/AUTH_sea/c/big", &[], "plain");
+        let post = cloud.ask("owner", "POST /v1/AUTH_sea/c/big", &[("x-object-meta-a", "1")], "");
+        let (put, post) = tokio::join!(put, post);
+        put.is(201);
+        post.is(202);
+        let got = cloud.ask("owner", "GET /v1/AUTH_sea/c/big", &[], "").await.is(200);
+        assert_eq!((got.body.as_ref(), got.header("x-static-large-object")), (&b"plain"[..], None));
+    }
+}

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::watch::{Unit, Watch};
 use crate::device::codec::record::{self, Encoded};
 use crate::device::engine::{Commit, Request};
 use crate::device::scan::{Batch, Found, Scanner};
@@ -46,6 +47,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Compactor {
     device: Device,
+    watch: Arc<Watch>,
     /// Data volumes still to be searched for extents without an owner: those that the start found, each
     /// up to where new extents are placed since.
     unsearched: VecDeque<(Arc<Volume>, u64)>,
@@ -61,7 +63,13 @@ impl Compactor {
     /// A compactor for `device`, which has just been opened.
     pub fn new(device: Device) -> Self {
         let unsearched = device.inner.searchable.clone().into();
-        Self { device, unsearched, work: None, kept: HashSet::new(), damaged: false, flushed_at: 0 }
+        let watch = Watch::new("compactor", Some(device.inner.shared.path.display().to_string()), Unit::Bytes);
+        Self { device, watch, unsearched, work: None, kept: HashSet::new(), damaged: false, flushed_at: 0 }
+    }
+
+    /// Where it shows how it stands: a pass is one volume, and what waits is what it would free.
+    pub fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
     }
 
     /// Works until `stop`, at no more than [`COMPACT_BYTES_PER_SECOND`].
@@ -73,6 +81,7 @@ impl Compactor {
                 Ok(Progress::Idle) | Err(Error::Stopped) => COMPACT_INTERVAL,
                 Err(error) => {
                     tracing::warn!(%error, "compaction failed and will be tried again");
+                    self.watch.failed(&error);
                     self.work = None;
                     COMPACT_INTERVAL
                 }
@@ -95,6 +104,7 @@ impl Compactor {
             let Some(volume) = self.choose()? else { return Ok(Progress::Idle) };
             let scanner = Scanner::new(Arc::clone(&volume), self.device.inner.superblock.tag(), 0)?;
             tracing::debug!(volume = volume.id, "compaction begins");
+            self.watch.begin(volume.file.size().ok());
             (self.work, self.damaged) = (Some((volume, scanner)), false);
         }
         let Some((volume, scanner)) = &mut self.work else { return Ok(Progress::Idle) };
@@ -103,6 +113,7 @@ impl Compactor {
             Found::Damage { offset, end } => {
                 tracing::warn!(volume = volume.id, offset, "a damaged batch keeps its volume from being compacted");
                 self.damaged = true;
+                self.watch.advance(end - offset);
                 Ok(Progress::Bytes(end - offset))
             }
             Found::End { offset, .. } => {
@@ -145,6 +156,7 @@ impl Compactor {
         let is_full = inner.shared.state.get() == DeviceState::Full;
         let threshold = if is_full { COMPACT_DEAD_PERCENT_FULL } else { COMPACT_DEAD_PERCENT };
         let mut best = None;
+        let mut waiting = 0;
         for (id, dead) in inner.access.catalog.dead_bytes()? {
             let Some(volume) = inner.volumes.get(VolumeKind::Log, id) else { continue };
             if id >= inner.shared.tail_volume() || self.kept.contains(&id) {
@@ -152,10 +164,15 @@ impl Compactor {
             }
             let size = volume.file.size().map_err(|error| volume.error("stat", &error))?.max(1);
             let percent = dead.saturating_mul(100) / size;
-            if percent >= threshold && best.as_ref().is_none_or(|(most, _)| percent > *most) {
+            if percent < threshold {
+                continue;
+            }
+            waiting += dead;
+            if best.as_ref().is_none_or(|(most, _)| percent > *most) {
                 best = Some((percent, volume));
             }
         }
+        self.watch.waits(waiting);
         Ok(best.map(|(_, volume)| volume))
     }
 
@@ -185,6 +202,7 @@ impl Compactor {
             done?;
         }
         self.device.inner.shared.counters.compacted_bytes.add(copied);
+        self.watch.advance(u64::from(batch.header.length));
         Ok(Progress::Bytes(u64::from(batch.header.length) + copied))
     }
 
@@ -193,6 +211,8 @@ impl Compactor {
         let Some((volume, _)) = self.work.take() else { return Ok(()) };
         if self.damaged {
             self.kept.insert(volume.id);
+            self.watch.found(1);
+            self.watch.end();
             return Ok(());
         }
         self.flush().await?;
@@ -201,6 +221,7 @@ impl Compactor {
         inner.access.catalog.forget_volume(volume.id)?;
         inner.shared.counters.compacted_volumes.add(1);
         tracing::debug!(volume = volume.id, "compacted");
+        self.watch.end();
         Ok(())
     }
 }

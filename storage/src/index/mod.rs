@@ -213,6 +213,11 @@ impl Index {
         self.tables.pending_parts(limit)
     }
 
+    /// How many of them there are, counted up to `limit`.
+    pub fn count_pending_parts(&self, limit: usize) -> Result<usize> {
+        self.tables.count_pending_parts(limit)
+    }
+
     /// The parts are gone: forgets the entry and tells what is dead now. Not durable by itself: after a
     /// crash the entry may come again, and deleting parts twice does no harm.
     pub fn settle_parts(&self, id: &[u8]) -> Result<Effect> {

@@ -54,6 +54,16 @@ impl Tables {
         Ok(pending)
     }
 
+    /// How many of them there are, up to `limit`.
+    pub(super) fn count_pending_parts(&self, limit: usize) -> Result<usize> {
+        let mut count = 0;
+        self.scan(Table::Pending, &[PENDING_PARTS], behind(&[PENDING_PARTS]), |_, _| {
+            count += 1;
+            Ok(count < limit)
+        })?;
+        Ok(count)
+    }
+
     /// The parts are gone.
     pub(super) fn settle_parts(&self, id: &[u8], dead: &mut DeadBytes) -> Result<Effect> {
         let Some(stored) = self.get(Table::Pending, id)? else { return Ok(Effect::default()) };

@@ -12,13 +12,14 @@ mod worker;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_base::{Clock, HybridClock, SystemClock, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::watch::{DaemonStatus, Unit, Watch};
 use crate::device::{Device, DeviceOptions, DeviceStatus};
 use crate::error::{Error, Result};
 use crate::key::{KeyHash, KeyHasher, ObjectPath};
@@ -60,6 +61,8 @@ struct Inner {
     placement: Placement,
     background: TaskTracker,
     stop: CancellationToken,
+    /// Of every daemon; held for a look.
+    watches: Mutex<Vec<Arc<Watch>>>,
 }
 
 /// The store as `anello status` and the metrics show it.
@@ -69,6 +72,8 @@ pub struct StoreStatus {
     pub replicas: usize,
     /// Every device.
     pub devices: Vec<DeviceStatus>,
+    /// Every daemon that works on them.
+    pub daemons: Vec<DaemonStatus>,
 }
 
 /// What a finished object is called and like; everything but its bytes.
@@ -89,6 +94,17 @@ pub struct ObjectHead {
     /// Version to write under, where a peer or a client chose one ([`crate::Error::Stale`] if a later one
     /// stands); otherwise now.
     pub timestamp: Option<Timestamp>,
+}
+
+/// What an object is to be like from now on, its data aside.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectUpdate {
+    /// Media type, where it changes.
+    pub content_type: Option<String>,
+    /// Second since 1970 from which the object is gone; `None` clears it.
+    pub delete_at: Option<u64>,
+    /// All metadata, sorted by name.
+    pub metadata: Metadata,
 }
 
 /// What a write did.
@@ -128,6 +144,7 @@ impl Store {
                 placement: Placement::open(&options.state_dir, devices)?,
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),
+                watches: Mutex::default(),
             }),
         };
         store.start_workers();
@@ -149,10 +166,22 @@ impl Store {
     /// How the store is.
     pub fn status(&self) -> StoreStatus {
         let placement = self.placement();
+        let watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
         StoreStatus {
             replicas: placement.replicas(),
             devices: placement.devices().iter().map(Device::status).collect(),
+            daemons: watches.iter().map(|watch| watch.status()).collect(),
         }
+    }
+
+    /// Where a daemon that works on the whole store tells how it stands, for [`Store::status`].
+    pub fn watch(&self, name: &'static str, unit: Unit) -> Arc<Watch> {
+        self.show(Watch::new(name, None, unit))
+    }
+
+    fn show(&self, watch: Arc<Watch>) -> Arc<Watch> {
+        self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&watch));
+        watch
     }
 
     /// The store's clock: what it stamps mutations with.

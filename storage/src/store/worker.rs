@@ -1,13 +1,16 @@
-//! What goes on behind the requests: devices are compacted and audited, statistics travel to accounts on other devices, expired objects are
-//! deleted, old tombstones are forgotten. Each worker is a loop of small steps that may be cut anywhere
-//! and repeated; a failed step is logged and tried again.
+//! What goes on behind the requests: devices are compacted and audited, statistics travel to accounts
+//! on other devices, expired objects are deleted, old tombstones are forgotten. Each worker is a loop of
+//! small steps that may be cut anywhere and repeated; a failed step is logged and tried again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::placement::Slot;
 use super::{ObjectReader, Store};
 use crate::daemon::auditor::Auditor;
 use crate::daemon::compactor::Compactor;
+use crate::daemon::watch::{Unit, Watch};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
 use crate::limits::{EXPIRY_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
@@ -31,24 +34,39 @@ impl PartsToDelete {
 impl Store {
     pub(super) fn start_workers(&self) {
         for device in self.placement().devices() {
-            self.background().spawn(Compactor::new(device.clone()).run(self.inner.stop.clone()));
-            self.background().spawn(Auditor::new(device.clone()).run(self.inner.stop.clone()));
+            let (compactor, auditor) = (Compactor::new(device.clone()), Auditor::new(device.clone()));
+            self.show(compactor.watch());
+            self.show(auditor.watch());
+            self.background().spawn(compactor.run(self.inner.stop.clone()));
+            self.background().spawn(auditor.run(self.inner.stop.clone()));
         }
-        self.repeat("statistics updater", STATS_INTERVAL, |store| async move { store.send_stats().await });
-        self.repeat("expirer", EXPIRY_INTERVAL, |store| async move { store.delete_expired().await });
-        self.repeat("tombstone reclaimer", RECLAIM_INTERVAL, |store| async move { store.reclaim() });
+        let updater = self.watch("statistics updater", Unit::Containers);
+        self.repeat(updater, STATS_INTERVAL, |store, watch| async move { store.send_stats(&watch).await });
+        let expirer = self.watch("expirer", Unit::Objects);
+        self.repeat(expirer, EXPIRY_INTERVAL, |store, watch| async move { store.delete_expired(&watch).await });
+        let reclaimer = self.watch("tombstone reclaimer", Unit::Tombstones);
+        self.repeat(reclaimer, RECLAIM_INTERVAL, |store, watch| async move { store.reclaim(&watch) });
     }
 
-    fn repeat<F>(&self, name: &'static str, every: Duration, step: impl Fn(Self) -> F + Send + Sync + 'static)
-    where
+    fn repeat<F>(
+        &self,
+        watch: Arc<Watch>,
+        every: Duration,
+        step: impl Fn(Self, Arc<Watch>) -> F + Send + Sync + 'static,
+    ) where
         F: Future<Output = Result<()>> + Send,
     {
         let (store, stop) = (self.clone(), self.inner.stop.clone());
         let run = async move {
             loop {
                 tokio::time::sleep(every).await;
-                if let Err(error) = step(store.clone()).await {
-                    tracing::warn!(worker = name, %error, "step failed, will be tried again");
+                watch.begin(None);
+                match step(store.clone(), Arc::clone(&watch)).await {
+                    Ok(()) => watch.end(),
+                    Err(error) => {
+                        tracing::warn!(worker = watch.status().name, %error, "step failed, will be tried again");
+                        watch.failed(&error);
+                    }
                 }
             }
         };
@@ -56,26 +74,35 @@ impl Store {
     }
 
     /// Tells accounts' devices the statistics of containers that are on others.
-    async fn send_stats(&self) -> Result<()> {
+    async fn send_stats(&self, watch: &Watch) -> Result<()> {
         let applies = Applies { object: false, container: false, account: true };
         for device in self.placement().devices() {
-            for stats in device.index().pending_stats(WORKER_STEP_MAX)? {
+            let pending = device.index().pending_stats(WORKER_STEP_MAX)?;
+            let mut waiting = pending.len() as u64;
+            for stats in pending {
+                watch.waits(waiting);
                 let Mutation::ContainerStats { account_hash, .. } = &stats else { continue };
                 let slots = self.placement().account(*account_hash).into_iter().map(|slot| (slot, applies));
                 match self.commit(stats.clone(), &[*account_hash], slots.collect()).await {
                     Ok(_) | Err(Error::Stale { .. }) => device.index().settle_stats(&stats)?,
                     Err(error) => return Err(error),
                 }
+                watch.advance(1);
+                waiting -= 1;
             }
+            watch.waits(waiting);
         }
         Ok(())
     }
 
     /// Deletes objects whose time has come, unless they were given another meanwhile.
-    async fn delete_expired(&self) -> Result<()> {
+    async fn delete_expired(&self, watch: &Watch) -> Result<()> {
         for device in self.placement().devices() {
             let now = self.clock().wall().seconds();
-            for expired in device.index().expired(now, WORKER_STEP_MAX)? {
+            let pending = device.index().expired(now, WORKER_STEP_MAX)?;
+            let mut waiting = pending.len() as u64;
+            for expired in pending {
+                watch.waits(waiting);
                 let still = |current: Option<&ObjectInfo>| {
                     current.is_some_and(|info| info.delete_at.is_some_and(|second| second <= now))
                 };
@@ -83,15 +110,21 @@ impl Store {
                     Ok(_) | Err(Error::Precondition) => {}
                     Err(error) => return Err(error),
                 }
+                watch.advance(1);
+                waiting -= 1;
             }
+            watch.waits(waiting);
         }
         Ok(())
     }
 
-    fn reclaim(&self) -> Result<()> {
+    fn reclaim(&self, watch: &Watch) -> Result<()> {
         let now = self.clock().wall();
         let before = anello_base::Timestamp::from_seconds(now.seconds().saturating_sub(RECLAIM_AGE.as_secs()));
-        self.placement().devices().iter().try_for_each(|device| device.index().reclaim_tombstones(before).map(drop))
+        for device in self.placement().devices() {
+            watch.advance(device.index().reclaim_tombstones(before)?);
+        }
+        Ok(())
     }
 
     /// Multipart objects that were replaced or deleted and whose parts are to be deleted; about `limit`.
@@ -102,6 +135,12 @@ impl Store {
             found.extend(pending.into_iter().map(|pending| PartsToDelete { slot, pending }));
         }
         Ok(found)
+    }
+
+    /// How many of them there are, counted up to about `limit`.
+    pub fn count_parts_to_delete(&self, limit: usize) -> Result<usize> {
+        let count = |sum: usize, device: &Device| Ok(sum + device.index().count_pending_parts(limit - sum.min(limit))?);
+        self.placement().devices().iter().try_fold(0, count)
     }
 
     /// Opens the part list of such an object.

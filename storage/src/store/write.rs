@@ -11,12 +11,12 @@ use futures::future::join_all;
 
 use super::placement::Slot;
 use super::quorum;
-use super::{ObjectHead, Store, Written};
+use super::{ObjectHead, ObjectUpdate, Store, Written};
 use crate::device::ExtentWriter;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
-use crate::model::{Metadata, ObjectInfo, Precondition};
+use crate::model::{ObjectInfo, Precondition};
 use crate::mutation::{Applies, Body, Mutation, ObjectPost, ObjectPut, PathHashes};
 
 /// Times that a write moves behind a version from the future (a clock that stepped back). The clock has
@@ -46,19 +46,19 @@ impl Store {
         writer.finish(head, condition).await
     }
 
-    /// Replaces an object's metadata (all of it); the data stay. `content_type` changes where given.
+    /// Replaces an object's metadata; the data stay. `change` makes the new metadata from the version that
+    /// stands, which nothing else replaces meanwhile: it is one step, as with a conditional write.
     pub async fn object_update(
         &self,
         path: &ObjectPath,
-        content_type: Option<String>,
-        delete_at: Option<u64>,
-        metadata: Metadata,
+        change: impl FnOnce(&ObjectInfo) -> Result<ObjectUpdate>,
     ) -> Result<Written> {
         let hashes = self.hashes(path);
         let _guard = self.locks().object(hashes.container, hashes.object, true).await;
-        self.current(hashes)?.ok_or(Error::Missing("object"))?;
+        let current = self.current(hashes)?.ok_or(Error::Missing("object"))?;
+        let update = change(&current)?;
         self.commit_in_order(hashes, None, |timestamp, _, _| {
-            let (content_type, metadata) = (content_type.clone(), metadata.clone());
+            let ObjectUpdate { content_type, delete_at, metadata } = update.clone();
             Ok(Mutation::ObjectPost(ObjectPost {
                 path: path.clone(),
                 hashes,

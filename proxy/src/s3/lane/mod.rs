@@ -66,6 +66,11 @@ impl Lane {
         })
     }
 
+    /// Whether there is such an access key.
+    pub(super) async fn knows_key(&self, access: &str) -> bool {
+        self.front.known_key(access).await.is_ok()
+    }
+
     /// Whether the host is one below the base domain.
     fn names_a_bucket(&self, headers: &HeaderMap) -> bool {
         let Some(base) = &self.base_domain else { return false };

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use s3s::dto;
 
 use super::is_ours;
+use crate::s3::gate;
 use crate::s3::get::Wanted;
 use crate::s3::limits::KEY_BYTES_MAX;
 use crate::s3::metadata::Described;
@@ -109,7 +110,8 @@ fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     for (name, value) in headers {
         match name.as_str() {
             "content-length" if is_without_body(value) => {}
-            "range" => wanted.range = Some(dto::Range::parse(text(value)?).ok()?),
+            // One that can't be read is ignored.
+            "range" => wanted.range = gate::range(value),
             "x-amz-checksum-mode" => wanted.with_checksum = text(value)? == "ENABLED",
             "if-match" => conditions.if_match = Some(etags(text(value)?)?),
             "if-none-match" => conditions.if_none_match = Some(etags(text(value)?)?),
@@ -233,9 +235,7 @@ mod tests {
     #[test]
     fn an_unknown_header_is_left_to_the_other_way() {
         assert!(wanted(&headers(&[("host", "h"), ("range", "bytes=0-1")])).is_some());
-        for unknown in
-            [("x-amz-server-side-encryption-customer-algorithm", "AES256"), ("range", "lines=1"), ("x-new", "1")]
-        {
+        for unknown in [("x-amz-server-side-encryption-customer-algorithm", "AES256"), ("x-new", "1")] {
             assert!(wanted(&headers(&[unknown])).is_none(), "{unknown:?}");
         }
         let put = [("content-length", "1"), ("x-amz-acl", "private")];

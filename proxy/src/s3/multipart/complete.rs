@@ -16,7 +16,7 @@ use crate::s3::checksum::{Algorithm, Checksum, Kind, join, shown};
 use crate::s3::conditions::precondition;
 use crate::s3::error::{OrNoBucket, from_storage};
 use crate::s3::front::Front;
-use crate::s3::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN};
+use crate::s3::limits::OBJECT_BYTES_MAX;
 use crate::s3::policy::Granted;
 use crate::s3::put::written_or;
 
@@ -81,7 +81,7 @@ async fn assemble(front: &Front, upload: &Upload, record: &Record, wanted: &[dto
     for wanted in wanted {
         parts.push(choose(&stored, wanted, algorithm)?);
     }
-    let too_small = parts[..parts.len() - 1].iter().any(|part| part.size < PART_BYTES_MIN);
+    let too_small = parts[..parts.len() - 1].iter().any(|part| part.size < front.part_bytes_min);
     if too_small {
         return Err(S3ErrorCode::EntityTooSmall.into());
     }

@@ -1,17 +1,18 @@
-//! ListParts and ListMultipartUploads: both are plain listings of the system account's containers.
+//! ListParts and ListMultipartUploads: both are plain listings of the system account's containers, and a
+//! page of either costs its output.
 
 use anello_storage::{Error, ListQuery, Listed};
 use s3s::{S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::Upload;
-use super::part::{StoredPart, latest};
+use super::part::{StoredPart, add_latest};
+use super::{Upload, rows};
 use crate::object::PARTS_ACCOUNT;
 use crate::object::names::{self, uploads_container};
 use crate::s3::acl;
 use crate::s3::checksum::shown;
 use crate::s3::error::OrNoBucket;
 use crate::s3::front::Front;
-use crate::s3::limits::PAGE_MAX;
+use crate::s3::limits::{PAGE_MAX, PART_NUMBER_MAX};
 use crate::s3::listing::{self, Encoding, page_size};
 use crate::s3::policy::Granted;
 
@@ -26,10 +27,7 @@ pub(in crate::s3) async fn parts(
     let marker = input.part_number_marker.unwrap_or(0);
     let upload = Upload::new(&granted, &input.bucket, &input.key, &input.upload_id)?;
     let record = upload.record(&front.store).await?;
-    let mut found = latest(upload.stored_parts(&front.store).await?);
-    found.retain(|part| i32::from(part.number) > marker);
-    let is_truncated = found.len() > limit;
-    found.truncate(limit);
+    let (found, is_truncated) = page_of_parts(front, &upload, marker, limit).await?;
     let owner = acl::owner(&granted.account);
     let initiator = dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() };
     Ok(S3Response::new(dto::ListPartsOutput {
@@ -48,6 +46,27 @@ pub(in crate::s3) async fn parts(
         initiator: Some(initiator),
         ..Default::default()
     }))
+}
+
+/// The parts with numbers above `marker`, at most `limit`, and whether there are more.
+async fn page_of_parts(front: &Front, upload: &Upload, marker: i32, limit: usize) -> S3Result<(Vec<StoredPart>, bool)> {
+    let above = u16::try_from(marker.clamp(0, PART_NUMBER_MAX)).unwrap_or_default();
+    let marker = Some(names::behind_parts(&upload.id, above));
+    // One more tells whether there are more, and that all of the last number's uploads were seen.
+    let mut query = ListQuery { prefix: format!("{}/", upload.id), marker, limit: limit + 1, ..ListQuery::default() };
+    let mut parts = Vec::with_capacity(query.limit);
+    loop {
+        let page = rows(&front.store, &upload.parts_container(), &query).await?;
+        let is_last = page.len() < query.limit;
+        query.marker = page.last().map(|entry| entry.name.clone());
+        page.into_iter().for_each(|entry| add_latest(&mut parts, entry));
+        if is_last || parts.len() > limit {
+            break;
+        }
+    }
+    let is_truncated = parts.len() > limit;
+    parts.truncate(limit);
+    Ok((parts, is_truncated))
 }
 
 fn show_part(part: StoredPart) -> dto::Part {

@@ -149,22 +149,29 @@ fn new_id() -> String {
 /// All rows of a container of the system account that start with `prefix`; none where there is none.
 async fn scan(store: &Store, container: &str, prefix: String) -> S3Result<Vec<ObjectEntry>> {
     let mut query = ListQuery { prefix, limit: SCAN_PAGE, ..ListQuery::default() };
-    let mut rows = Vec::new();
+    let mut all = Vec::new();
     loop {
-        let page = match store.container_list(PARTS_ACCOUNT, container, &query).await {
-            Err(Error::Missing(_)) => return Ok(rows),
-            other => other.or_no_bucket()?,
-        };
+        let page = rows(store, container, &query).await?;
         let is_last = page.len() < SCAN_PAGE;
-        rows.extend(page.into_iter().filter_map(|listed| match listed {
-            Listed::Entry(entry) => Some(entry),
-            Listed::Prefix(_) => None,
-        }));
+        all.extend(page);
         if is_last {
-            return Ok(rows);
+            return Ok(all);
         }
-        query.marker = rows.last().map(|entry| entry.name.clone());
+        query.marker = all.last().map(|entry| entry.name.clone());
     }
+}
+
+/// One page of rows of a container of the system account; none where there is none.
+async fn rows(store: &Store, container: &str, query: &ListQuery) -> S3Result<Vec<ObjectEntry>> {
+    let page = match store.container_list(PARTS_ACCOUNT, container, query).await {
+        Err(Error::Missing(_)) => return Ok(Vec::new()),
+        other => other.or_no_bucket()?,
+    };
+    let entry = |listed| match listed {
+        Listed::Entry(entry) => Some(entry),
+        Listed::Prefix(_) => None,
+    };
+    Ok(page.into_iter().filter_map(entry).collect())
 }
 
 async fn delete_all(store: &Store, paths: impl Iterator<Item = ObjectPath>) {

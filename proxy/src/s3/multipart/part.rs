@@ -50,18 +50,22 @@ impl StoredPart {
 
 /// Of the parts uploaded under each number, the latest.
 pub(super) fn latest(entries: Vec<ObjectEntry>) -> Vec<StoredPart> {
-    let mut parts: Vec<StoredPart> = Vec::with_capacity(entries.len());
-    for part in entries.into_iter().filter_map(StoredPart::from_entry) {
-        match parts.last_mut() {
-            Some(last) if last.number == part.number => {
-                if part.entry.timestamp > last.entry.timestamp {
-                    *last = part;
-                }
-            }
-            _ => parts.push(part),
-        }
-    }
+    let mut parts = Vec::with_capacity(entries.len());
+    entries.into_iter().for_each(|entry| add_latest(&mut parts, entry));
     parts
+}
+
+/// Adds the next row to the latest parts of the rows before it.
+pub(super) fn add_latest(parts: &mut Vec<StoredPart>, entry: ObjectEntry) {
+    let Some(part) = StoredPart::from_entry(entry) else { return };
+    match parts.last_mut() {
+        Some(last) if last.number == part.number => {
+            if part.entry.timestamp > last.entry.timestamp {
+                *last = part;
+            }
+        }
+        _ => parts.push(part),
+    }
 }
 
 fn check_number(number: i32) -> S3Result<u16> {

@@ -143,6 +143,9 @@ impl Engine {
         {
             return Ok(Arc::clone(volume));
         }
+        // On this thread, and not ahead of need: with the cut below it takes 1 to 10 ms every 256 MiB of log
+        // (ext4 on a busy virtual disk, 32 PUTs of 4 KiB in flight), no more than a few of the flushes that
+        // the records behind it wait for anyway.
         let id = self.tail.last_id + 1;
         let volume = self
             .volumes
