@@ -7,16 +7,16 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, try_unfold};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::acl;
-use super::checksum::{Algorithm, Checksum, shown};
+use super::alike::{check_copy_keys, check_extras, with_checksum};
+use super::checksum::{Algorithm, Checksum};
 use super::conditions::ReadConditions;
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
-use super::get::{self, refuse_customer_keys};
+use super::get::{self};
 use super::limits::PUT_BYTES_MAX;
 use super::metadata::{Described, copied, keep_systems};
 use super::policy::{self, Asking, Granted, Rule};
-use super::put::{Extras, plain_head, written_or};
+use super::put::{plain_head, written_or};
 use super::receive::{Promise, receive};
 use super::tagging;
 use crate::object::Reader;
@@ -101,25 +101,8 @@ pub(super) async fn copy(
 }
 
 fn refuse(input: &dto::CopyObjectInput) -> S3Result<()> {
-    Extras {
-        storage_class: input.storage_class.as_ref(),
-        encryption: input.server_side_encryption.as_ref(),
-        website_redirect: input.website_redirect_location.as_ref(),
-        has_lock: input.object_lock_mode.is_some()
-            || input.object_lock_legal_hold_status.is_some()
-            || input.object_lock_retain_until_date.is_some(),
-    }
-    .check()?;
-    refuse_customer_keys(&[
-        &input.sse_customer_algorithm,
-        &input.sse_customer_key,
-        &input.copy_source_sse_customer_algorithm,
-        &input.copy_source_sse_customer_key,
-    ])?;
-    acl::check_object(
-        input.acl.as_ref(),
-        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp],
-    )
+    check_extras!(input);
+    check_copy_keys!(input)
 }
 
 fn is_replace(directive: Option<&str>) -> S3Result<bool> {
@@ -214,16 +197,11 @@ async fn replace_metadata(
 }
 
 fn answer(etag: String, modified: u64, checksum: Option<&Checksum>) -> S3Response<dto::CopyObjectOutput> {
-    let checksum = shown(checksum);
     let result = dto::CopyObjectResult {
         e_tag: Some(dto::ETag::Strong(etag)),
         last_modified: Some((std::time::UNIX_EPOCH + std::time::Duration::from_secs(modified)).into()),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
+        ..Default::default()
     };
+    let result = with_checksum!(checksum, result);
     S3Response::new(dto::CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
 }

@@ -14,6 +14,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
+use super::alike::wanted;
 use super::checksum::{Checksum, shown};
 use super::conditions::{ReadConditions, last_modified};
 use super::error::{from_storage, with_headers};
@@ -174,30 +175,7 @@ pub(super) async fn get(
     let granted = Granted::of(&req)?;
     let input = req.input;
     front.only_current(input.version_id.as_deref())?;
-    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
-    let overrides = overrides(
-        &granted,
-        [
-            (header::CACHE_CONTROL, input.response_cache_control),
-            (header::CONTENT_DISPOSITION, input.response_content_disposition),
-            (header::CONTENT_ENCODING, input.response_content_encoding),
-            (header::CONTENT_LANGUAGE, input.response_content_language),
-            (header::CONTENT_TYPE, input.response_content_type),
-            (header::EXPIRES, input.response_expires.map(http_date)),
-        ],
-    )?;
-    let wanted = Wanted {
-        conditions: ReadConditions::new(
-            input.if_match,
-            input.if_none_match,
-            input.if_modified_since,
-            input.if_unmodified_since,
-        ),
-        range: input.range,
-        part_number: input.part_number,
-        with_checksum: input.checksum_mode.is_some(),
-        overrides,
-    };
+    let wanted = wanted!(&granted, input);
     let reader = open(front, &granted, &input.bucket, &input.key).await?;
     let answer = wanted.answer(reader.info(), reader.parts())?;
     let size = reader.info().size;
@@ -215,30 +193,7 @@ pub(super) async fn head(
     let granted = Granted::of(&req)?;
     let input = req.input;
     front.only_current(input.version_id.as_deref())?;
-    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
-    let overrides = overrides(
-        &granted,
-        [
-            (header::CACHE_CONTROL, input.response_cache_control),
-            (header::CONTENT_DISPOSITION, input.response_content_disposition),
-            (header::CONTENT_ENCODING, input.response_content_encoding),
-            (header::CONTENT_LANGUAGE, input.response_content_language),
-            (header::CONTENT_TYPE, input.response_content_type),
-            (header::EXPIRES, input.response_expires.map(http_date)),
-        ],
-    )?;
-    let wanted = Wanted {
-        conditions: ReadConditions::new(
-            input.if_match,
-            input.if_none_match,
-            input.if_modified_since,
-            input.if_unmodified_since,
-        ),
-        range: input.range,
-        part_number: input.part_number,
-        with_checksum: input.checksum_mode.is_some(),
-        overrides,
-    };
+    let wanted = wanted!(&granted, input);
     let answer = if wanted.part_number.is_some() {
         let reader = open(front, &granted, &input.bucket, &input.key).await?;
         wanted.answer(reader.info(), reader.parts())?

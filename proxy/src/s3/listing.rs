@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{S3Request, S3Response, S3Result, dto, s3_error};
 
+use super::alike::asked;
 use super::document::Document;
 use super::error::OrNoBucket;
 use super::front::{Front, owner_id};
@@ -172,14 +173,7 @@ pub(super) async fn version_1(
 ) -> S3Result<S3Response<dto::ListObjectsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let asked = Asked {
-        encoding: Encoding::new(input.encoding_type.as_ref())?,
-        limit: page_size(input.max_keys, "max-keys")?,
-        bucket: input.bucket,
-        prefix: input.prefix,
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
-        after: input.marker,
-    };
+    let asked = asked!(input, input.marker);
     let page = asked.page(front, &granted).await?;
     let mut document = asked.document("ListBucketResult", &page);
     document.key("Marker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);
@@ -197,17 +191,11 @@ pub(super) async fn version_2(
     let granted = Granted::of(&req)?;
     let input = req.input;
     let token = input.continuation_token;
-    let asked = Asked {
-        encoding: Encoding::new(input.encoding_type.as_ref())?,
-        limit: page_size(input.max_keys, "max-keys")?,
-        bucket: input.bucket,
-        prefix: input.prefix,
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
-        after: match &token {
-            Some(token) => Some(from_token(token)?),
-            None => input.start_after.clone(),
-        },
+    let after = match &token {
+        Some(token) => Some(from_token(token)?),
+        None => input.start_after.clone(),
     };
+    let asked = asked!(input, after);
     let page = asked.page(front, &granted).await?;
     let mut document = asked.document("ListBucketResult", &page);
     document.number("KeyCount", page.listed.len() as u64);
@@ -226,14 +214,7 @@ pub(super) async fn versions(
 ) -> S3Result<S3Response<dto::ListObjectVersionsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    let asked = Asked {
-        encoding: Encoding::new(input.encoding_type.as_ref())?,
-        limit: page_size(input.max_keys, "max-keys")?,
-        bucket: input.bucket,
-        prefix: input.prefix,
-        delimiter: input.delimiter.filter(|delimiter| !delimiter.is_empty()),
-        after: input.key_marker,
-    };
+    let asked = asked!(input, input.key_marker);
     let page = asked.page(front, &granted).await?;
     let mut document = asked.document("ListVersionsResult", &page);
     document.key("KeyMarker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);

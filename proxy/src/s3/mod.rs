@@ -6,6 +6,7 @@
 //! notifications, replication, encryption, Object Lock, browser forms, S3 Select.
 
 mod acl;
+mod alike;
 mod bucket;
 mod checksum;
 mod conditions;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders, dto, s3_error};
 
-use super::acl;
-use super::checksum::{Checksum, shown};
+use super::alike::{check_extras, described, with_checksum};
+use super::checksum::Checksum;
 use super::conditions::precondition;
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
@@ -63,31 +63,13 @@ pub(super) async fn put(
     refuse(&input)?;
     let promise = Promise::from_headers(&headers, input.content_length)?;
     let condition = precondition(input.if_match, input.if_none_match);
-    let described = Described {
-        content_type: input.content_type,
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        expires: input.expires,
-        user: input.metadata,
-        tagging: input.tagging,
-    };
+    let described = described!(input);
     let request = PutRequest { described, condition, promise };
     let body = input.body.unwrap_or_else(|| Body::empty().into());
     let (bucket, key, trailers) = (&input.bucket, &input.key, trailers.as_ref());
     let (etag, checksum) = store(front, &granted, bucket, key, request, body, trailers).await?;
-    let checksum = shown(checksum.as_ref());
-    Ok(S3Response::new(dto::PutObjectOutput {
-        e_tag: Some(dto::ETag::Strong(etag)),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
-        ..Default::default()
-    }))
+    let output = dto::PutObjectOutput { e_tag: Some(dto::ETag::Strong(etag)), ..Default::default() };
+    Ok(S3Response::new(with_checksum!(checksum.as_ref(), output)))
 }
 
 /// Takes in and stores an object; its entity tag, and the checksum if one came with it.
@@ -120,23 +102,12 @@ where
 }
 
 fn refuse(input: &dto::PutObjectInput) -> S3Result<()> {
-    Extras {
-        storage_class: input.storage_class.as_ref(),
-        encryption: input.server_side_encryption.as_ref(),
-        website_redirect: input.website_redirect_location.as_ref(),
-        has_lock: input.object_lock_mode.is_some()
-            || input.object_lock_legal_hold_status.is_some()
-            || input.object_lock_retain_until_date.is_some(),
-    }
-    .check()?;
+    check_extras!(input);
     refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
     if input.write_offset_bytes.is_some() {
         return Err(s3_error!(NotImplemented, "Appending is not implemented."));
     }
-    acl::check_object(
-        input.acl.as_ref(),
-        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp],
-    )
+    Ok(())
 }
 
 /// A write's outcome as S3 shows it: `If-Match` on what is not there is NoSuchKey.

@@ -12,7 +12,8 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 use super::part::{StoredPart, latest};
 use super::{CHECKSUM_NAME, Record, UPLOAD_NAME, Upload};
 use crate::object::{self, Part, PartList};
-use crate::s3::checksum::{Algorithm, Checksum, Kind, join, shown};
+use crate::s3::alike::with_checksum;
+use crate::s3::checksum::{Algorithm, Checksum, Kind, join};
 use crate::s3::conditions::precondition;
 use crate::s3::error::{OrNoBucket, from_storage};
 use crate::s3::front::Front;
@@ -250,18 +251,12 @@ fn answer(
     etag: String,
     checksum: Option<&Checksum>,
 ) -> S3Response<dto::CompleteMultipartUploadOutput> {
-    let checksum = shown(checksum);
-    S3Response::new(dto::CompleteMultipartUploadOutput {
+    let output = dto::CompleteMultipartUploadOutput {
         bucket: Some(upload.bucket.clone()),
         key: Some(upload.key.clone()),
         location: Some(format!("/{}/{}", upload.bucket, upload.key)),
         e_tag: Some(dto::ETag::Strong(etag)),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
         ..Default::default()
-    })
+    };
+    S3Response::new(with_checksum!(checksum, output))
 }

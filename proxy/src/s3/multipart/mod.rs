@@ -26,17 +26,15 @@ pub(super) use complete::complete;
 pub(super) use list::{parts, uploads};
 pub(super) use part::{upload, upload_copy};
 
-use super::acl;
 use super::checksum::{Algorithm, Kind};
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
 use super::get::refuse_customer_keys;
 use super::limits::{CLAIM_SECONDS, DELETE_CONCURRENCY, SCAN_PAGE};
-use super::metadata::Described;
 use super::policy::Granted;
-use super::put::Extras;
 use crate::object::PARTS_ACCOUNT;
 use crate::object::names::{self, UPLOAD_ID_LENGTH, parts_container, uploads_container};
+use crate::s3::alike::{check_extras, described};
 
 /// Where a record keeps the algorithm and kind of the object's checksum: `<algorithm> <kind>`.
 const CHECKSUM_NAME: &str = "x-object-sysmeta-s3-upload-checksum";
@@ -193,17 +191,7 @@ pub(super) async fn create(
     refuse(&input)?;
     front.container(&granted, &input.bucket).await?;
     let checksum = chosen(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let described = Described {
-        content_type: input.content_type,
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        expires: input.expires,
-        user: input.metadata,
-        tagging: input.tagging,
-    };
-    let (content_type, mut metadata) = described.into_stored()?;
+    let (content_type, mut metadata) = described!(input).into_stored()?;
     if let Some((algorithm, kind)) = checksum {
         metadata.push((CHECKSUM_NAME.to_owned(), format!("{} {}", algorithm.name(), kind.name())));
         metadata.sort();
@@ -232,20 +220,8 @@ pub(super) async fn create(
 }
 
 fn refuse(input: &dto::CreateMultipartUploadInput) -> S3Result<()> {
-    Extras {
-        storage_class: input.storage_class.as_ref(),
-        encryption: input.server_side_encryption.as_ref(),
-        website_redirect: input.website_redirect_location.as_ref(),
-        has_lock: input.object_lock_mode.is_some()
-            || input.object_lock_legal_hold_status.is_some()
-            || input.object_lock_retain_until_date.is_some(),
-    }
-    .check()?;
-    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
-    acl::check_object(
-        input.acl.as_ref(),
-        &[&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp],
-    )
+    check_extras!(input);
+    refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])
 }
 
 fn chosen(

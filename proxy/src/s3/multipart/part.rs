@@ -13,6 +13,7 @@ use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, StdError, Trailing
 
 use super::Upload;
 use crate::object::{PARTS_ACCOUNT, names};
+use crate::s3::alike::check_copy_keys;
 use crate::s3::checksum::{Algorithm, Checksum, Kind, shown};
 use crate::s3::conditions::ReadConditions;
 use crate::s3::copy;
@@ -152,12 +153,7 @@ pub(in crate::s3) async fn upload_copy(
 ) -> S3Result<S3Response<dto::UploadPartCopyOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    refuse_customer_keys(&[
-        &input.sse_customer_algorithm,
-        &input.sse_customer_key,
-        &input.copy_source_sse_customer_algorithm,
-        &input.copy_source_sse_customer_key,
-    ])?;
+    check_copy_keys!(input)?;
     let number = check_number(input.part_number)?;
     let upload = Upload::new(&granted, &input.bucket, &input.key, &input.upload_id)?;
     let record = upload.record(&front.store).await?;
