@@ -102,7 +102,11 @@ class Boto3(Client):
 
     def up(self, tree, bucket):
         self.s3.create_bucket(Bucket=bucket)
-        self.each(lambda name: self.s3.upload_file(str(tree / name), bucket, name, Config=self.transfer), files_of(tree))
+
+        def send(name):
+            self.s3.upload_file(str(tree / name), bucket, name, Config=self.transfer)
+
+        self.each(send, files_of(tree))
 
     def down(self, bucket, target):
         def fetch(name):

@@ -21,8 +21,9 @@ const ACCOUNT_DELETE: u8 = 7;
 const CONTAINER_STATS: u8 = 8;
 
 const OPTION_MULTIPART: u8 = 1;
-const OPTION_SEGMENTS: u8 = 1 << 2;
 const OPTION_DELETE_AT: u8 = 1 << 1;
+// This bit means one thing in a put and another in a post.
+const OPTION_SEGMENTS: u8 = 1 << 2;
 const OPTION_CONTENT_TYPE: u8 = 1 << 2;
 
 const ETAG_TEXT: u8 = 0;
