@@ -245,6 +245,9 @@ class Swift(Client):
 
 
 class Openstack(Client):
+    """Several containers: `container save` and `delete --recursive` take one page of a listing and no more."""
+
+    page = 10_000
     # Files of one process, which takes a second to start.
     batch = 2000
 
@@ -252,19 +255,25 @@ class Openstack(Client):
         return self.run(self.program, "--os-cloud", "anello", *words, cwd=cwd)
 
     def up(self, tree, container):
-        self.call("container", "create", container)
         names = sorted(files_of(tree))
-        for start in range(0, len(names), self.batch):
-            self.call("object", "create", container, *names[start:start + self.batch], cwd=tree)
+        self.containers = [f"{container}-{number}" for number in range(-(-len(names) // self.page))]
+        for number, container in enumerate(self.containers):
+            self.call("container", "create", container)
+            page = names[number * self.page:(number + 1) * self.page]
+            for start in range(0, len(page), self.batch):
+                self.call("object", "create", container, *page[start:start + self.batch], cwd=tree)
 
-    def names(self, container):
-        return self.call("object", "list", "--all", "-f", "value", "-c", "Name", container).splitlines()
+    def names(self, _):
+        words = ["object", "list", "--all", "-f", "value", "-c", "Name"]
+        return [name for container in self.containers for name in self.call(*words, container).splitlines()]
 
-    def down(self, container, target):
-        self.call("container", "save", container, cwd=target)
+    def down(self, _, target):
+        for container in self.containers:
+            self.call("container", "save", container, cwd=target)
 
-    def remove(self, container):
-        self.call("container", "delete", "--recursive", container)
+    def remove(self, _):
+        for container in self.containers:
+            self.call("container", "delete", "--recursive", container)
 
 
 CLIENTS = {"aws1": ("aws", Aws), "aws2": ("/usr/bin/aws", Aws), "boto3": ("boto3", Boto3), "rclone": ("rclone", Rclone),
