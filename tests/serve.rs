@@ -59,6 +59,8 @@ fn health_readiness_roots_and_unknown_paths_are_answered() {
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
         assert!(answer.text().contains(text), "{path}: {}", answer.text());
     }
+    let info = get(&server.gateway, "/info").head;
+    assert!(info.contains("\r\nX-Trans-Id: tx"), "clients of Swift's look for its headers in title case: {info}");
     let answer = request(&server.gateway, "POST", "/readyz", &[], b"x").expect("an answer");
     assert_eq!(answer.status, 405);
     // Nobody reads or writes without showing who he is.

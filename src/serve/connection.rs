@@ -40,6 +40,10 @@ impl Peer {
 
 /// What answers the requests of a listener.
 pub(crate) trait Service: Send + Sync + 'static {
+    /// Whether answers bear `Header-Names` like this. They mean the same in any case, but some of Swift's
+    /// clients look for what Swift writes.
+    const TITLE_CASE_HEADERS: bool = false;
+
     /// Answers one request. Dropped half-way when the connection ends.
     fn call(&self, peer: Peer, request: Request<RequestBody>) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
@@ -108,7 +112,8 @@ pub(crate) async fn serve<S: Service>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(READ_BUFFER_BYTES);
+        .max_buf_size(READ_BUFFER_BYTES)
+        .title_case_headers(S::TITLE_CASE_HEADERS);
     let io = TokioIo::new(Watched { stream, watch: watch.clone() });
     let mut connection = pin!(builder.serve_connection(io, answer));
     let mut stopped = pin!(stop.cancelled());

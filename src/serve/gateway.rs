@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tracing::Level;
 
@@ -60,7 +60,9 @@ impl Route {
         let first = path.strip_prefix('/').map(|rest| rest.split('/').next().unwrap_or(rest));
         match (path, first) {
             ("/", _) => Self::Roots,
-            ("/info" | "/healthcheck", _) | (_, Some("v1" | "v1.0")) => Self::Swift,
+            ("/healthcheck", _) | (_, Some("v1" | "v1.0")) => Self::Swift,
+            // What only begins like it is refused by Swift's rules.
+            _ if path.starts_with("/info") => Self::Swift,
             (_, Some("identity")) => Self::Identity,
             ("/healthz", _) => Self::Health,
             ("/readyz", _) => Self::Ready,
@@ -109,9 +111,17 @@ impl Gateway {
 }
 
 impl Service for Gateway {
+    const TITLE_CASE_HEADERS: bool = true;
+
     async fn call(&self, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
         let route = Route::of(request.uri().path());
-        measured(&self.shared, route.door(), peer, request, |request| self.answer(route, peer, request)).await
+        let must_say = asks_to_keep_alive(&request);
+        let answer = |request| self.answer(route, peer, request);
+        let mut response = measured(&self.shared, route.door(), peer, request, answer).await;
+        if must_say {
+            response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("keep-alive"));
+        }
+        response
     }
 }
 
@@ -134,6 +144,11 @@ impl Service for S3Service {
         };
         measured(&self.shared, Door::S3, peer, request, answer).await
     }
+}
+
+/// Whether a client says what HTTP/1.1 does anyway. Some then want to be told so, and Swift does.
+fn asks_to_keep_alive<B>(request: &Request<B>) -> bool {
+    request.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
 }
 
 /// Counts a request and its answer, and logs it at debug.
@@ -234,7 +249,7 @@ mod tests {
             ("/v1.0/AUTH_a", Route::Swift),
             ("/v10", Route::Unknown),
             ("/info", Route::Swift),
-            ("/infos", Route::Unknown),
+            ("/info%20more", Route::Swift),
             ("/healthcheck", Route::Swift),
             ("/identity", Route::Identity),
             ("/identity/v3/auth/tokens", Route::Identity),

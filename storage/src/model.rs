@@ -16,6 +16,8 @@ pub enum Content {
     /// to it: once it is replaced or deleted they are deleted too. The doors write and read the list;
     /// [`ObjectInfo::size`] is the whole object's.
     Multipart,
+    /// A list of other objects that make it up and outlive it (a static large object's manifest).
+    Segments,
 }
 
 /// What is known of an object without reading its data.

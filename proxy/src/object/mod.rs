@@ -41,7 +41,7 @@ enum Kind {
 pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
     let Some(reader) = store.object_read(path).await? else { return Ok(None) };
     let kind = match reader.info().content {
-        Content::Plain if segments::is_manifest(reader.info()) => {
+        Content::Segments => {
             let info = reader.info().clone();
             Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))
         }

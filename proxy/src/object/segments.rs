@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anello_base::Timestamp;
-use anello_storage::{Error, ObjectInfo, ObjectPath, Result, Store};
+use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Result, Store};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Reader;
 use super::limits::SEGMENT_DEPTH_MAX;
 
-/// MD5 of the manifest's text; an object that has this item is a manifest.
+/// MD5 of the manifest's text.
 pub const MANIFEST_ETAG: &str = "x-object-sysmeta-slo-manifest-etag";
 
 /// One item of the list as it is stored: Swift's form.
@@ -52,7 +52,7 @@ pub struct Stored {
 
 /// Whether an object is a manifest.
 pub fn is_manifest(info: &ObjectInfo) -> bool {
-    manifest_etag(info).is_some()
+    info.content == Content::Segments
 }
 
 /// MD5 of the manifest's text, where the object is one.

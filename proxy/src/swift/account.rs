@@ -11,7 +11,7 @@ use super::call::Call;
 use super::fault::Fault;
 use super::limits::ACCOUNT_NAME_BYTES_MAX;
 use super::listing::{self, Format};
-use super::metadata::{self, Kind};
+use super::metadata::{self, Kind, PROJECT_DOMAIN};
 use super::reply;
 use crate::body::Body;
 
@@ -102,6 +102,9 @@ fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut Head
     metadata::show_changes(&info.metadata, Kind::Account, access.owner, headers);
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
+    if let Some(domain) = metadata::value(&info.metadata, PROJECT_DOMAIN) {
+        reply::set(headers, "x-account-project-domain-id", domain);
+    }
     let policy = door.config.policy_name.to_ascii_lowercase();
     let counts = [
         ("container-count", info.container_count),

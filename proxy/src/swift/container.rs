@@ -1,7 +1,7 @@
 //! Containers: listings, metadata and access lists.
 
 use anello_storage::store::IfMissing;
-use anello_storage::{ContainerInfo, Metadata};
+use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectPath};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::SwiftDoor;
@@ -9,10 +9,11 @@ use super::access::Access;
 use super::call::Call;
 use super::fault::Fault;
 use super::limits::CONTAINER_NAME_BYTES_MAX;
-use super::listing::{self, Format};
+use super::listing::{self, Format, ObjectRow};
 use super::metadata::{self, Kind};
 use super::{account, reply};
 use crate::body::Body;
+use crate::object::segments;
 
 /// Index of the only storage policy.
 const POLICY: u32 = 0;
@@ -31,7 +32,7 @@ pub(super) async fn read(
     let mut response = if call.method == http::Method::HEAD {
         reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
     } else {
-        let rows = door.store.container_list(account, container, &query).await?;
+        let rows = rows(door, account, container, &query).await?;
         format.answer(listing::of_objects(format, container, &rows))
     };
     if call.query.get("format").is_none() {
@@ -39,6 +40,29 @@ pub(super) async fn read(
     }
     show(door, &info, access, response.headers_mut());
     Ok(response)
+}
+
+/// The rows of a listing. Those of static large objects also show their manifest's tag.
+async fn rows(
+    door: &SwiftDoor,
+    account: &str,
+    container: &str,
+    query: &ListQuery,
+) -> Result<Vec<Listed<ObjectRow>>, Fault> {
+    let entries = door.store.container_list(account, container, query).await?;
+    let mut rows = Vec::with_capacity(entries.len());
+    for listed in entries {
+        rows.push(match listed {
+            Listed::Prefix(prefix) => Listed::Prefix(prefix),
+            Listed::Entry(entry) if entry.content == Content::Segments => {
+                let info = door.store.object(&ObjectPath::new(account, container, &entry.name)).await?;
+                let manifest_etag = info.as_ref().and_then(segments::manifest_etag).map(str::to_owned);
+                Listed::Entry(ObjectRow { entry, manifest_etag })
+            }
+            Listed::Entry(entry) => Listed::Entry(ObjectRow { entry, manifest_etag: None }),
+        });
+    }
+    Ok(rows)
 }
 
 /// PUT: creates the container, or changes its metadata.

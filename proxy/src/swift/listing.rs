@@ -155,8 +155,23 @@ trait Row {
     fn xml(&self, policy: &str, out: &mut String);
 }
 
+/// An object in a container's listing.
+pub(super) struct ObjectRow {
+    /// What the store lists.
+    pub(super) entry: ObjectEntry,
+    /// The tag of a static large object's manifest: it is the row's hash, and the object's own tag stands
+    /// beside it.
+    pub(super) manifest_etag: Option<String>,
+}
+
+impl ObjectRow {
+    fn hash(&self) -> &str {
+        self.manifest_etag.as_ref().unwrap_or(&self.entry.etag)
+    }
+}
+
 /// The text of a container's listing.
-pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectEntry>]) -> String {
+pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectRow>]) -> String {
     match format {
         Format::Plain => plain(rows),
         Format::Json => json("", rows),
@@ -184,23 +199,27 @@ pub(super) fn of_containers(format: Format, account: &str, policy: &str, rows: &
     }
 }
 
-impl Row for ObjectEntry {
+impl Row for ObjectRow {
     const XML_NAME: &'static str = "object";
 
     fn name(&self) -> &str {
-        &self.name
+        &self.entry.name
     }
 
     fn json(&self, _policy: &str, out: &mut String) {
         out.push_str("\"bytes\":");
-        push(out, format_args!("{}", self.size));
+        push(out, format_args!("{}", self.entry.size));
         out.push_str(",\"hash\":");
-        json_text(&self.etag, out);
+        json_text(self.hash(), out);
         out.push_str(",\"name\":");
-        json_text(&self.name, out);
+        json_text(&self.entry.name, out);
         out.push_str(",\"content_type\":");
-        json_text(&self.content_type, out);
-        push(out, format_args!(",\"last_modified\":\"{}\"", self.timestamp.iso8601()));
+        json_text(&self.entry.content_type, out);
+        push(out, format_args!(",\"last_modified\":\"{}\"", self.entry.timestamp.iso8601()));
+        if self.manifest_etag.is_some() {
+            out.push_str(",\"slo_etag\":");
+            json_text(&format!("\"{}\"", self.entry.etag), out);
+        }
     }
 
     fn xml(&self, _policy: &str, out: &mut String) {
@@ -209,11 +228,11 @@ impl Row for ObjectEntry {
             format_args!(
                 "<name>{}</name><hash>{}</hash><bytes>{}</bytes><content_type>{}</content_type>\
                  <last_modified>{}</last_modified>",
-                escape(&self.name),
-                escape(&self.etag),
-                self.size,
-                escape(&self.content_type),
-                self.timestamp.iso8601()
+                escape(&self.entry.name),
+                escape(self.hash()),
+                self.entry.size,
+                escape(&self.entry.content_type),
+                self.entry.timestamp.iso8601()
             ),
         );
     }
@@ -333,7 +352,7 @@ mod tests {
     use super::*;
     use crate::swift::testing::call;
 
-    fn rows() -> Vec<Listed<ObjectEntry>> {
+    fn rows() -> Vec<Listed<ObjectRow>> {
         let entry = ObjectEntry {
             name: "a<\"☃\n".into(),
             timestamp: Timestamp::from_ticks(170_000_000_012_345),
@@ -342,7 +361,7 @@ mod tests {
             content_type: "text/plain".into(),
             content: anello_storage::Content::Plain,
         };
-        vec![Listed::Entry(entry), Listed::Prefix("d&/".into())]
+        vec![Listed::Entry(ObjectRow { entry, manifest_etag: None }), Listed::Prefix("d&/".into())]
     }
 
     #[test]

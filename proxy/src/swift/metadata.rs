@@ -2,12 +2,13 @@
 //! `x-…-sysmeta-…` and `x-backend-…` of a request go nowhere, and those of the store are never shown.
 
 use anello_storage::Metadata;
+use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
-use http::{HeaderValue, StatusCode};
 
 use super::dlo;
 use super::fault::Fault;
 use super::limits::{META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX};
+use super::octets;
 use crate::acl;
 
 /// Where an account keeps the domain of its project.
@@ -81,8 +82,8 @@ pub(super) fn user_items(headers: &HeaderMap, kind: Kind) -> Result<Metadata, Fa
         if name.as_str().len() - prefix.len() > META_NAME_BYTES_MAX {
             return Err(Fault::invalid(format!("Metadata name too long: {name}")));
         }
-        let value = joined(headers, name.as_str())?;
-        if value.len() > META_VALUE_BYTES_MAX {
+        let value = received(headers, name.as_str(), kind)?;
+        if octets::length(&value) > META_VALUE_BYTES_MAX {
             return Err(Fault::invalid(format!("Metadata value longer than {META_VALUE_BYTES_MAX}: {name}")));
         }
         set(&mut items, name.as_str().to_owned(), value);
@@ -106,7 +107,7 @@ pub(super) fn changes(headers: &HeaderMap, kind: Kind) -> Result<Metadata, Fault
     if kind == Kind::Container {
         for name in ACCESS_LISTS {
             if headers.contains_key(name) {
-                let list = acl::clean(&joined(headers, name)?, name == "x-container-write");
+                let list = acl::clean(&received(headers, name, kind)?, name == "x-container-write");
                 set(&mut changes, name.into(), list.map_err(Fault::invalid)?);
             } else if headers.contains_key(name.replacen("x-", "x-remove-", 1).as_str()) {
                 set(&mut changes, name.into(), String::new());
@@ -129,8 +130,8 @@ pub(super) fn check_changed(current: &Metadata, changes: &Metadata, kind: Kind) 
 fn check_total(items: &Metadata, kind: Kind) -> Result<(), Fault> {
     let prefix = kind.prefix();
     let user_items = items.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
-    let (count, bytes) =
-        user_items.fold((0, 0), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + value.len()));
+    let (count, bytes) = user_items
+        .fold((0, 0), |(count, bytes), (name, value)| (count + 1, bytes + name.len() + octets::length(value)));
     if count > META_COUNT_MAX {
         return Err(Fault::invalid(format!("Too many metadata items; max {META_COUNT_MAX}")));
     }
@@ -144,7 +145,7 @@ fn check_total(items: &Metadata, kind: Kind) -> Result<(), Fault> {
 pub(super) fn object_items(headers: &HeaderMap) -> Result<Metadata, Fault> {
     let mut items = user_items(headers, Kind::Object)?;
     for name in OBJECT_HEADERS.into_iter().filter(|name| headers.contains_key(*name)) {
-        let value = joined(headers, name)?;
+        let value = received(headers, name, Kind::Object)?;
         if !value.is_empty() {
             set(&mut items, name.into(), value);
         }
@@ -174,25 +175,21 @@ fn show<'a>(items: impl Iterator<Item = &'a (String, String)>, headers: &mut Hea
     for (name, value) in items {
         // What came in as a header goes out as one; what another door wrote and no header can carry does not.
         if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&octets::to_bytes(value)))
         {
             headers.insert(name, value);
         }
     }
 }
 
-/// All values of a header as one, as RFC 9110 §5.3 joins them.
-fn joined(headers: &HeaderMap, name: &str) -> Result<String, Fault> {
-    let mut joined = String::new();
-    for (at, value) in headers.get_all(name).iter().enumerate() {
-        let value = std::str::from_utf8(value.as_bytes())
-            .map_err(|_| Fault::because(StatusCode::BAD_REQUEST, "Metadata must be valid UTF-8"))?;
-        if at > 0 {
-            joined.push(',');
-        }
-        joined.push_str(value.trim());
+/// All values of a header as one, as RFC 9110 §5.3 joins them. Only an object's may be any bytes.
+fn received(headers: &HeaderMap, name: &str, kind: Kind) -> Result<String, Fault> {
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    let joined = values.join(&b',');
+    if kind != Kind::Object && std::str::from_utf8(&joined).is_err() {
+        return Err(Fault::invalid("Metadata must be valid UTF-8"));
     }
-    Ok(joined)
+    Ok(octets::to_text(&joined))
 }
 
 #[cfg(test)]
@@ -248,6 +245,17 @@ mod tests {
         let mut shown = HeaderMap::new();
         show_object(&items(&[("x-object-sysmeta-acl", "secret"), ("x-object-meta-a", "1")]), &mut shown);
         assert_eq!(shown.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-object-meta-a"]);
+    }
+
+    #[test]
+    fn only_an_objects_values_may_be_any_bytes() {
+        let value = HeaderValue::from_bytes(b"caf\xe9").expect("a header's value");
+        let sent = |name| HeaderMap::from_iter([(HeaderName::from_static(name), value.clone())]);
+        let mut shown = HeaderMap::new();
+        show_object(&object_items(&sent("x-object-meta-a")).expect("valid"), &mut shown);
+        assert_eq!(shown, sent("x-object-meta-a"));
+        let refused = changes(&sent("x-container-meta-a"), Kind::Container);
+        assert_eq!(refused.map_err(|fault| fault.code()), Err(400));
     }
 
     #[test]

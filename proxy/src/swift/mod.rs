@@ -30,6 +30,7 @@ mod manifest;
 mod media_type;
 mod metadata;
 mod object;
+mod octets;
 mod policy;
 mod range;
 mod reply;

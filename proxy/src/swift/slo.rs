@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 
 use anello_storage::store::{ObjectHead, Written};
-use anello_storage::{Error, ObjectInfo, ObjectPath, Precondition};
+use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Precondition};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -183,6 +183,7 @@ async fn store(
     metadata::set(&mut head.metadata, MANIFEST_ETAG.into(), hex::encode(Md5::digest(&text)));
     head.etag = etag.clone();
     head.size = Some(size);
+    head.content = Content::Segments;
     let written = door.store.object_put(path, text.into(), head, condition).await?;
     Ok((format!("\"{etag}\""), written))
 }

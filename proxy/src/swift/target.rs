@@ -40,7 +40,7 @@ impl Target {
         let (version, account) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let (container, object) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         match (version, account, container, object) {
-            ("v1" | "v1.0", "", "", "") => Err(Fault::because(StatusCode::PRECONDITION_FAILED, "Bad URL")),
+            (_, "", "", "") => Err(Fault::because(StatusCode::PRECONDITION_FAILED, "Bad URL")),
             ("v1" | "v1.0", account, "", "") => Ok(Self::Account(account.into())),
             ("v1" | "v1.0", account, container, "") if !account.is_empty() && !container.is_empty() => {
                 Ok(Self::Container(account.into(), container.into()))
@@ -95,6 +95,7 @@ mod tests {
         check("/v1/AUTH_a/c/a%00b", Err(412));
         check("/v1", Err(412));
         check("/v1/", Err(412));
+        check("/info%20asdf", Err(412));
         check("/v1/AUTH_a//o", Err(404));
         check("/v1//c/o", Err(404));
         check("/v2/AUTH_a", Err(404));

@@ -26,6 +26,7 @@ async fn totals_and_listings_follow_the_objects() {
         ("x-account-object-count", "1"),
         ("x-account-bytes-used", "5"),
         ("x-account-storage-policy-policy-0-bytes-used", "5"),
+        ("x-account-project-domain-id", "default"),
     ] {
         assert_eq!(head.header(name), Some(want), "{name}");
     }

@@ -50,6 +50,8 @@ async fn a_static_large_object_is_its_segments() {
     cloud.ask("owner", "GET /v1/AUTH_sea/c/big", &[("if-none-match", &etag(&whole))], "").await.is(304);
     let listed = cloud.ask("owner", "GET /v1/AUTH_sea/c?format=json", &[], "").await.json();
     assert_eq!(listed[0]["bytes"], 900_000);
+    assert_eq!(listed[0]["slo_etag"], etag(&whole));
+    assert_eq!(listed[0]["hash"], head.header("x-manifest-etag").expect("it is a manifest"));
     let manifest = cloud.ask("owner", "GET /v1/AUTH_sea/c/big?multipart-manifest=get", &[], "").await.is(200).json();
     assert_eq!((&manifest[1]["name"], &manifest[1]["bytes"]), (&"/s/s/1".into(), &300_000.into()));
     let raw = cloud.ask("owner", "GET /v1/AUTH_sea/c/big?multipart-manifest=get&format=raw", &[], "").await.json();

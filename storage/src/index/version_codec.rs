@@ -31,6 +31,7 @@ const HAS_RETYPE: u8 = 1 << 3;
 const HAS_SHADOWS: u8 = 1 << 4;
 const IS_MULTIPART: u8 = 1 << 5;
 const IS_SPLIT: u8 = 1 << 6;
+const IS_SEGMENTS: u8 = 1 << 7;
 
 const HAS_STORED_SIZE: u8 = 1;
 const HAS_DELETE_AT: u8 = 1 << 1;
@@ -41,17 +42,16 @@ const OBJECT_FLAGS: u8 = 0b1111;
 impl Versions {
     pub(super) fn encode(&self, form: Form) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(96));
-        let (data, is_multipart) = match &self.data {
-            Data::Absent => (DATA_ABSENT, false),
-            Data::Deleted { .. } => (DATA_DELETED, false),
-            Data::Live(live) => (DATA_LIVE, live.content == Content::Multipart),
+        let data = match &self.data {
+            Data::Absent => DATA_ABSENT,
+            Data::Deleted { .. } => DATA_DELETED,
+            Data::Live(live) => DATA_LIVE | content_flag(live.content),
         };
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.byte(
             data | flag(self.post.is_some(), HAS_POST)
                 | flag(self.retype.is_some(), HAS_RETYPE)
                 | flag(!self.shadows.is_empty(), HAS_SHADOWS)
-                | flag(is_multipart, IS_MULTIPART)
                 | flag(self.is_split, IS_SPLIT),
         );
         let base = match &self.data {
@@ -88,9 +88,6 @@ impl Versions {
     pub(super) fn decode(bytes: &[u8], form: Form) -> Result<Self> {
         let mut reader = Reader::new(form.what(), bytes);
         let flags = reader.byte()?;
-        if flags & !(DATA_MASK | HAS_POST | HAS_RETYPE | HAS_SHADOWS | IS_MULTIPART | IS_SPLIT) != 0 {
-            return Err(reader.corrupt(0, u64::from(flags)));
-        }
         let (data, base) = decode_data(&mut reader, flags, form)?;
         let post = (flags & HAS_POST != 0).then(|| decode_post(&mut reader, base, form)).transpose()?;
         let retype = (flags & HAS_RETYPE != 0).then(|| decode_retype(&mut reader, base)).transpose()?;
@@ -103,11 +100,12 @@ impl Versions {
 /// A row as a listing shows it; `None` where it is not there. The same as [`Versions::decode`] and
 /// [`Versions::into_entry`], without what a listing does not show: it is what a listing's time goes into.
 pub(super) fn decode_entry(name: String, bytes: &[u8]) -> Result<Option<ObjectEntry>> {
-    if bytes.first().is_none_or(|flags| *flags & !IS_MULTIPART != DATA_LIVE) {
+    if bytes.first().is_none_or(|flags| *flags & !(IS_MULTIPART | IS_SEGMENTS) != DATA_LIVE) {
         return Ok(Versions::decode(bytes, Form::Row)?.into_entry(name));
     }
     let mut reader = Reader::new(Form::Row.what(), bytes);
-    let content = content(reader.byte()?);
+    let flags = reader.byte()?;
+    let content = content(&reader, flags)?;
     let timestamp = reader.timestamp()?;
     reader.location()?;
     let (size, etag, content_type) = (reader.number()?, reader.etag()?, reader.content_type()?);
@@ -115,8 +113,21 @@ pub(super) fn decode_entry(name: String, bytes: &[u8]) -> Result<Option<ObjectEn
     Ok(Some(ObjectEntry { name, timestamp, size, etag, content_type, content }))
 }
 
-fn content(flags: u8) -> Content {
-    if flags & IS_MULTIPART != 0 { Content::Multipart } else { Content::Plain }
+fn content_flag(content: Content) -> u8 {
+    match content {
+        Content::Plain => 0,
+        Content::Multipart => IS_MULTIPART,
+        Content::Segments => IS_SEGMENTS,
+    }
+}
+
+fn content(reader: &Reader<'_>, flags: u8) -> Result<Content> {
+    match flags & (IS_MULTIPART | IS_SEGMENTS) {
+        0 => Ok(Content::Plain),
+        IS_MULTIPART => Ok(Content::Multipart),
+        IS_SEGMENTS => Ok(Content::Segments),
+        both => Err(reader.corrupt(0, u64::from(both))),
+    }
 }
 
 impl Form {
@@ -136,7 +147,7 @@ fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, 
             (Data::Deleted { timestamp, record: reader.location()? }, timestamp)
         }
         DATA_LIVE => {
-            let live = decode_live(reader, content(flags), form)?;
+            let live = decode_live(reader, content(reader, flags)?, form)?;
             let timestamp = live.timestamp;
             (Data::Live(live), timestamp)
         }
@@ -275,15 +286,18 @@ mod tests {
         prop::collection::vec(("[a-z-]{1,12}", ".{0,12}"), 0..4)
     }
 
+    fn contents() -> impl Strategy<Value = Content> {
+        prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments)]
+    }
+
     fn live() -> impl Strategy<Value = Data> {
         let extent = (any::<u32>(), any::<u64>(), any::<u64>());
         let extent = extent.prop_map(|(volume, offset, length)| Extent { volume, offset, length });
         let extents = prop::option::of(prop::collection::vec(extent, 0..3));
         let object = (any::<u64>(), any::<Option<u64>>(), metadata(), extents);
         let texts = ("[0-9a-f]{32}(-[0-9]{1,5})?|.{0,9}", "text/plain|.{0,9}");
-        (timestamp(), record(), any::<u64>(), texts, any::<bool>(), object).prop_map(
-            |(timestamp, record, size, (etag, content_type), is_plain, (stored_size, delete_at, metadata, extents))| {
-                let content = if is_plain { Content::Plain } else { Content::Multipart };
+        (timestamp(), record(), any::<u64>(), texts, contents(), object).prop_map(
+            |(timestamp, record, size, (etag, content_type), content, (stored_size, delete_at, metadata, extents))| {
                 let object = ObjectPart { stored_size, delete_at, metadata, extents };
                 Data::Live(Live { timestamp, record: Some(record), size, etag, content_type, content, object })
             },

@@ -22,6 +22,8 @@ const CONTAINER_STATS: u8 = 8;
 
 const OPTION_MULTIPART: u8 = 1;
 const OPTION_DELETE_AT: u8 = 1 << 1;
+// This bit means one thing in a put and another in a post.
+const OPTION_SEGMENTS: u8 = 1 << 2;
 const OPTION_CONTENT_TYPE: u8 = 1 << 2;
 
 const ETAG_TEXT: u8 = 0;
@@ -231,8 +233,12 @@ fn read_metadata(fields: &mut Fields<'_>) -> Result<Metadata, Malformed> {
 
 fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
     write_path(head, &put.path, &put.hashes);
-    let multipart = if put.content == Content::Multipart { OPTION_MULTIPART } else { 0 };
-    head.push(multipart | put.delete_at.map_or(0, |_| OPTION_DELETE_AT));
+    let content = match put.content {
+        Content::Plain => 0,
+        Content::Multipart => OPTION_MULTIPART,
+        Content::Segments => OPTION_SEGMENTS,
+    };
+    head.push(content | put.delete_at.map_or(0, |_| OPTION_DELETE_AT));
     if let Some(second) = put.delete_at {
         head.varint(second);
     }
@@ -255,7 +261,13 @@ fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
 
 fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPut, bool), Malformed> {
     let (path, hashes) = read_path(fields, header)?;
-    let options = read_options(fields, OPTION_MULTIPART | OPTION_DELETE_AT)?;
+    let options = read_options(fields, OPTION_MULTIPART | OPTION_SEGMENTS | OPTION_DELETE_AT)?;
+    let content = match options & (OPTION_MULTIPART | OPTION_SEGMENTS) {
+        0 => Content::Plain,
+        OPTION_MULTIPART => Content::Multipart,
+        OPTION_SEGMENTS => Content::Segments,
+        both => return Err(Malformed::mismatch("options", OPTION_MULTIPART, both)),
+    };
     let delete_at = read_delete_at(fields, options)?;
     let size = fields.varint("object size")?;
     let etag = read_etag(fields)?;
@@ -272,7 +284,6 @@ fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPu
         BODY_EXTENTS => Body::Extents(read_extents(fields)?),
         unknown => return Err(Malformed::mismatch("body kind", BODY_EXTENTS, unknown)),
     };
-    let content = if options & OPTION_MULTIPART != 0 { Content::Multipart } else { Content::Plain };
     let timestamp = header.timestamp;
     let put = ObjectPut { path, hashes, timestamp, size, etag, content_type, content, delete_at, metadata, body };
     Ok((put, tag == BODY_INLINE))

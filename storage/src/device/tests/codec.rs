@@ -67,13 +67,16 @@ fn bodies() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn contents() -> impl Strategy<Value = Content> {
+    prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments)]
+}
+
 fn puts() -> impl Strategy<Value = Mutation> {
     let etag = prop_oneof!["[0-9a-f]{32}", "[0-9A-Fa-f]{32}", "[0-9a-f]{32}-[0-9]{1,5}", ".{0,40}"];
     let content_type = prop_oneof![".{0,30}", Just("binary/octet-stream".to_owned())];
-    let rest = (times(), any::<u64>(), etag, content_type, any::<bool>(), any::<Option<u64>>(), metadata(), bodies());
+    let rest = (times(), any::<u64>(), etag, content_type, contents(), any::<Option<u64>>(), metadata(), bodies());
     (paths(), rest).prop_map(|((path, hashes), rest)| {
-        let (timestamp, size, etag, content_type, multipart, delete_at, metadata, body) = rest;
-        let content = if multipart { Content::Multipart } else { Content::Plain };
+        let (timestamp, size, etag, content_type, content, delete_at, metadata, body) = rest;
         Mutation::ObjectPut(ObjectPut {
             path,
             hashes,
