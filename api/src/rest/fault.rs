@@ -15,28 +15,32 @@ pub struct Fault {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The status that a class of failure has in every OpenStack service.
+pub fn status(class: Class) -> StatusCode {
+    match class {
+        Class::Invalid => StatusCode::BAD_REQUEST,
+        Class::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Class::Forbidden => StatusCode::FORBIDDEN,
+        Class::Missing => StatusCode::NOT_FOUND,
+        Class::Conflict => StatusCode::CONFLICT,
+        Class::Precondition => StatusCode::PRECONDITION_FAILED,
+        Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Class::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Class::Corrupt | Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 impl Fault {
     /// A fault with this status and message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), headers: Vec::new() }
     }
 
-    /// The status that a class of failure has in every OpenStack service.
+    /// A fault of this class.
     pub fn of(class: Class, message: impl Into<String>) -> Self {
-        let status = match class {
-            Class::Invalid => StatusCode::BAD_REQUEST,
-            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Class::Forbidden => StatusCode::FORBIDDEN,
-            Class::Missing => StatusCode::NOT_FOUND,
-            Class::Conflict => StatusCode::CONFLICT,
-            Class::Precondition => StatusCode::PRECONDITION_FAILED,
-            Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Class::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Class::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Class::Corrupt | Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::new(status, message)
+        Self::new(status(class), message)
     }
 
     /// 400: the request is malformed or breaks a stated rule.

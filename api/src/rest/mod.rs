@@ -16,7 +16,7 @@ mod version;
 
 pub use dialect::{Dialect, KEYSTONE};
 pub use dispatch::{Call, Granted, Reply, Route, Service, router};
-pub use fault::Fault;
+pub use fault::{Fault, status};
 pub use fields::Fields;
 pub use link::Links;
 pub use policy::{Check, Credentials, Policy, Rule, Target};

@@ -105,19 +105,7 @@ impl Fault {
 
 impl From<anello_storage::Error> for Fault {
     fn from(error: anello_storage::Error) -> Self {
-        let status = match error.class() {
-            Class::Invalid => StatusCode::BAD_REQUEST,
-            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Class::Forbidden => StatusCode::FORBIDDEN,
-            Class::Missing => StatusCode::NOT_FOUND,
-            Class::Conflict => StatusCode::CONFLICT,
-            Class::Precondition => StatusCode::PRECONDITION_FAILED,
-            Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Class::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Class::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Class::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Class::Corrupt | Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = anello_api::rest::status(error.class());
         if status.is_server_error() {
             tracing::error!(%error, "the store failed a Swift request");
         }
