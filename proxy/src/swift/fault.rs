@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use anello_base::Class;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
