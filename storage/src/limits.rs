@@ -43,16 +43,13 @@ pub const SPACE_RESERVE_BYTES: u64 = LOG_VOLUME_BYTES;
 /// Objects up to this size are read together with their record's head, in one read.
 pub const READ_TOGETHER_BYTES_MAX: u64 = INLINE_BYTES_MAX;
 
-/// Large objects are read in windows of this size: what the page cache copies into one, is checked and sent
-/// while it is still in a core's own cache.
-pub const READ_WINDOW_BYTES: u64 = 256 * KIB;
+/// Large objects are read in windows of this size. One is handed out while the next is being read
+/// ahead, so a reader holds two. Windows that fit a core's own cache were tried: the system calls and the
+/// wake-ups of the client that they add cost more than they save.
+pub const READ_WINDOW_BYTES: u64 = MIB;
 
-/// Windows that are read ahead, once the disk had to be asked, so that it always has something to do. A reader
-/// holds one more.
-pub const READ_AHEAD_WINDOWS: usize = 4;
-
-/// Windows whose memory is kept for the next reader.
-pub const READ_WINDOWS_IDLE_MAX: usize = 64;
+/// Windows whose memory is kept for the next reader: those of 32 that are served from the page cache.
+pub const READ_WINDOWS_IDLE_MAX: usize = 32;
 
 /// Buffers of streamed objects whose memory is kept for the next one: those of 32 uploads. New memory has to be
 /// zeroed by the kernel, page by page, which costs as much as hashing it.

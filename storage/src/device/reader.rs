@@ -24,7 +24,7 @@ use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
 use crate::key::KeyHash;
-use crate::limits::{BLOCK_BYTES, READ_AHEAD_WINDOWS, READ_TOGETHER_BYTES_MAX, READ_WINDOW_BYTES};
+use crate::limits::{BLOCK_BYTES, READ_TOGETHER_BYTES_MAX, READ_WINDOW_BYTES};
 use crate::mutation::{Body, Extents, Location, Mutation};
 
 /// What reading needs of a device.
@@ -46,8 +46,7 @@ pub struct DataReader {
     crcs: Bytes,
     /// Bytes that have been checked already.
     ready: Option<Bytes>,
-    /// Of the first `windows`, those that are being read.
-    ahead: VecDeque<oneshot::Receiver<Result<(ReadBuffer, usize)>>>,
+    ahead: Option<oneshot::Receiver<Result<(ReadBuffer, usize)>>>,
     pins: Vec<(Arc<Volume>, u64)>,
     /// What extents belong to: they may have been freed before they were pinned.
     version: Option<(KeyHash, ObjectRow)>,
@@ -212,7 +211,7 @@ fn extents(bytes: &[u8], row: &ObjectRow) -> Result<Extents, Malformed> {
 impl DataReader {
     fn new(access: Arc<Access>) -> Self {
         let (windows, pins) = (VecDeque::new(), Vec::new());
-        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: VecDeque::new(), pins, version: None }
+        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: None, pins, version: None }
     }
 
     fn read_extents(&mut self, extents: &Extents, range: &Range<u64>) -> Result<()> {
@@ -259,7 +258,7 @@ impl DataReader {
             return Ok(Some(ready));
         }
         let Some(window) = self.windows.pop_front() else { return Ok(None) };
-        let buffer = match self.ahead.pop_front() {
+        let buffer = match self.ahead.take() {
             Some(ahead) => {
                 let (buffer, count) = ahead.await.unwrap_or(Err(Error::Stopped))?;
                 let buffer = full(buffer, count, &window.volume, window.offset)?;
@@ -270,7 +269,6 @@ impl DataReader {
         };
         if let Err(damage) = record::check_blocks(&self.crcs, window.block, buffer.as_ref()) {
             self.windows.clear();
-            self.ahead.clear();
             if let Some((hash, row)) = &self.version {
                 self.access.present(Some(*hash), row)?;
             }
@@ -281,7 +279,7 @@ impl DataReader {
         Ok(Some(bytes))
     }
 
-    /// Reads a window, and where the disk had to be asked for it, has the next ones read too.
+    /// Reads a window, and where the disk had to be asked for it, has the next one read too.
     async fn read_window(&mut self, window: &Window) -> Result<ReadBuffer> {
         let access = Arc::clone(&self.access);
         let mut buffer = access.buffer(window.length);
@@ -294,13 +292,12 @@ impl DataReader {
     }
 
     fn read_ahead(&mut self) -> Result<()> {
-        for next in self.windows.iter().take(READ_AHEAD_WINDOWS).skip(self.ahead.len()) {
-            let (done, answer) = oneshot::channel();
-            let (volume, offset, buffer) = (Arc::clone(&next.volume), next.offset, self.access.buffer(next.length));
-            self.access.shared.counters.reads_disk.add(1);
-            self.access.shared.push(Request::Read { volume, offset, buffer, done })?;
-            self.ahead.push_back(answer);
-        }
+        let Some(next) = self.windows.front() else { return Ok(()) };
+        let (done, answer) = oneshot::channel();
+        let (volume, offset, buffer) = (Arc::clone(&next.volume), next.offset, self.access.buffer(next.length));
+        self.access.shared.counters.reads_disk.add(1);
+        self.access.shared.push(Request::Read { volume, offset, buffer, done })?;
+        self.ahead = Some(answer);
         Ok(())
     }
 }
