@@ -12,6 +12,9 @@ pub(super) const SMALL_BYTES: usize = 64 * 1024;
 /// of its body: one job in flight, one gathering.
 pub(super) const JOB_BYTES: usize = 128 * 1024;
 
+/// The same for an upload that is one of a few, at most.
+pub(super) const LONE_JOB_BYTES: usize = 512 * 1024;
+
 /// Less than this is hashed on the spot even when the thread is there, for the same reason.
 pub(super) const JOB_MIN_BYTES: usize = 16 * 1024;
 
@@ -19,8 +22,8 @@ pub(super) const JOB_MIN_BYTES: usize = 16 * 1024;
 /// hashed on the spot, so that the list of pieces, too, is bounded.
 pub(super) const GATHERED_PIECES: usize = 64;
 
-/// Large uploads about, from which on they share lanes. Two lanes give 1.1 GB/s, hardly more than two
-/// scalar cores do without waiting for each other.
+/// Large uploads about, from which on the end of one, too, is worth the change of threads. Two lanes give
+/// 1.1 GB/s, hardly more than two scalar cores do without waiting for each other.
 pub(super) const CROWD_UPLOADS: usize = 3;
 
 /// How long a job may wait for others to fill the lanes. Reached: it runs with whoever is there, and as

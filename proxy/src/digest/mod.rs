@@ -4,14 +4,15 @@
 //! Neither can be spread over a vector within one stream, so they are the dearest part of a large upload: two
 //! CPU seconds per GiB if they were computed one after the other. But MD5s of several streams can go side by
 //! side in the lanes of one vector, sixteen of them for little more than one, and SHA-256s by twos. Hence: a
-//! small body, and a large one that is alone, is hashed where it is received, both digests at once; when
-//! several large uploads are about, each gathers its pieces (by reference) and hands them to a thread which
-//! hashes all of them in lock step.
+//! small body is hashed where it is received, both digests at once; a large one gathers its pieces (by
+//! reference) and hands them to a thread, which hashes those of all uploads in lock step, while their next
+//! pieces are received and written.
 //!
 //! - [`kernel`]: the block functions. [`work`]: whole blocks out of pieces. [`lanes`]: jobs in lock step.
 //!   [`hasher`]: the thread, its queue, its patience. [`crowd`]: who else is uploading.
 //! - Invariant: at most one job of an upload is in flight, so that its parts are hashed in order.
-//! - Memory of one upload: twice [`limits::JOB_BYTES`] and two frames of its body, by reference.
+//! - Memory of one upload: twice [`limits::JOB_BYTES`] (alone: [`limits::LONE_JOB_BYTES`]) and two frames of
+//!   its body, by reference.
 //! - Left out on purpose: hashing one stream faster than one core does. There is no way.
 
 mod crowd;
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 
 use hasher::Hasher;
 use kernel::{BLOCK_BYTES, State};
-use limits::{GATHERED_PIECES, JOB_BYTES, JOB_MIN_BYTES, SMALL_BYTES};
+use limits::{GATHERED_PIECES, JOB_BYTES, JOB_MIN_BYTES, LONE_JOB_BYTES, SMALL_BYTES};
 use work::Pieces;
 
 /// What a [`Digester`] has found.
@@ -61,8 +62,7 @@ impl Digester {
         Self { state, length: 0, gathered: Pieces::default(), flight: None, large: None }
     }
 
-    /// Takes the next bytes in order. Waits while the hashing is behind, so that memory stays bounded. A
-    /// lone upload is hashed before this returns, which takes 1.3 µs per KiB of the caller's thread.
+    /// Takes the next bytes in order. Waits while the hashing is behind, so that memory stays bounded.
     ///
     /// If it is dropped half-way the bytes are taken, and the digest goes on as if it had returned.
     pub async fn update(&mut self, data: Bytes) {
@@ -71,19 +71,18 @@ impl Digester {
         if self.length > SMALL_BYTES as u64 && self.large.is_none() {
             self.large = Some(Large::enter());
         }
-        let full = self.gathered.bytes() >= JOB_BYTES || self.gathered.count() >= GATHERED_PIECES;
+        let full = self.gathered.bytes() >= self.job_bytes() || self.gathered.count() >= GATHERED_PIECES;
         if full {
             self.land().await;
-            self.advance();
-        } else if self.large.is_some() && self.flight.is_none() && self.company().is_none() {
-            self.hash_here();
+            self.advance(self.hasher());
         }
     }
 
     /// The digests of everything taken.
     pub async fn finish(mut self) -> Digests {
         self.land().await;
-        self.advance();
+        // Nothing is left to do meanwhile, so that only company is worth the change of threads.
+        self.advance(self.hasher().filter(|hasher| hasher.is_crowded()));
         self.land().await;
         let mut tail = [0; BLOCK_BYTES];
         let length = self.gathered.copy_tail(&mut tail);
@@ -98,9 +97,10 @@ impl Digester {
         }
     }
 
-    /// Hashes what is gathered, or sends it into flight where that pays. Nothing may be in flight.
-    fn advance(&mut self) {
-        match self.company() {
+    /// Sends what is gathered into flight to `hasher`, or hashes it here where there is too little of it.
+    /// Nothing may be in flight.
+    fn advance(&mut self, hasher: Option<&'static Hasher>) {
+        match hasher {
             Some(hasher) if self.gathered.bytes() >= JOB_MIN_BYTES => {
                 self.flight = Some(hasher.submit(self.state, self.gathered.take_blocks()));
             }
@@ -114,9 +114,18 @@ impl Digester {
         lanes::hash(&mut self.state, &mut self.gathered.take_blocks());
     }
 
-    /// The hashing thread, if this upload is large and others are too.
-    fn company(&self) -> Option<&'static Hasher> {
-        self.large.as_ref().and_then(|large| large.hasher).filter(|hasher| hasher.is_crowded())
+    /// How much to gather. An upload that has the thread to itself waits for it after every job, and takes
+    /// larger ones the longer it is.
+    fn job_bytes(&self) -> usize {
+        match self.hasher() {
+            Some(hasher) if !hasher.is_crowded() => (self.length as usize / 8).clamp(JOB_BYTES, LONE_JOB_BYTES),
+            _ => JOB_BYTES,
+        }
+    }
+
+    /// The hashing thread, if this upload is large.
+    fn hasher(&self) -> Option<&'static Hasher> {
+        self.large.as_ref().and_then(|large| large.hasher)
     }
 }
 
