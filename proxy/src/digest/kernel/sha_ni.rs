@@ -4,6 +4,9 @@
 //! half of the time. [`Instructions::two`] fills it with a second stream, and [`Instructions::with_md5`] with
 //! the MD5 of the same one, whose steps are a chain, too, but of other instructions: MD5 takes no longer, and
 //! SHA-256 costs nothing beside it.
+//!
+//! Loops, not closures: the compiler does not reliably put a closure that uses these instructions into a
+//! library function that knows nothing of them, and then calls it for every block.
 
 #![expect(unsafe_code, reason = "what not every processor has is called behind a look at what this one has")]
 
@@ -108,7 +111,10 @@ fn with_md5(md5: &mut md5::State, sha256: &mut sha256::State, blocks: &[Block]) 
     for block in blocks {
         let before = stream;
         let mut words = words(block);
-        let plain: [u32; 16] = std::array::from_fn(|word| u32::from_le_bytes(block.as_chunks().0[word]));
+        let mut plain = [0; 16];
+        for (word, bytes) in plain.iter_mut().zip(block.as_chunks().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
         let mut state = *md5;
         macro_rules! group {
             ($group:literal) => {
@@ -118,7 +124,9 @@ fn with_md5(md5: &mut md5::State, sha256: &mut sha256::State, blocks: &[Block]) 
         }
         for_each_group!(group);
         stream.add(before);
-        *md5 = std::array::from_fn(|part| md5[part].wrapping_add(state[part]));
+        for (before, after) in md5.iter_mut().zip(state) {
+            *before = before.wrapping_add(after);
+        }
     }
     stream.store(sha256);
 }
@@ -166,7 +174,7 @@ impl Stream {
     #[inline]
     #[target_feature(enable = "sha,sse4.1,ssse3,avx")]
     fn rounds<const GROUP: usize>(&mut self, words: &mut [__m128i; 4]) {
-        let [now, next, after, last] = [0, 1, 2, 3].map(|ahead| (GROUP + ahead) % 4);
+        let [now, next, after, last] = [GROUP % 4, (GROUP + 1) % 4, (GROUP + 2) % 4, (GROUP + 3) % 4];
         if GROUP >= 4 {
             let sum = _mm_sha256msg1_epu32(words[now], words[next]);
             let sum = _mm_add_epi32(sum, _mm_alignr_epi8(words[last], words[after], 4));
@@ -185,11 +193,12 @@ impl Stream {
 #[target_feature(enable = "sha,sse4.1,ssse3,avx")]
 fn words(block: &Block) -> [__m128i; 4] {
     let reversed = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
-    let halves = block.as_chunks().0;
-    [0, 2, 4, 6].map(|half| {
-        let [low, high] = [halves[half], halves[half + 1]].map(i64::from_le_bytes);
-        _mm_shuffle_epi8(_mm_set_epi64x(high, low), reversed)
-    })
+    let mut words = [reversed; 4];
+    for (words, bytes) in words.iter_mut().zip(block.as_chunks().0) {
+        let four = u128::from_le_bytes(*bytes);
+        *words = _mm_shuffle_epi8(_mm_set_epi64x((four >> 64) as i64, four as i64), reversed);
+    }
+    words
 }
 
 /// Steps `4 * GROUP..4 * GROUP + 4` of MD5, which write a, d, c, b in this order.
