@@ -176,7 +176,7 @@ class SeaweedFS(Server):
                  f"-master.port={ports['master']}", f"-master.port.grpc={grpc['master']}",
                  f"-volume.port={ports['volume']}", f"-volume.port.grpc={grpc['volume']}",
                  f"-filer.port={ports['filer']}", f"-filer.port.grpc={grpc['filer']}",
-                 "-master.volumeSizeLimitMB=1024", "-volume.max=100", env={"HOME": str(self.home)})
+                 "-master.volumeSizeLimitMB=1024", "-volume.max=1000", env={"HOME": str(self.home)})
         wait_for(self.name, f"http://127.0.0.1:{ports['s3']}/")
         time.sleep(5)  # the volume server joins its master some seconds after the port opens
         self.bench_args = self.s3(ports["s3"])

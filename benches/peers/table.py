@@ -14,7 +14,7 @@ def cell(result, base, unit):
         return "failed"
     rate = figure(result, "operations_per_second")
     cpu = figure(result, "server", "cpu_us_per_operation")
-    if rate is None:
+    if not rate:
         return "failed"
     text = f"{rate * unit / 2**20:,.0f} MiB/s" if unit >= 2**17 else f"{rate:,.0f}/s"
     if cpu is not None:
