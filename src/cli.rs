@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::BenchArgs;
+use crate::cluster::ClusterCommand;
 use crate::device::DeviceCommand;
 use crate::ring::RingCommand;
 
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Make and change rings
     #[command(subcommand)]
     Ring(RingCommand),
+    /// Make several hosts one store
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Put load on an S3 or Swift endpoint and measure it
     Bench(Box<BenchArgs>),
     /// The configuration file

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod cluster;
 mod config;
 mod device;
 mod limits;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Device(command) => device::run(&command),
         Command::Ring(command) => ring::run(command),
+        Command::Cluster(command) => cluster::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Config(ConfigCommand::Print) => config::print(),
     };

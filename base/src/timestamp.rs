@@ -7,7 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 /// Ticks per second: Swift shows five decimals.
 pub const TICKS_PER_SECOND: u64 = 100_000;
@@ -16,7 +18,7 @@ pub const TICKS_PER_SECOND: u64 = 100_000;
 const SECONDS_MAX: u64 = 9_999_999_999;
 
 /// A point in time in ticks of 10 µs since 1970, the version of a mutation: the later one wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -56,9 +58,19 @@ impl Timestamp {
         self.0 * 10
     }
 
+    /// This much later; [`Timestamp::MAX`] at most.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self::from_ticks(self.0.saturating_add(ticks_of(duration)))
+    }
+
+    /// This much earlier; [`Timestamp::ZERO`] at least.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(ticks_of(duration)))
+    }
+
     /// The time as the standard library has it.
     pub fn system_time(self) -> SystemTime {
-        UNIX_EPOCH + std::time::Duration::from_micros(self.microseconds())
+        UNIX_EPOCH + Duration::from_micros(self.microseconds())
     }
 
     /// `2026-01-31T23:59:59.123450`, UTC without a zone: the form of Swift's listings.
@@ -75,6 +87,10 @@ impl Timestamp {
             time.microsecond()
         )
     }
+}
+
+fn ticks_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros() / 10).unwrap_or(u64::MAX)
 }
 
 /// Swift's form, `1700000000.12345`.
@@ -150,6 +166,11 @@ impl HybridClock {
     /// Takes note of a timestamp made elsewhere, so that the next tick is later.
     pub fn observe(&self, seen: Timestamp) {
         self.last.fetch_max(seen.ticks(), Ordering::AcqRel);
+    }
+
+    /// The latest timestamp that was handed out or observed.
+    pub fn latest(&self) -> Timestamp {
+        Timestamp::from_ticks(self.last.load(Ordering::Acquire))
     }
 
     /// The wall clock now, for ages and expiry; not for versions.

@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     pub(crate) s3: S3,
     pub(crate) identity: Identity,
+    pub(crate) cluster: Cluster,
     pub(crate) tls: Tls,
     pub(crate) log: Log,
 }
@@ -81,6 +82,35 @@ pub(crate) struct Identity {
 impl Default for Identity {
     fn default() -> Self {
         Self { region: "RegionOne".to_owned() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) region: u32,
+    pub(crate) zone: u32,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 6200).into(), advertise: None, name: None, region: 1, zone: 1 }
+    }
+}
+
+impl Cluster {
+    /// Where the other hosts reach this one.
+    pub(crate) fn address(&self) -> String {
+        self.advertise.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+
+    /// The host's name.
+    pub(crate) fn host_name(&self) -> String {
+        let system = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(system)
     }
 }
 
@@ -213,7 +243,12 @@ mod tests {
         let uncomment = |line| if is_key(&line) { line.trim_start_matches("# ") } else { line };
         let text: Vec<&str> = DEFAULT.lines().map(uncomment).collect();
         let config: Config = toml::from_str(&text.join("\n")).expect("every commented key");
-        assert!(config.tls.key.is_some() && config.s3.base_domain.is_some() && config.gateway.public_url.is_some());
+        assert!(
+            config.tls.key.is_some()
+                && config.s3.base_domain.is_some()
+                && config.cluster.advertise.is_some()
+                && config.gateway.public_url.is_some()
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anello_storage::node::NodeBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -68,6 +69,8 @@ enum Source {
     Door(anello_proxy::body::Body),
     /// From a room's router.
     Room(axum::body::Body),
+    /// Sealed frames for another host.
+    Node(NodeBody),
     /// Small and whole.
     Whole(Option<Bytes>),
 }
@@ -98,6 +101,12 @@ impl From<axum::body::Body> for ResponseBody {
     }
 }
 
+impl From<NodeBody> for ResponseBody {
+    fn from(body: NodeBody) -> Self {
+        Self { source: Source::Node(body), meter: None }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -109,6 +118,7 @@ impl Body for ResponseBody {
         let polled = match &mut self.source {
             Source::Door(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
             Source::Room(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
+            Source::Node(body) => Pin::new(body).poll_frame(context).map_err(BodyError::from),
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         };
         if let (Some(meter), Poll::Ready(Some(Ok(frame)))) = (&mut self.meter, &polled) {
@@ -121,6 +131,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Door(body) => body.is_end_stream(),
             Source::Room(body) => body.is_end_stream(),
+            Source::Node(body) => body.is_end_stream(),
             Source::Whole(bytes) => bytes.is_none(),
         }
     }
@@ -129,6 +140,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Door(body) => body.size_hint(),
             Source::Room(body) => body.size_hint(),
+            Source::Node(body) => body.size_hint(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
     }

@@ -32,6 +32,8 @@ const PASSWORD_CHARACTERS: usize = 24;
 pub(crate) enum HomeError {
     #[error("{} is in use by another anello process; `anello status --data {}` shows it", .0.display(), .0.display())]
     InUse(PathBuf),
+    #[error("{} belongs to a cluster already", .0.display())]
+    Taken(PathBuf),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is damaged: {reason}. It holds the cluster's identity; restore it from a backup", path.display())]
@@ -58,6 +60,18 @@ pub(crate) struct Cluster {
     pub(crate) urls: Option<Urls>,
     /// There until the first start is complete.
     pub(crate) first_start: Option<FirstStart>,
+    /// There where this is one host of several.
+    pub(crate) member: Option<Membership>,
+}
+
+/// How this host comes to the cluster's map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Membership {
+    /// It waits for this many hosts, itself included.
+    Founds(usize),
+    /// It asks the host at this address.
+    Joins(String),
 }
 
 /// The URLs by which clients reach the listeners.
@@ -84,7 +98,18 @@ impl Cluster {
             secret: hex::encode(rand::random::<[u8; SECRET_BYTES]>()),
             urls: None,
             first_start: Some(FirstStart { admin_password: password() }),
+            member: None,
         }
+    }
+
+    /// The part of a host that joins: the founder makes the administrator.
+    fn joining(id: String, secret: String, founder: String) -> Self {
+        Self { id, secret, urls: None, first_start: None, member: Some(Membership::Joins(founder)) }
+    }
+
+    /// The secret in hex, for a join token.
+    pub(crate) fn secret_hex(&self) -> &str {
+        &self.secret
     }
 
     /// The secret's bytes.
@@ -119,6 +144,19 @@ impl Home {
             write(&path, &cluster)?;
             cluster
         };
+        Ok(Self { directory: directory.to_owned(), cluster, _lock: lock })
+    }
+
+    /// Makes the directory the home of a host that joins a cluster. Refused where it is some cluster's already.
+    pub(crate) fn join(directory: &Path, id: String, secret: String, founder: String) -> Result<Self, HomeError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(HomeError::io("create", directory))?;
+        let lock = lock(directory)?;
+        let path = directory.join("cluster.toml");
+        if read(&path)?.is_some() {
+            return Err(HomeError::Taken(directory.to_owned()));
+        }
+        let cluster = Cluster::joining(id, secret, founder);
+        write(&path, &cluster)?;
         Ok(Self { directory: directory.to_owned(), cluster, _lock: lock })
     }
 

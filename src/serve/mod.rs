@@ -12,9 +12,10 @@ mod credentials;
 mod daemons;
 mod devices;
 mod gateway;
-mod home;
+pub(crate) mod home;
 mod listener;
 mod metrics;
+mod node;
 mod phase;
 mod rooms;
 mod tls;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anello_storage::cluster::Member;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +37,7 @@ use crate::serve::control::{Control, Listening};
 use crate::serve::gateway::{Gateway, S3Service, Shared};
 use crate::serve::home::{Home, Urls};
 use crate::serve::listener::Listener;
+use crate::serve::node::NodeDoor;
 use crate::serve::phase::Phase;
 use crate::serve::rooms::Rooms;
 use crate::serve::tls::TlsFiles;
@@ -66,7 +69,12 @@ async fn serve(config: Config) -> Outcome {
         gateway: config.gateway.public_url.clone().unwrap_or_else(|| gateway.url()),
         s3: config.s3.public_url.clone().unwrap_or_else(|| s3.url()),
     };
-    let listeners = vec![listening(&gateway), listening(&s3)];
+    let nodes = match home.cluster().member {
+        Some(_) => Some(Listener::bind("nodes", config.cluster.listen, None)?),
+        None => None,
+    };
+    let listeners =
+        [Some(&gateway), Some(&s3), nodes.as_ref()].into_iter().flatten().map(listening).collect::<Vec<_>>();
     let control_listener = control::bind(&home.control_socket())?;
 
     let shared = Arc::new(Shared::new());
@@ -81,7 +89,14 @@ async fn serve(config: Config) -> Outcome {
     accepting.spawn(s3.serve(service, stop.clone(), tasks.clone()));
 
     let opened = tokio::select! {
-        opened = open_rooms(&config, &mut home, &urls) => opened,
+        opened = async {
+            let member = node::open(&config, home.cluster()).await?;
+            if let (Some(member), Some(nodes)) = (&member, nodes) {
+                let service = Arc::new(NodeDoor(member.http()));
+                accepting.spawn(nodes.serve(service, stop.clone(), tasks.clone()));
+            }
+            open_rooms(&config, &mut home, &urls, member).await
+        } => opened,
         () = signals.end() => return Ok(()),
     };
     shared.rooms.set(opened?).map_err(|_| "the rooms were opened twice")?;
@@ -105,8 +120,13 @@ async fn serve(config: Config) -> Outcome {
 }
 
 /// Opens the store and the rooms; on the first start makes the administrator and the credential files.
-async fn open_rooms(config: &Config, home: &mut Home, urls: &Urls) -> Result<Rooms, Box<dyn std::error::Error>> {
-    let rooms = Rooms::open(config, home.cluster()).await?;
+async fn open_rooms(
+    config: &Config,
+    home: &mut Home,
+    urls: &Urls,
+    member: Option<Member>,
+) -> Result<Rooms, Box<dyn std::error::Error>> {
+    let rooms = Rooms::open(config, home.cluster(), member).await?;
     if let Some(first_start) = home.cluster().first_start.clone() {
         let admin = rooms.bootstrap(config, urls, &first_start.admin_password).await?;
         let credentials = credentials::Credentials {

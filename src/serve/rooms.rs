@@ -9,6 +9,7 @@ use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
 use anello_proxy::swift::{SwiftConfig, SwiftDoor};
 use anello_storage::Store;
+use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::StoreOptions;
 use http::{Request, Response};
@@ -46,15 +47,14 @@ pub(crate) struct Administrator {
 
 impl Rooms {
     /// Opens the devices, replaying what was not closed, then the rooms.
-    pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Self> {
-        let options = StoreOptions {
-            devices: config.data.clone(),
-            state_dir: config.home().to_owned(),
-            cluster_id: cluster.id.clone(),
-            cluster_secret: cluster.secret(),
-            device: DeviceOptions::default(),
+    pub(crate) async fn open(config: &Config, cluster: &Cluster, member: Option<Member>) -> Result<Self> {
+        let store = match member {
+            Some(member) => {
+                let map = member.map().await?;
+                Store::open_member(member, &map)?
+            }
+            None => open_alone(config, cluster).await?,
         };
-        let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
         let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
         let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
         let identity = IdentityRoom::open(store.clone(), identity_config).await?;
@@ -124,6 +124,18 @@ impl Rooms {
         self.keeper.abort();
         Ok(self.store.close().await?)
     }
+}
+
+/// The store of a single host.
+async fn open_alone(config: &Config, cluster: &Cluster) -> Result<Store> {
+    let options = StoreOptions {
+        devices: config.data.clone(),
+        state_dir: config.home().to_owned(),
+        cluster_id: cluster.id.clone(),
+        cluster_secret: cluster.secret(),
+        device: DeviceOptions::default(),
+    };
+    Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }
 
 /// Drops what identity no longer needs, such as revocations of tokens that have ended.

@@ -22,6 +22,12 @@ pub enum Error {
         /// The version that stands.
         current: Timestamp,
     },
+    /// A later version was promised to the writer of a conditional one.
+    #[error("nothing before {until} is taken here")]
+    Promised {
+        /// The version that was promised.
+        until: Timestamp,
+    },
     /// A stated precondition does not hold.
     #[error("precondition failed")]
     Precondition,
@@ -115,6 +121,30 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// Other writers of the same thing were faster, again and again.
+    #[error("too many write this at once")]
+    Contended,
+    /// Another node failed, or can't be reached.
+    #[error("node {node}: {message}")]
+    Node {
+        /// Its name or address.
+        node: String,
+        /// What the failure means.
+        class: Class,
+        /// What it said.
+        message: String,
+    },
+    /// What came from another node is not what it should be.
+    #[error("message between nodes: {0}")]
+    Message(String),
+    /// A timestamp is further ahead of this node's clock than clocks may differ.
+    #[error("{timestamp} is ahead of this node's clock, {now}")]
+    Ahead {
+        /// The timestamp.
+        timestamp: Timestamp,
+        /// This node's clock.
+        now: Timestamp,
+    },
     /// The index (RocksDB) failed.
     #[error("index: {0}")]
     Index(String),
@@ -139,12 +169,20 @@ impl Error {
         match self {
             Self::Missing(_) => Class::Missing,
             Self::NotEmpty | Self::Stale { .. } => Class::Conflict,
+            Self::Node { class, .. } => *class,
             Self::Precondition => Class::Precondition,
             Self::TooLarge { .. } => Class::TooLarge,
-            Self::Busy { .. } | Self::NoQuorum { .. } | Self::Stopped => Class::Busy,
+            Self::Busy { .. } | Self::Contended | Self::Promised { .. } | Self::NoQuorum { .. } | Self::Stopped => {
+                Class::Busy
+            }
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
             Self::Corrupt { .. } | Self::Truncated { .. } => Class::Corrupt,
-            Self::WrongDevice { .. } | Self::Ring { .. } | Self::Io { .. } | Self::Index(_) => Class::Internal,
+            Self::WrongDevice { .. }
+            | Self::Ring { .. }
+            | Self::Io { .. }
+            | Self::Message(_)
+            | Self::Ahead { .. }
+            | Self::Index(_) => Class::Internal,
         }
     }
 }

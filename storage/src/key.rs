@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The name of an object. Names are arbitrary UTF-8 without NUL; the doors enforce their lengths.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectPath {
     /// Account; a name that starts with `.` is the system's own and is never reached from a door.
     pub account: String,
@@ -27,7 +29,7 @@ impl fmt::Display for ObjectPath {
 }
 
 /// 128 bits of a keyed BLAKE3: the index key, and the partition in its top bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyHash(pub [u8; 16]);
 
 impl KeyHash {

@@ -6,6 +6,7 @@
 //! best one. Behind it, [`device`] is one disk (superblock, volumes, group commit, recovery) and
 //! [`index`] is what can be asked of the log (objects, listing rows, statistics).
 
+pub mod cluster;
 pub mod daemon;
 pub mod device;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod key;
 pub mod limits;
 pub mod model;
 pub mod mutation;
+pub mod node;
 pub mod store;
 
 pub use error::{Error, Result};

@@ -84,15 +84,14 @@ pub const AUDIT_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// they don't hold up small requests.
 pub const LISTING_INLINE_MAX: usize = 1000;
 
-/// How long a listing waits for replicas to apply what a majority has acknowledged. Longer, and a device that
-/// hangs would hang every listing; then the listing may miss what that device is still to apply.
-pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Units of work that a worker takes at once, so that it holds nothing for long.
 pub const WORKER_STEP_MAX: usize = 256;
 
 /// How often statistics are sent to accounts on other devices; the age of a total seen by a client.
 pub const STATS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often each other host is asked for a sign of life.
+pub const PING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often expired objects are looked for. They are hidden from the second that was set; this only
 /// bounds how long they take space.

@@ -1,13 +1,14 @@
 //! What the store tells and is told about accounts, containers and objects.
 
 use anello_base::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Header-like items: lower-case name and value, sorted by name. The doors choose the names
 /// (`content-encoding`, `x-object-meta-color`, `x-object-sysmeta-…`); the engine only keeps them.
 pub type Metadata = Vec<(String, String)>;
 
 /// What an object's stored bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Content {
     /// The object's own data.
     #[default]
@@ -21,7 +22,7 @@ pub enum Content {
 }
 
 /// What is known of an object without reading its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectInfo {
     /// Version of the data.
     pub timestamp: Timestamp,
@@ -44,7 +45,7 @@ pub struct ObjectInfo {
 }
 
 /// What is known of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// When it was created.
     pub created: Timestamp,
@@ -61,7 +62,7 @@ pub struct ContainerInfo {
 }
 
 /// What is known of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AccountInfo {
     /// When it was created.
     pub created: Timestamp,
@@ -78,7 +79,7 @@ pub struct AccountInfo {
 }
 
 /// A row of a container's listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectEntry {
     /// Object's name.
     pub name: String,
@@ -95,7 +96,7 @@ pub struct ObjectEntry {
 }
 
 /// A row of an account's listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerEntry {
     /// Container's name.
     pub name: String,
@@ -109,8 +110,27 @@ pub struct ContainerEntry {
     pub bytes_used: u64,
 }
 
+/// What one replica knows of a thing that may have been deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known<T> {
+    /// The thing, where it is there.
+    pub info: Option<T>,
+    /// Its version, or that of its deletion; zero where nothing is known of it. Of two replicas the one with the
+    /// later version is right.
+    pub version: Timestamp,
+    /// Of two replicas that have the same version of a container the one with more changes of its rows is right.
+    pub changes: u64,
+}
+
+impl<T> Known<T> {
+    /// Nothing is known.
+    pub fn nothing() -> Self {
+        Self { info: None, version: Timestamp::ZERO, changes: 0 }
+    }
+}
+
 /// A row of a listing, or the common prefix of several that a delimiter rolled up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listed<E> {
     /// A row.
     Entry(E),
@@ -124,7 +144,7 @@ pub enum Listed<E> {
 /// high to low, `marker` being the upper and `end_marker` the lower bound; with `delimiter` every name
 /// that has it after `prefix` is rolled up into one [`Listed::Prefix`], and a prefix that equals
 /// `marker` is not listed again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListQuery {
     /// Only names that start with this.
     pub prefix: String,
@@ -144,7 +164,7 @@ pub struct ListQuery {
 }
 
 /// Entity tags of a condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Etags {
     /// `*`
     Any,
@@ -154,7 +174,7 @@ pub enum Etags {
 
 /// Conditions on the version that a write replaces (RFC 9110 §13). A write whose condition does not
 /// hold fails with [`crate::Error::Precondition`] and changes nothing; check and write are one step.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precondition {
     /// There is a current version and its tag is one of these.
     pub if_match: Option<Etags>,

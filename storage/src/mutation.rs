@@ -6,12 +6,13 @@
 
 use anello_base::Timestamp;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::key::{KeyHash, ObjectPath};
 use crate::model::{Content, Metadata};
 
 /// Which parts of a mutation this device keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applies {
     /// The object: its data and metadata.
     pub object: bool,
@@ -28,7 +29,7 @@ impl Applies {
 }
 
 /// The hashes of an object's path, computed once by the door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathHashes {
     /// Of the account.
     pub account: KeyHash,
@@ -39,7 +40,7 @@ pub struct PathHashes {
 }
 
 /// One thing that happens to a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mutation {
     /// A new version of an object. The latest timestamp wins.
     ObjectPut(ObjectPut),
@@ -114,8 +115,29 @@ pub enum Mutation {
     },
 }
 
+impl Mutation {
+    /// Whether it names extents, which mean something on one device only.
+    pub fn has_extents(&self) -> bool {
+        matches!(self, Self::ObjectPut(ObjectPut { body: Body::Extents(_), .. }))
+    }
+
+    /// Its version.
+    pub fn timestamp(&self) -> Timestamp {
+        match self {
+            Self::ObjectPut(put) => put.timestamp,
+            Self::ObjectPost(post) => post.timestamp,
+            Self::ContainerPut(put) => put.timestamp,
+            Self::ObjectDelete { timestamp, .. }
+            | Self::ContainerDelete { timestamp, .. }
+            | Self::AccountPut { timestamp, .. }
+            | Self::AccountDelete { timestamp, .. } => *timestamp,
+            Self::ContainerStats { modified, .. } => *modified,
+        }
+    }
+}
+
 /// See [`Mutation::ObjectPut`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectPut {
     /// Its name.
     pub path: ObjectPath,
@@ -140,7 +162,7 @@ pub struct ObjectPut {
 }
 
 /// See [`Mutation::ObjectPost`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectPost {
     /// Its name.
     pub path: ObjectPath,
@@ -157,7 +179,7 @@ pub struct ObjectPost {
 }
 
 /// See [`Mutation::ContainerPut`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPut {
     /// Account.
     pub account: String,
@@ -176,7 +198,7 @@ pub struct ContainerPut {
 }
 
 /// An object's stored bytes, and where they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// The bytes themselves, in the record. At most [`crate::limits::INLINE_BYTES_MAX`].
     Inline(Bytes),
@@ -204,7 +226,7 @@ impl Body {
 }
 
 /// Where a large object's data are.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Extents {
     /// Length of the data in bytes.
     pub length: u64,
@@ -217,7 +239,7 @@ pub struct Extents {
 }
 
 /// A piece of a data volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// Data volume.
     pub volume: u32,
@@ -228,7 +250,7 @@ pub struct Extent {
 }
 
 /// Where a record is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Location {
     /// Log volume.
     pub volume: u32,
@@ -241,7 +263,7 @@ pub struct Location {
 }
 
 /// How far the log has been applied to the index: the end of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct LogPosition {
     /// Log volume.
     pub volume: u32,

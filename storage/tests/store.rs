@@ -179,7 +179,7 @@ async fn metadata_is_replaced_and_data_stay() {
     let metadata = vec![("x-object-meta-color".to_owned(), "blue".to_owned())];
     let content_type = Some("image/png".to_owned());
     let update = ObjectUpdate { content_type, metadata: metadata.clone(), ..ObjectUpdate::default() };
-    store.object_update(&path("o"), |_| Ok(update)).await.expect("updates");
+    store.object_update(&path("o"), |_| Ok(update.clone())).await.expect("updates");
     let refused = store.object_update(&path("o"), |_| Err(Error::Precondition)).await;
     assert!(matches!(refused, Err(Error::Precondition)), "{refused:?}");
     store.close().await.expect("closes");

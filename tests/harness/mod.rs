@@ -158,6 +158,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// The same session through another host's gateway.
+    pub(crate) fn at(&self, gateway: &str) -> Self {
+        Self { gateway: gateway.to_owned(), ..self.clone() }
+    }
+
     /// A Swift request below the account; an error where the server went away.
     pub(crate) fn swift(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Answer> {
         let path = format!("{}{path}", self.account);

@@ -114,7 +114,7 @@ fn is_replace(directive: Option<&str>) -> S3Result<bool> {
 }
 
 /// What makes media type and metadata of the copy from the source, as the directives say.
-fn describe(input: dto::CopyObjectInput, replaces: bool) -> S3Result<impl FnOnce(&ObjectInfo) -> (String, Metadata)> {
+fn describe(input: dto::CopyObjectInput, replaces: bool) -> S3Result<impl Fn(&ObjectInfo) -> (String, Metadata)> {
     let replaces_tags = is_replace(input.tagging_directive.as_ref().map(dto::TaggingDirective::as_str))?;
     let tags = match (&input.tagging, replaces_tags) {
         (Some(text), true) => Some(tagging::parse_header(text)?),
@@ -138,8 +138,8 @@ fn describe(input: dto::CopyObjectInput, replaces: bool) -> S3Result<impl FnOnce
     };
     Ok(move |source: &ObjectInfo| {
         let taken = || (source.content_type.clone(), copied(&source.metadata, false));
-        let (content_type, mut metadata) = given.unwrap_or_else(taken);
-        tagging::store(&tags.unwrap_or_else(|| tagging::stored(&source.metadata)), &mut metadata);
+        let (content_type, mut metadata) = given.clone().unwrap_or_else(taken);
+        tagging::store(&tags.clone().unwrap_or_else(|| tagging::stored(&source.metadata)), &mut metadata);
         metadata.sort();
         (content_type, metadata)
     })
@@ -180,7 +180,7 @@ async fn replace_metadata(
     front: &Front,
     target: &ObjectPath,
     conditions: &ReadConditions,
-    describe: impl FnOnce(&ObjectInfo) -> (String, Metadata),
+    describe: impl Fn(&ObjectInfo) -> (String, Metadata),
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
     let (mut etag, mut checksum) = (String::new(), None);
     // The source was read before, and may have been replaced since.

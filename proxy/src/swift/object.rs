@@ -13,14 +13,15 @@ use crate::body::Body;
 /// POST: replaces what clients set of an object's metadata; the doors' own stays.
 pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
     dlo::check(call)?;
-    let mut items = metadata::object_items(&call.headers)?;
+    let items = metadata::object_items(&call.headers)?;
     let delete_at = expiry::delete_at(call)?;
     let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
     let change = |info: &ObjectInfo| {
+        let mut metadata = items.clone();
         for (name, value) in info.metadata.iter().filter(|(name, _)| !metadata::is_shown(name)) {
-            metadata::set(&mut items, name.clone(), value.clone());
+            metadata::set(&mut metadata, name.clone(), value.clone());
         }
-        Ok(ObjectUpdate { content_type, delete_at, metadata: items })
+        Ok(ObjectUpdate { content_type: content_type.clone(), delete_at, metadata })
     };
     door.store.object_update(path, change).await?;
     Ok(reply::bare(StatusCode::ACCEPTED))

@@ -21,6 +21,8 @@ pub enum Unit {
     Containers,
     /// Tombstones.
     Tombstones,
+    /// Hosts.
+    Hosts,
 }
 
 impl Unit {
@@ -32,6 +34,7 @@ impl Unit {
             Self::Uploads => "uploads",
             Self::Containers => "containers",
             Self::Tombstones => "tombstones",
+            Self::Hosts => "hosts",
         }
     }
 }

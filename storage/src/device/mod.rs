@@ -20,6 +20,7 @@ pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod extent;
+mod floor;
 pub mod inspect;
 mod opening;
 pub(crate) mod quarantine;
@@ -40,6 +41,8 @@ pub use extent::ExtentWriter;
 pub use opening::{BackendChoice, DeviceOptions};
 pub use reader::DataReader;
 pub use status::{DeviceState, DeviceStatus};
+
+use anello_base::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::index::{Effect, Index, ObjectRow};
@@ -117,6 +120,17 @@ impl Device {
         let effect = self.index().settle_parts(id)?;
         self.inner.shared.free(effect.dead_extents);
         Ok(())
+    }
+
+    /// Nothing before this may be accepted by a conditional write's promise that a crash has made forgotten
+    /// ([`crate::node`]); zero where nothing was ever promised.
+    pub fn promise_floor(&self) -> Result<Timestamp> {
+        floor::read(&*self.inner.volumes.disk)
+    }
+
+    /// Raises the floor, durably. Blocks.
+    pub fn set_promise_floor(&self, floor: Timestamp) -> Result<()> {
+        floor::write(&*self.inner.volumes.disk, floor)
     }
 
     /// How the device is.

@@ -108,6 +108,11 @@ impl History {
         self.deleted.map_or(Timestamp::ZERO, |deletion| deletion.timestamp)
     }
 
+    /// The latest of its creation, its changes and its deletion; zero where nothing is known.
+    pub(super) fn version(&self) -> Timestamp {
+        self.changes.last().map_or(Timestamp::ZERO, |change| change.timestamp).max(self.deleted())
+    }
+
     /// The storage policy that it was created with.
     pub(super) fn policy(&self) -> u32 {
         self.changes.first().map_or(0, |change| change.policy)

@@ -34,13 +34,13 @@ use self::codec::Reader;
 use self::overlay::Overlay;
 use self::reclaim::RECLAIMED;
 use self::shadow::DeadBytes;
-use self::tables::{Table, Tables, behind};
+use self::tables::{Table, Tables, behind, row_key};
 use self::totals::{Account, Container, ContainerRow};
 use self::version::{Data, Versions};
 use self::version_codec::{Form, decode_entry};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
-use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, ListQuery, Listed, ObjectEntry, ObjectInfo};
+use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, Known, ListQuery, Listed, ObjectEntry, ObjectInfo};
 use crate::mutation::{Applies, Extent, Location, LogPosition, Mutation};
 
 /// What the index knows of an object: all of HEAD's answer, and where the data are.
@@ -65,6 +65,17 @@ pub enum ObjectState {
     Deleted(Timestamp),
     /// An object.
     Live(Box<ObjectRow>),
+}
+
+impl ObjectState {
+    /// Versions of data and metadata, by which replicas are compared.
+    pub fn stamp(&self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Absent => None,
+            Self::Deleted(timestamp) => Some((*timestamp, *timestamp)),
+            Self::Live(row) => Some((row.info.timestamp, row.info.meta_timestamp)),
+        }
+    }
 }
 
 /// A record together with where it stands and which parts of it concern this device.
@@ -175,6 +186,46 @@ impl Index {
     pub fn account(&self, hash: KeyHash) -> Result<Option<AccountInfo>> {
         let Some(stored) = self.tables.get(Table::Accounts, &hash.0)? else { return Ok(None) };
         Ok(Account::decode(&stored)?.info())
+    }
+
+    /// A container, deleted or not; what replicas are compared by.
+    pub fn known_container(&self, hash: KeyHash) -> Result<Known<ContainerInfo>> {
+        let Some(stored) = self.tables.get(Table::Containers, &hash.0)? else { return Ok(Known::nothing()) };
+        let container = Container::decode(&stored)?;
+        Ok(Known { info: container.info(), version: container.history.version(), changes: container.version })
+    }
+
+    /// An account, deleted or not; what replicas are compared by.
+    pub fn known_account(&self, hash: KeyHash) -> Result<Known<AccountInfo>> {
+        let Some(stored) = self.tables.get(Table::Accounts, &hash.0)? else { return Ok(Known::nothing()) };
+        let account = Account::decode(&stored)?;
+        Ok(Known { info: account.info(), version: account.history.version(), changes: 0 })
+    }
+
+    /// A container's row, deleted or not; what replicas are compared by.
+    pub fn known_object_row(&self, container: KeyHash, name: &str) -> Result<Known<ObjectEntry>> {
+        let key = row_key(container, name);
+        for table in [Table::Rows, Table::Tombstones] {
+            if let Some(stored) = self.tables.get(table, &key)? {
+                let versions = Versions::decode(&stored, Form::Row)?;
+                let version = versions.latest();
+                return Ok(Known { info: versions.into_entry(name.to_owned()), version, changes: 0 });
+            }
+        }
+        Ok(Known::nothing())
+    }
+
+    /// An account's row, deleted or not; what replicas are compared by.
+    pub fn known_container_row(&self, account: KeyHash, name: &str) -> Result<Known<ContainerEntry>> {
+        let key = row_key(account, name);
+        for table in [Table::AccountRows, Table::AccountTombstones] {
+            if let Some(stored) = self.tables.get(table, &key)? {
+                let row = ContainerRow::decode(&stored)?;
+                let (version, is_live) = (row.modified.max(row.deleted), row.is_live());
+                return Ok(Known { info: is_live.then(|| row.into_entry(name.to_owned())), version, changes: 0 });
+            }
+        }
+        Ok(Known::nothing())
     }
 
     /// Rows of a container; none where it is not there.

@@ -1,17 +1,21 @@
 //! Accounts: metadata, totals, and the list of their containers.
 
+use super::placement::Hashes;
+use super::quorum::{self, Outcome};
 use super::{IfMissing, Store, Written};
 use crate::error::{Error, Result};
 use crate::model::{AccountInfo, ContainerEntry, ListQuery, Listed, Metadata};
 use crate::mutation::{Applies, Mutation};
+use crate::node::{Node, Write};
 
 impl Store {
     /// The account, if it was ever written to.
     pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
-        let hash = self.hasher().account(account);
-        let slots = self.placement().account(hash);
-        self.settle(&slots, hash).await;
-        self.newest(&slots, |device| device.index().account(hash), |info| info.modified)
+        let (placement, hash) = (self.placement(), self.hasher().account(account));
+        let slots = placement.account(hash);
+        self.settle_statistics(&slots, hash).await;
+        let ask = |node: Node| async move { node.account(hash).await };
+        self.newest(&placement, &slots, ask).await
     }
 
     /// Sets metadata of an account; an empty value removes.
@@ -40,17 +44,19 @@ impl Store {
 
     /// Containers of an account; none where there is no account.
     pub async fn account_list(&self, account: &str, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
-        let hash = self.hasher().account(account);
-        let query = query.clone();
-        self.list(hash, self.placement().account(hash), query.limit, move |device| {
-            device.index().list_containers(hash, &query)
-        })
-        .await
+        let (placement, hash) = (self.placement(), self.hasher().account(account));
+        self.list(&placement, hash, &placement.account(hash), query).await
     }
 
-    async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
+    pub(super) async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
+        let placement = self.placement();
         let applies = Applies { object: false, container: false, account: true };
-        let slots = self.placement().account(hash).into_iter().map(|slot| (slot, applies));
-        self.commit(mutation, &[hash], slots.collect()).await
+        let parts = placement.account(hash).into_iter().map(|slot| (slot, applies)).collect();
+        let hashes = Hashes { account: Some(hash), ..Hashes::default() };
+        let write = |_, _| Ok(Write::of(mutation.clone()));
+        match quorum::commit(self.shares(&placement, parts, hashes, write).await, self.background()).await? {
+            Outcome::Done { created } => Ok(created),
+            Outcome::Refused(current) => Err(Error::Stale { current }),
+        }
     }
 }

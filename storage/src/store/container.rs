@@ -1,20 +1,26 @@
 //! Containers: metadata, statistics, and the list of their objects.
 
+use super::agree::{attempts, pause};
+use super::placement::{Hashes, Placement};
+use super::quorum::{self, Outcome};
 use super::{IfMissing, Store, Written};
 use crate::error::{Error, Result};
+use crate::key::KeyHash;
 use crate::model::{ContainerInfo, ListQuery, Listed, Metadata, ObjectEntry};
 use crate::mutation::{ContainerPut, Mutation};
+use crate::node::{Node, Write};
 
 impl Store {
     /// The container, if it is there.
     pub async fn container(&self, account: &str, container: &str) -> Result<Option<ContainerInfo>> {
-        let hash = self.hasher().container(account, container);
-        self.settle(&self.placement().container(hash), hash).await;
-        self.container_now(hash)
+        let (placement, hash) = (self.placement(), self.hasher().container(account, container));
+        self.settle_statistics(&placement.container(hash), hash).await;
+        self.container_now(&placement, hash).await
     }
 
-    pub(super) fn container_now(&self, hash: crate::KeyHash) -> Result<Option<ContainerInfo>> {
-        self.newest(&self.placement().container(hash), |device| device.index().container(hash), |info| info.modified)
+    pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
+        let ask = |node: Node| async move { node.container(hash).await };
+        self.newest(placement, &placement.container(hash), ask).await
     }
 
     /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a
@@ -29,43 +35,69 @@ impl Store {
     ) -> Result<Written> {
         let account_hash = self.hasher().account(account);
         let container_hash = self.hasher().container(account, container);
-        let _guard = self.locks().container(container_hash).await;
-        if missing == IfMissing::Fail && self.container_now(container_hash)?.is_none() {
+        let placement = self.placement();
+        if missing == IfMissing::Fail && self.container_now(&placement, container_hash).await?.is_none() {
             return Err(Error::Missing("container"));
         }
-        let timestamp = self.clock().tick();
-        let mutation = Mutation::ContainerPut(ContainerPut {
-            account: account.to_owned(),
-            container: container.to_owned(),
-            account_hash,
-            container_hash,
-            timestamp,
-            policy,
-            changes,
-        });
-        let shares = self.placement().container_and_account(container_hash, account_hash);
-        let created = self.commit(mutation, &[container_hash, account_hash], shares).await?;
-        Ok(Written { timestamp, created })
+        for attempt in attempts() {
+            pause(attempt).await;
+            let timestamp = self.clock().tick();
+            let put = ContainerPut {
+                account: account.to_owned(),
+                container: container.to_owned(),
+                account_hash,
+                container_hash,
+                timestamp,
+                policy,
+                changes: changes.clone(),
+            };
+            match self.commit_container(&placement, container_hash, account_hash, Mutation::ContainerPut(put)).await? {
+                Outcome::Done { created } => return Ok(Written { timestamp, created }),
+                Outcome::Refused(later) => self.clock().observe(later),
+            }
+        }
+        Err(Error::Contended)
     }
 
     /// Deletes an empty container; [`Error::NotEmpty`] otherwise.
     pub async fn container_delete(&self, account: &str, container: &str) -> Result<()> {
         let account_hash = self.hasher().account(account);
         let container_hash = self.hasher().container(account, container);
-        let _guard = self.locks().container(container_hash).await;
-        let info = self.container_now(container_hash)?.ok_or(Error::Missing("container"))?;
-        if info.object_count > 0 {
-            return Err(Error::NotEmpty);
+        let placement = self.placement();
+        let _one_of_this_process = self.conditional(container_hash).await;
+        for attempt in attempts() {
+            pause(attempt).await;
+            let prepared = self.prepare_container(&placement, container_hash).await?;
+            prepared.container.ok_or(Error::Missing("container"))?;
+            if !prepared.is_empty {
+                return Err(Error::NotEmpty);
+            }
+            let mutation = Mutation::ContainerDelete {
+                account: account.to_owned(),
+                container: container.to_owned(),
+                account_hash,
+                container_hash,
+                timestamp: prepared.timestamp,
+            };
+            match self.commit_container(&placement, container_hash, account_hash, mutation).await? {
+                Outcome::Done { .. } => return Ok(()),
+                Outcome::Refused(later) => self.clock().observe(later),
+            }
         }
-        let mutation = Mutation::ContainerDelete {
-            account: account.to_owned(),
-            container: container.to_owned(),
-            account_hash,
-            container_hash,
-            timestamp: self.clock().tick(),
-        };
-        let shares = self.placement().container_and_account(container_hash, account_hash);
-        self.commit(mutation, &[container_hash, account_hash], shares).await.map(drop)
+        Err(Error::Contended)
+    }
+
+    async fn commit_container(
+        &self,
+        placement: &Placement,
+        container: KeyHash,
+        account: KeyHash,
+        mutation: Mutation,
+    ) -> Result<Outcome> {
+        let hashes = Hashes { object: None, container: Some(container), account: Some(account) };
+        let parts = placement.container_and_account(container, account);
+        let shares = self.shares(placement, parts, hashes, |_, _| Ok(Write::of(mutation.clone()))).await;
+        quorum::commit(shares, self.background()).await
     }
 
     /// Objects of a container. [`Error::Missing`] where there is no such container.
@@ -75,14 +107,8 @@ impl Store {
         container: &str,
         query: &ListQuery,
     ) -> Result<Vec<Listed<ObjectEntry>>> {
-        let hash = self.hasher().container(account, container);
-        if self.container_now(hash)?.is_none() {
-            return Err(Error::Missing("container"));
-        }
-        let query = query.clone();
-        self.list(hash, self.placement().container(hash), query.limit, move |device| {
-            device.index().list_objects(hash, &query)
-        })
-        .await
+        let (placement, hash) = (self.placement(), self.hasher().container(account, container));
+        self.container_now(&placement, hash).await?.ok_or(Error::Missing("container"))?;
+        self.list(&placement, hash, &placement.container(hash), query).await
     }
 }

@@ -1,37 +1,44 @@
 //! The door of the engine. A [`Store`] knows the devices and the rings, writes to every primary and
-//! acknowledges at a durable majority ([`quorum`]), and reads the newest version that any replica has
-//! ([`read`]). All devices are in this process.
+//! acknowledges at a durable majority ([`quorum`]), and reads the newest version that a majority of the replicas
+//! knows ([`read`]). What it promises is in `docs/consistency.md`.
 
 mod account;
+mod agree;
 mod container;
-mod locks;
+mod listing;
 mod placement;
 mod quorum;
 mod read;
+mod settling;
 mod worker;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anello_base::{Clock, HybridClock, SystemClock, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::{ClusterMap, ClusterStatus, Member};
 use crate::daemon::watch::{DaemonStatus, Unit, Watch};
 use crate::device::{Device, DeviceOptions, DeviceStatus};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::{KeyHash, KeyHasher, ObjectPath};
 use crate::model::{Content, Metadata};
-use crate::mutation::{Applies, Mutation, PathHashes};
+use crate::mutation::{Applies, PathHashes};
+use crate::node::{Local, NodeService, Peer, Write};
 pub use read::ObjectReader;
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
-use locks::Locks;
-use placement::{Placement, Slot};
+use placement::{Hashes, Placement, Slot};
 use quorum::Share;
+use settling::{Settling, UnderWay};
+
+/// Locks for writes that depend on what they replace. Unrelated names that meet in one only wait for each other.
+const CONDITIONAL_STRIPES: usize = 2048;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -56,13 +63,25 @@ pub struct Store {
 
 struct Inner {
     hasher: KeyHasher,
-    clock: HybridClock,
-    locks: Locks,
-    placement: Placement,
+    clock: Arc<HybridClock>,
+    conditional: Vec<tokio::sync::Mutex<()>>,
+    settling: Settling,
+    /// The devices of this process.
+    locals: Vec<Local>,
+    cluster: Option<Cluster>,
+    /// Held for a look.
+    placement: RwLock<Arc<Placement>>,
     background: TaskTracker,
     stop: CancellationToken,
     /// Of every daemon; held for a look.
     watches: Mutex<Vec<Arc<Watch>>>,
+}
+
+/// The other hosts.
+struct Cluster {
+    epoch: u64,
+    peers: Vec<Arc<Peer>>,
+    service: Arc<NodeService>,
 }
 
 /// The store as `anello status` and the metrics show it.
@@ -74,6 +93,9 @@ pub struct StoreStatus {
     pub devices: Vec<DeviceStatus>,
     /// Every daemon that works on them.
     pub daemons: Vec<DaemonStatus>,
+    /// The cluster, where there are other hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStatus>,
 }
 
 /// What a finished object is called and like; everything but its bytes.
@@ -134,14 +156,41 @@ impl Store {
 
     /// As [`Store::open`], with another clock.
     pub fn open_with_clock(options: StoreOptions, clock: impl Clock) -> Result<Self> {
-        let open = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
-        let devices = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let open = |dir: &PathBuf| Local::open(Device::open(dir, &options.cluster_id, options.device.clone())?);
+        let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let placement = Placement::of_one_host(&options.state_dir, &locals)?;
+        Self::start(Arc::new(HybridClock::new(clock)), &options.cluster_secret, locals, placement, None)
+    }
+
+    /// Opens the store of a cluster that is complete.
+    pub fn open_member(member: Member, map: &ClusterMap) -> Result<Self> {
+        let (nodes, peers) = member.nodes(map);
+        let placement = Placement::new(nodes, map.rings()?)?;
+        let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
+        let cluster = Cluster { epoch: map.epoch, peers, service: member.service() };
+        Self::start(clock, &secret, locals, placement, Some(cluster))
+    }
+
+    fn start(
+        clock: Arc<HybridClock>,
+        cluster_secret: &[u8],
+        locals: Vec<Local>,
+        placement: Placement,
+        cluster: Option<Cluster>,
+    ) -> Result<Self> {
+        for local in &locals {
+            // Everything up to here may have been promised before a crash.
+            clock.observe(local.device.promise_floor()?);
+        }
         let store = Self {
             inner: Arc::new(Inner {
-                hasher: KeyHasher::new(&options.cluster_secret),
-                clock: HybridClock::new(clock),
-                locks: Locks::new(),
-                placement: Placement::open(&options.state_dir, devices)?,
+                hasher: KeyHasher::new(cluster_secret),
+                clock,
+                conditional: (0..CONDITIONAL_STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
+                placement: RwLock::new(Arc::new(placement)),
+                locals,
+                cluster,
+                settling: Settling::new(),
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 watches: Mutex::default(),
@@ -157,19 +206,22 @@ impl Store {
         self.inner.stop.cancel();
         self.inner.background.close();
         self.inner.background.wait().await;
-        for device in self.inner.placement.devices() {
-            device.close().await?;
+        for local in self.locals() {
+            local.device.close().await?;
         }
         Ok(())
     }
 
     /// How the store is.
     pub fn status(&self) -> StoreStatus {
-        let placement = self.placement();
         let watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
         StoreStatus {
-            replicas: placement.replicas(),
-            devices: placement.devices().iter().map(Device::status).collect(),
+            replicas: self.placement().replicas(),
+            devices: self.locals().iter().map(|local| local.device.status()).collect(),
+            cluster: self.inner.cluster.as_ref().map(|cluster| ClusterStatus {
+                epoch: cluster.epoch,
+                peers: cluster.peers.iter().map(|peer| peer.status()).collect(),
+            }),
             daemons: watches.iter().map(|watch| watch.status()).collect(),
         }
     }
@@ -189,29 +241,31 @@ impl Store {
         &self.inner.clock
     }
 
-    /// Commits the same mutation on several devices; tells whether it created something.
-    async fn commit(&self, mutation: Mutation, rows_of: &[KeyHash], parts: Vec<(Slot, Applies)>) -> Result<bool> {
-        let shares = self.shares(parts, rows_of, |_, _| Ok(mutation.clone())).await;
-        let outcome = quorum::commit(shares, self.background()).await?;
-        outcome.stale.map_or(Ok(outcome.created), |current| Err(Error::Stale { current }))
-    }
-
-    /// Each device's share of a mutation that changes rows below `rows_of` (containers, accounts).
+    /// Each device's share of a write that `write` makes for it.
     async fn shares(
         &self,
-        mut parts: Vec<(Slot, Applies)>,
-        rows_of: &[KeyHash],
-        mutation: impl Fn(Slot, Applies) -> Result<Mutation>,
+        placement: &Placement,
+        parts: Vec<(Slot, Applies)>,
+        hashes: Hashes,
+        write: impl Fn(Slot, Applies) -> Result<Write>,
     ) -> Vec<Share> {
         let alone = parts.len() == 1;
-        parts.sort_unstable_by_key(|(slot, _)| *slot);
-        let mut shares = Vec::with_capacity(parts.len());
-        for (slot, applies) in parts {
-            let on_its_way = if alone { Vec::new() } else { self.placement().settling(slot).begin(rows_of).await };
-            let device = self.placement().device(slot).clone();
-            shares.push(Share { device, mutation: mutation(slot, applies), applies, on_its_way });
-        }
-        shares
+        let parents = [hashes.container, hashes.account].into_iter().flatten();
+        let under_way = if alone { UnderWay::default() } else { self.inner.settling.begin(parents).await };
+        let share = |(slot, applies)| {
+            let node = placement.node(slot).clone();
+            let stand_ins = if alone { Vec::new() } else { placement.stand_ins(hashes, applies) };
+            let write = write(slot, applies).map(|write| Write { applies, ..write });
+            Share { node, applies, write, stand_ins, under_way: UnderWay::clone(&under_way) }
+        };
+        parts.into_iter().map(share).collect()
+    }
+
+    /// Held by a write that depends on what it replaces, so that those of one process don't get in each other's way;
+    /// what makes them safe is [`agree`].
+    async fn conditional(&self, hash: KeyHash) -> tokio::sync::MutexGuard<'_, ()> {
+        let [.., a, b] = hash.0;
+        self.inner.conditional[usize::from(u16::from_be_bytes([a, b])) % CONDITIONAL_STRIPES].lock().await
     }
 
     fn hasher(&self) -> &KeyHasher {
@@ -226,12 +280,12 @@ impl Store {
         }
     }
 
-    fn locks(&self) -> &Locks {
-        &self.inner.locks
+    fn placement(&self) -> Arc<Placement> {
+        Arc::clone(&self.inner.placement.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn placement(&self) -> &Placement {
-        &self.inner.placement
+    fn locals(&self) -> &[Local] {
+        &self.inner.locals
     }
 
     fn background(&self) -> &TaskTracker {
@@ -241,6 +295,6 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("devices", &self.placement().devices()).finish_non_exhaustive()
+        f.debug_struct("Store").field("devices", &self.locals()).finish_non_exhaustive()
     }
 }

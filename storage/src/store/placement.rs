@@ -1,21 +1,20 @@
-//! Which of this process's devices keep what.
+//! Which devices keep what.
 //!
 //! Three rings (accounts, containers, objects) over the same devices, so that rows and data spread
-//! independently. They are made at first start, kept as Swift's ring files in the state directory, and a
-//! start with other devices than they name is refused: moving data to a changed ring is not done here.
+//! independently. A single host makes them at its first start and keeps them as Swift's ring files in the state
+//! directory; a start with other devices than they name is refused. In a cluster they come with its map.
 
 use std::fs::{self, File};
-use std::io::{BufReader, ErrorKind, Write};
+use std::io::{BufReader, ErrorKind, Write as _};
 use std::path::Path;
 
 use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, PartPower, Partition, Region, Ring, Zone};
 
-use super::locks::Settling;
-use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::mutation::{Applies, PathHashes};
+use crate::node::{Local, Node};
 
 /// Partitions as a power of two: enough to spread evenly over the devices of one host.
 const PARTITION_POWER: u8 = 10;
@@ -23,57 +22,69 @@ const PARTITION_POWER: u8 = 10;
 /// Replicas where there are devices enough for them.
 const REPLICAS: usize = 3;
 
-/// A device of this process.
+/// Devices that are tried in place of one that can't be reached.
+const STAND_INS: usize = 2;
+
+/// A device of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(usize);
 
 /// The devices and their rings.
 #[derive(Debug)]
 pub(super) struct Placement {
-    devices: Vec<Device>,
-    settling: Vec<Settling>,
+    nodes: Vec<Node>,
     account: Table,
     container: Table,
     object: Table,
 }
 
-/// A ring, and where in this process its devices are.
+/// A ring, and which of the devices its own are.
 #[derive(Debug)]
 struct Table {
     ring: Ring,
     slots: Vec<Option<Slot>>,
 }
 
+/// The names of the three rings' files.
+pub(super) const RINGS: [&str; 3] = ["account.ring.gz", "container.ring.gz", "object.ring.gz"];
+
 impl Placement {
-    pub(super) fn open(state_dir: &Path, devices: Vec<Device>) -> Result<Self> {
+    /// A single host's: the rings of its state directory, made if they are not there.
+    pub(super) fn of_one_host(state_dir: &Path, locals: &[Local]) -> Result<Self> {
         let dir = state_dir.join("rings");
         fs::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, &error))?;
-        let open = |name: &str, seed| Table::open(&dir.join(name), &devices, seed);
-        let (account, container) = (open("account.ring.gz", 1)?, open("container.ring.gz", 2)?);
-        let object = open("object.ring.gz", 3)?;
-        let settling = devices.iter().map(|_| Settling::new()).collect();
-        Ok(Self { devices, settling, account, container, object })
+        let ids: Vec<String> = locals.iter().map(|local| local.device.id()).collect();
+        let mut rings = Vec::with_capacity(RINGS.len());
+        for (name, seed) in RINGS.iter().zip(1..) {
+            let path = dir.join(name);
+            let ring = match File::open(&path) {
+                Ok(file) => Ring::read(BufReader::new(file)).map_err(|error| Error::ring(&path, &error))?,
+                Err(error) if error.kind() == ErrorKind::NotFound => create(&path, &ids, seed)?,
+                Err(error) => return Err(Error::io("open", &path, &error)),
+            };
+            if ring.devices().count() != locals.len() {
+                return Err(Error::ring(path, &"a device was added that the ring does not know"));
+            }
+            rings.push(ring);
+        }
+        let nodes = ids.into_iter().zip(locals.iter().cloned().map(Node::Here)).collect();
+        let rings = rings.try_into().map_err(|_| Error::ring(dir, &"there are not three rings"))?;
+        Self::new(nodes, rings)
     }
 
-    pub(super) fn devices(&self) -> &[Device] {
-        &self.devices
+    /// These devices, by their names in the rings, and the rings of accounts, containers and objects.
+    pub(super) fn new(nodes: Vec<(String, Node)>, rings: [Ring; 3]) -> Result<Self> {
+        let [account, container, object] = rings.map(|ring| Table::new(ring, &nodes));
+        let nodes = nodes.into_iter().map(|(_, node)| node).collect();
+        Ok(Self { nodes, account: account?, container: container?, object: object? })
     }
 
-    pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, &Device)> {
-        self.devices.iter().enumerate().map(|(slot, device)| (Slot(slot), device))
-    }
-
-    pub(super) fn device(&self, slot: Slot) -> &Device {
-        &self.devices[slot.0]
-    }
-
-    /// What is on its way to the device.
-    pub(super) fn settling(&self, slot: Slot) -> &Settling {
-        &self.settling[slot.0]
+    pub(super) fn node(&self, slot: Slot) -> &Node {
+        &self.nodes[slot.0]
     }
 
     pub(super) fn replicas(&self) -> usize {
-        self.devices.len().min(REPLICAS)
+        self.object.ring.replicas().round() as usize
     }
 
     pub(super) fn account(&self, account: KeyHash) -> Vec<Slot> {
@@ -114,43 +125,80 @@ impl Placement {
         }
         shares
     }
+
+    /// Who stands in for a device that takes these parts of a mutation.
+    pub(super) fn stand_ins(&self, hashes: Hashes, applies: Applies) -> Vec<(Node, Applies)> {
+        let none = Applies { object: false, container: false, account: false };
+        let parts = [
+            (applies.object.then_some(hashes.object).flatten(), &self.object, Applies { object: true, ..none }),
+            (
+                applies.container.then_some(hashes.container).flatten(),
+                &self.container,
+                Applies { container: true, ..none },
+            ),
+            (applies.account.then_some(hashes.account).flatten(), &self.account, Applies { account: true, ..none }),
+        ];
+        let mut stand_ins = Vec::new();
+        for (hash, table, applies) in parts {
+            let Some(hash) = hash else { continue };
+            let reachable =
+                table.handoffs(hash).into_iter().map(|slot| self.node(slot)).find(|node| node.is_reachable());
+            stand_ins.extend(reachable.map(|node| (node.clone(), applies)));
+        }
+        stand_ins
+    }
+}
+
+/// The keys that a mutation is about, as far as it has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hashes {
+    pub(super) object: Option<KeyHash>,
+    pub(super) container: Option<KeyHash>,
+    pub(super) account: Option<KeyHash>,
+}
+
+impl From<PathHashes> for Hashes {
+    fn from(hashes: PathHashes) -> Self {
+        Self { object: Some(hashes.object), container: Some(hashes.container), account: Some(hashes.account) }
+    }
 }
 
 impl Table {
-    fn open(path: &Path, devices: &[Device], seed: u64) -> Result<Self> {
-        let ring = match File::open(path) {
-            Ok(file) => Ring::read(BufReader::new(file)).map_err(|error| Error::ring(path, &error))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => create(path, devices, seed)?,
-            Err(error) => return Err(Error::io("open", path, &error)),
-        };
-        let slot_of = |name: &str| devices.iter().position(|device| device.id() == name).map(Slot);
+    fn new(ring: Ring, nodes: &[(String, Node)]) -> Result<Self> {
         let mut slots = vec![None; ring.devices().map(|device| device.id.index() + 1).max().unwrap_or(0)];
         for device in ring.devices() {
-            let slot = slot_of(&device.name).ok_or_else(|| {
-                Error::ring(path, &format_args!("device {} of the ring is not among those given", device.name))
-            })?;
-            slots[device.id.index()] = Some(slot);
-        }
-        if ring.devices().count() != devices.len() {
-            return Err(Error::ring(path, &"a device was added that the ring does not know"));
+            let slot = nodes.iter().position(|(id, _)| *id == device.name).map(Slot);
+            let missing =
+                || Error::ring("", &format_args!("device {} of the ring is not among those given", device.name));
+            slots[device.id.index()] = Some(slot.ok_or_else(missing)?);
         }
         Ok(Self { ring, slots })
     }
 
+    fn slots<'a>(&'a self, ids: impl Iterator<Item = DeviceId> + 'a) -> impl Iterator<Item = Slot> + 'a {
+        ids.filter_map(|id| self.slots.get(id.index()).copied().flatten())
+    }
+
+    fn partition(&self, hash: KeyHash) -> Partition {
+        Partition(hash.partition(self.ring.part_power().get()))
+    }
+
     fn primaries(&self, hash: KeyHash) -> Vec<Slot> {
-        let partition = Partition(hash.partition(self.ring.part_power().get()));
-        let slot = |id: &DeviceId| self.slots.get(id.index()).copied().flatten();
-        self.ring.primaries(partition).iter().filter_map(slot).collect()
+        self.slots(self.ring.primaries(self.partition(hash)).iter().copied()).collect()
+    }
+
+    fn handoffs(&self, hash: KeyHash) -> Vec<Slot> {
+        self.slots(self.ring.handoffs(self.partition(hash))).take(STAND_INS).collect()
     }
 }
 
-/// A ring over `devices` with equal weights, each a zone of its own, written so that after a crash it is
+/// A ring over these devices with equal weights, each a zone of its own, written so that after a crash it is
 /// there whole or not at all.
-fn create(path: &Path, devices: &[Device], seed: u64) -> Result<Ring> {
+fn create(path: &Path, ids: &[String], seed: u64) -> Result<Ring> {
     let refused = |error: anello_ring::Error| Error::ring(path, &error);
     let power = PartPower::new(PARTITION_POWER).map_err(refused)?;
-    let mut builder = Builder::new(power, devices.len().min(REPLICAS) as f64, 0).map_err(refused)?;
-    for (zone, device) in (1..).zip(devices) {
+    let mut builder = Builder::new(power, ids.len().min(REPLICAS) as f64, 0).map_err(refused)?;
+    for (zone, id) in (1..).zip(ids) {
         let device = anello_ring::Device {
             id: DeviceId(0),
             region: Region(1),
@@ -159,7 +207,7 @@ fn create(path: &Path, devices: &[Device], seed: u64) -> Result<Ring> {
             port: 6200,
             replication_ip: String::new(),
             replication_port: 0,
-            name: device.id(),
+            name: id.clone(),
             weight: 100.0,
             meta: String::new(),
         };

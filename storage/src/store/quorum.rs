@@ -1,17 +1,17 @@
 //! One mutation on several devices at once, acknowledged at a durable majority.
 //!
 //! What was synced before the acknowledgement: the mutation's record, and the extents it names, on a
-//! majority of the devices that keep the object, and on a majority of those that keep the container's and
-//! the account's rows. The rest go on in the background.
+//! majority of the primaries that keep the object, and on a majority of those that keep the container's and
+//! the account's rows. The rest go on in the background. Devices that stand in for a primary do not count.
 
-use anello_base::Timestamp;
+use anello_base::{Class, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use super::locks::OnItsWay;
-use crate::device::Device;
+use super::settling::UnderWay;
 use crate::error::{Error, Result};
-use crate::mutation::{Applies, Mutation};
+use crate::mutation::Applies;
+use crate::node::{Node, Write};
 
 /// Replicas that must acknowledge: more than half, and of two one (as in Swift), since otherwise two
 /// devices would be less available than one.
@@ -19,32 +19,64 @@ pub(super) fn majority(replicas: usize) -> usize {
     if replicas == 2 { 1 } else { replicas / 2 + 1 }
 }
 
+/// Replicas that must be asked, so that one of them has whatever a majority has acknowledged.
+pub(super) fn readers(replicas: usize) -> usize {
+    replicas + 1 - majority(replicas).min(replicas)
+}
+
 /// One device's share of a mutation; an error where the device has failed before.
 #[derive(Debug)]
 pub(super) struct Share {
-    pub(super) device: Device,
-    pub(super) mutation: Result<Mutation>,
+    pub(super) node: Node,
     pub(super) applies: Applies,
-    /// Until when readers of this device's rows wait; a share that is alone has none,
-    /// since its acknowledgement says that it is applied.
-    pub(super) on_its_way: Vec<OnItsWay>,
+    pub(super) write: Result<Write>,
+    /// Who takes which part where the device can't.
+    pub(super) stand_ins: Vec<(Node, Applies)>,
+    /// Until when readers of statistics wait.
+    pub(super) under_way: UnderWay,
+}
+
+/// What a mutation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A majority has it; whether nothing was there before.
+    Done { created: bool },
+    /// Nobody has taken it: this later version stands, or was promised.
+    Refused(Timestamp),
+}
+
+/// What one device made of its share.
+#[derive(Debug)]
+enum Answer {
+    Taken { created: bool },
+    Refused(Timestamp),
+    Failed(Error),
 }
 
 impl Share {
-    async fn commit(self) -> Result<Outcome> {
-        let _until_applied = self.on_its_way;
-        let effect = self.device.commit(self.mutation?, self.applies).await?;
-        Ok(Outcome { stale: effect.stale, created: effect.created })
+    async fn commit(self) -> Answer {
+        let _until_answered = self.under_way;
+        let stands_in = |write: &Write, applies| Write { applies, stands_in: true, ..write.clone() };
+        let write = match self.write {
+            Ok(write) => write,
+            Err(error) => return Answer::Failed(error),
+        };
+        // Its data went to another host or into extents of another device: the replicator brings them.
+        let can_move = write.upload.is_none() && !write.mutation.has_extents();
+        let kept = (can_move && !self.stand_ins.is_empty()).then(|| write.clone());
+        let error = match self.node.commit(write).await {
+            Ok(effect) => return effect.stale.map_or(Answer::Taken { created: effect.created }, Answer::Refused),
+            Err(Error::Promised { until }) => return Answer::Refused(until),
+            Err(error) => error,
+        };
+        for (node, applies) in self.stand_ins {
+            let Some(write) = kept.as_ref().filter(|_| !is_missing(&error)) else { break };
+            if let Err(error) = node.commit(stands_in(write, applies)).await {
+                tracing::debug!(%error, "a stand-in failed, too");
+            }
+        }
+        Answer::Failed(error)
     }
-}
-
-/// What a mutation came to on the devices that acknowledged it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// A later version that stands already.
-    pub(super) stale: Option<Timestamp>,
-    /// Whether nothing was there before.
-    pub(super) created: bool,
 }
 
 /// Acknowledgements of one part (object, container or account).
@@ -63,51 +95,71 @@ impl Tally {
         Self { concerns, wanted, done: 0, open: replicas }
     }
 
-    fn count(&mut self, applies: &Applies, acknowledged: bool) {
+    fn count(&mut self, applies: &Applies, taken: bool) {
         if (self.concerns)(applies) {
             self.open -= 1;
-            self.done += usize::from(acknowledged);
+            self.done += usize::from(taken);
         }
     }
 }
 
-/// Commits every share and returns once each part has its majority. Dropped half-way, what was submitted
-/// may still become durable.
+/// Commits every share and returns once each part has its majority, or once every device has answered and one has
+/// not. Dropped half-way, what was submitted may still become durable.
 pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> Result<Outcome> {
     if shares.len() == 1
         && let Some(share) = shares.pop()
     {
-        return share.commit().await;
+        return match share.commit().await {
+            Answer::Taken { created } => Ok(Outcome::Done { created }),
+            Answer::Refused(later) => Ok(Outcome::Refused(later)),
+            Answer::Failed(error) => Err(error),
+        };
     }
-    let mut tallies =
-        [Tally::of(&shares, |a| a.object), Tally::of(&shares, |a| a.container), Tally::of(&shares, |a| a.account)];
+    let mut tallies = vec![Tally::of(&shares, |a| a.object), Tally::of(&shares, |a| a.container)];
+    if tallies[0].wanted == 0 {
+        // An object's write changes the account only where a container's device happens to keep that, too.
+        tallies.push(Tally::of(&shares, |a| a.account));
+    }
     let mut commits = JoinSet::new();
     for share in shares {
         commits.spawn(async move { (share.applies, share.commit().await) });
     }
-    let mut sum = Outcome::default();
-    let mut first_failure = None;
-    let result = loop {
-        let Some(Ok((applies, outcome))) = commits.join_next().await else {
-            break Err(first_failure.unwrap_or(Error::Stopped));
-        };
-        tallies.iter_mut().for_each(|tally| tally.count(&applies, outcome.is_ok()));
-        match outcome {
-            Ok(Outcome { stale, created }) => {
-                sum = Outcome { stale: sum.stale.max(stale), created: sum.created | created };
-            }
-            Err(error) => first_failure = first_failure.or(Some(error)),
-        }
-        if let Some(lost) = tallies.iter().find(|tally| tally.done + tally.open < tally.wanted) {
-            let cause = Box::new(first_failure.unwrap_or(Error::Stopped));
-            break Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause });
+    let (mut created, mut refused, mut failure) = (false, None, None);
+    while let Some(Ok((applies, answer))) = commits.join_next().await {
+        tallies.iter_mut().for_each(|tally| tally.count(&applies, matches!(answer, Answer::Taken { .. })));
+        match answer {
+            Answer::Taken { created: new } => created |= new,
+            Answer::Refused(later) => refused = refused.max(Some(later)),
+            // One that lacks the container may only be behind.
+            Answer::Failed(error) if failure.is_none() || !is_missing(&error) => failure = Some(error),
+            Answer::Failed(_) => {}
         }
         if tallies.iter().all(|tally| tally.done >= tally.wanted) {
-            break Ok(sum);
+            background.spawn(async move { while commits.join_next().await.is_some() {} });
+            return Ok(Outcome::Done { created });
         }
-    };
-    background.spawn(async move { while commits.join_next().await.is_some() {} });
-    result
+    }
+    verdict(&tallies, refused, failure)
+}
+
+fn is_missing(error: &Error) -> bool {
+    error.class() == Class::Missing
+}
+
+/// What to say where a part has no majority and everybody has answered.
+fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>) -> Result<Outcome> {
+    // The first part is what the mutation is about; its rows may be written again.
+    let taken = tallies.iter().find(|tally| tally.wanted > 0).map_or(0, |tally| tally.done);
+    match (refused, failure) {
+        (Some(later), None) if taken == 0 => Ok(Outcome::Refused(later)),
+        (_, Some(error)) if is_missing(&error) => Err(error),
+        (refused, failure) => {
+            let lost = tallies.iter().find(|tally| tally.done < tally.wanted).unwrap_or(&tallies[0]);
+            let contended = refused.map(|until| Error::Promised { until });
+            let cause = Box::new(failure.or(contended).unwrap_or(Error::Stopped));
+            Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,5 +169,6 @@ mod tests {
     #[test]
     fn a_majority_is_more_than_half_and_of_two_one() {
         assert_eq!([1, 2, 3, 4, 5].map(majority), [1, 1, 2, 3, 3]);
+        assert_eq!([1, 2, 3, 4, 5].map(readers), [1, 2, 2, 2, 3]);
     }
 }

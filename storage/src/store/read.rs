@@ -1,170 +1,136 @@
-//! Reading: the newest version among the replicas, and its data from whichever has them whole.
+//! Reading: the newest version among a majority of the replicas, and its data from whichever has them whole.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::Store;
-use super::placement::Slot;
-use crate::device::{DataReader, Device};
+use super::placement::{Placement, Slot};
+use super::quorum::readers;
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::index::{ObjectRow, ObjectState};
+use crate::index::ObjectRow;
 use crate::key::{KeyHash, ObjectPath};
-use crate::limits::{LISTING_INLINE_MAX, SETTLE_TIMEOUT};
-use crate::model::ObjectInfo;
+use crate::model::{Known, ObjectInfo};
 use crate::mutation::PathHashes;
+use crate::node::{Data, Found, Node, Source};
 
 impl Store {
     /// The object without its data. `None` also where its time to be deleted has come.
     pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
-        self.current(self.hashes(path))
+        let found = self.replicas_of(&self.placement(), self.hashes(path)).await?.pop();
+        Ok(found.map(|source| source.info().clone()).filter(|info| !self.is_expired(info)))
     }
 
     /// The object, ready to be read.
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
-        let replicas = self.replicas_of(self.hashes(path))?;
+        let replicas = self.replicas_of(&self.placement(), self.hashes(path)).await?;
         Ok(ObjectReader::new(replicas).filter(|reader| !self.is_expired(reader.info())))
-    }
-
-    pub(super) fn current(&self, hashes: PathHashes) -> Result<Option<ObjectInfo>> {
-        Ok(self.current_or_expired(hashes)?.filter(|info| !self.is_expired(info)))
-    }
-
-    pub(super) fn current_or_expired(&self, hashes: PathHashes) -> Result<Option<ObjectInfo>> {
-        Ok(self.replicas_of(hashes)?.pop().map(|replica| replica.row.info))
     }
 
     pub(super) fn is_expired(&self, info: &ObjectInfo) -> bool {
         info.delete_at.is_some_and(|second| second <= self.clock().wall().seconds())
     }
 
-    /// The replicas that hold the newest version; none where that is a tombstone. Fails only where no
-    /// device that keeps the object can be asked.
-    fn replicas_of(&self, hashes: PathHashes) -> Result<Vec<Replica>> {
-        let mut newest = Vec::new();
-        let mut version = None;
-        let mut failure = None;
-        for slot in self.placement().object(hashes.object) {
-            let device = self.placement().device(slot);
-            let (timestamp, row) = match device.index().object_state(hashes.object) {
-                Ok(ObjectState::Absent) => (None, None),
-                Ok(ObjectState::Deleted(timestamp)) => (Some((timestamp, timestamp)), None),
-                Ok(ObjectState::Live(row)) => (Some((row.info.timestamp, row.info.meta_timestamp)), Some(row)),
-                Err(error) => {
-                    failure = Some(error);
-                    continue;
-                }
-            };
-            if timestamp > version {
-                version = timestamp;
-                newest.clear();
-            }
-            if timestamp == version {
-                newest.extend(row.map(|row| Replica { device: device.clone(), hash: Some(hashes.object), row: *row }));
-            }
-        }
-        match failure {
-            Some(error) if version.is_none() => Err(error),
-            _ => Ok(newest),
+    /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
+    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
+        let object = hashes.object;
+        let ask = |node: Node| async move { node.object(object).await };
+        let answers = ask_majority(placement, &placement.object(object), ask).await;
+        let newest = answers.found.iter().map(Found::stamp).max().flatten();
+        let of_newest = answers.found.into_iter().filter(|found| found.stamp() == newest);
+        let mut sources: Vec<Source> = of_newest.filter_map(|found| found.live().cloned()).collect();
+        sources.sort_by_key(|source| matches!(source, Source::Here(..)));
+        match answers.lacking {
+            // What is there is better than nothing, and nothing may be wrong.
+            Some(lacking) if sources.is_empty() => Err(lacking),
+            _ => Ok(sources),
         }
     }
 
-    /// The newest answer of several devices; fails only where none answers.
-    pub(super) fn newest<T, K: Ord>(
-        &self,
-        slots: &[Slot],
-        ask: impl Fn(&Device) -> Result<Option<T>>,
-        version: impl Fn(&T) -> K,
-    ) -> Result<Option<T>> {
-        let mut best: Option<T> = None;
-        let mut failure = None;
-        for slot in slots {
-            match ask(self.placement().device(*slot)) {
-                Ok(Some(found)) if best.as_ref().is_none_or(|best| version(best) < version(&found)) => {
-                    best = Some(found);
-                }
-                Ok(_) => {}
-                Err(error) => failure = Some(error),
-            }
-        }
-        match (best, failure) {
-            (None, Some(error)) => Err(error),
-            (best, _) => Ok(best),
-        }
-    }
-
-    /// Waits until the devices have applied the rows below `rows_of` that were acknowledged before. A device
-    /// that hangs is not waited for longer than [`SETTLE_TIMEOUT`].
-    pub(super) async fn settle(&self, slots: &[Slot], rows_of: KeyHash) {
+    /// See [`super::settling`].
+    pub(super) async fn settle_statistics(&self, slots: &[Slot], parent: KeyHash) {
         if slots.len() > 1 {
-            let all = slots.iter().map(|slot| self.placement().settling(*slot).settle(rows_of));
-            let _ = tokio::time::timeout(SETTLE_TIMEOUT, join_all(all)).await;
+            self.inner.settling.settle(parent).await;
         }
     }
 
-    /// A listing of the rows below `rows_of` from the first device that answers; long ones off the reactor.
-    pub(super) async fn list<T: Send + 'static>(
+    /// The newest that a majority of the devices knows.
+    pub(super) async fn newest<T, F: Future<Output = Result<Known<T>>>>(
         &self,
-        rows_of: KeyHash,
-        slots: Vec<Slot>,
-        limit: usize,
-        ask: impl Fn(&Device) -> Result<T> + Clone + Send + 'static,
-    ) -> Result<T> {
-        self.settle(&slots, rows_of).await;
-        let mut failure = Error::Stopped;
-        for slot in slots {
-            let device = self.placement().device(slot).clone();
-            let answer = if limit <= LISTING_INLINE_MAX {
-                ask(&device)
-            } else {
-                let ask = ask.clone();
-                tokio::task::spawn_blocking(move || ask(&device)).await.map_err(|_| Error::Stopped)?
-            };
-            match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) => failure = error,
-            }
+        placement: &Placement,
+        slots: &[Slot],
+        ask: impl Fn(Node) -> F,
+    ) -> Result<Option<T>> {
+        let answers = ask_majority(placement, slots, ask).await;
+        let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
+        match (newest.and_then(|known| known.info), answers.lacking) {
+            (None, Some(lacking)) => Err(lacking),
+            (info, _) => Ok(info),
         }
-        Err(failure)
     }
 }
 
-#[derive(Debug)]
-struct Replica {
-    device: Device,
-    /// The object's key, where `row` is its present row.
-    hash: Option<KeyHash>,
-    row: ObjectRow,
+/// What the devices said.
+pub(super) struct Answers<T> {
+    pub(super) found: Vec<T>,
+    /// Why fewer than a majority has answered, where that is so.
+    pub(super) lacking: Option<Error>,
+}
+
+/// Asks all devices at once and returns as soon as a majority has answered.
+pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
+    placement: &Placement,
+    slots: &[Slot],
+    ask: impl Fn(Node) -> F,
+) -> Answers<T> {
+    let wanted = readers(slots.len());
+    let mut asked: FuturesUnordered<_> = slots.iter().map(|slot| ask(placement.node(*slot).clone())).collect();
+    let (mut found, mut failure) = (Vec::with_capacity(slots.len()), None);
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(answer) => found.push(answer),
+            Err(error) => failure = Some(error),
+        }
+        if found.len() >= wanted {
+            return Answers { found, lacking: None };
+        }
+    }
+    let cause = Box::new(failure.unwrap_or(Error::Stopped));
+    let lacking = Error::NoQuorum { done: found.len(), wanted, cause };
+    Answers { found, lacking: Some(lacking) }
 }
 
 /// An object being read: one version, whatever happens to its name meanwhile. A replica whose bytes prove
 /// corrupt or unreadable is left, and the next one continues at the same byte.
 #[derive(Debug)]
 pub struct ObjectReader {
-    replicas: Vec<Replica>,
+    replicas: Vec<Source>,
     range: Range<u64>,
-    data: Option<DataReader>,
+    data: Option<Data>,
 }
 
 impl ObjectReader {
-    fn new(replicas: Vec<Replica>) -> Option<Self> {
-        let range = 0..replicas.last()?.row.info.stored_size;
+    fn new(replicas: Vec<Source>) -> Option<Self> {
+        let range = 0..replicas.last()?.info().stored_size;
         Some(Self { replicas, range, data: None })
     }
 
     /// A reader of one replica's row.
     pub(super) fn of(device: Device, row: ObjectRow) -> Self {
-        Self { range: 0..row.info.stored_size, replicas: vec![Replica { device, hash: None, row }], data: None }
+        let range = 0..row.info.stored_size;
+        Self { range, replicas: vec![Source::Here(device, None, Box::new(row))], data: None }
     }
 
-    fn serving(&self) -> &Replica {
+    fn serving(&self) -> &Source {
         self.replicas.last().expect("there is one at the start, and the last one is never left")
     }
 
     /// What it is like.
     pub fn info(&self) -> &ObjectInfo {
-        &self.serving().row.info
+        self.serving().info()
     }
 
     /// Reads only this range of the stored bytes, cut to their end; to be called before the first
@@ -200,8 +166,7 @@ impl ObjectReader {
         let data = match &mut self.data {
             Some(data) => data,
             None => {
-                let replica = self.serving();
-                let opened = replica.device.read(replica.hash, &replica.row, self.range.clone()).await?;
+                let opened = self.serving().open(self.range.clone()).await?;
                 self.data.insert(opened)
             }
         };

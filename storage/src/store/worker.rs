@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::placement::Slot;
 use super::{ObjectReader, Store};
 use crate::daemon::auditor::Auditor;
 use crate::daemon::compactor::Compactor;
@@ -13,14 +12,14 @@ use crate::daemon::watch::{Unit, Watch};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
-use crate::limits::{EXPIRY_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
+use crate::limits::{EXPIRY_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
 use crate::model::ObjectInfo;
-use crate::mutation::{Applies, Mutation};
+use crate::mutation::Mutation;
 
 /// A multipart object that was replaced or deleted, whose parts a door has still to delete.
 #[derive(Debug)]
 pub struct PartsToDelete {
-    slot: Slot,
+    device: Device,
     pending: PendingParts,
 }
 
@@ -32,8 +31,12 @@ impl PartsToDelete {
 }
 
 impl Store {
+    fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.locals().iter().map(|local| &local.device)
+    }
+
     pub(super) fn start_workers(&self) {
-        for device in self.placement().devices() {
+        for device in self.devices() {
             let (compactor, auditor) = (Compactor::new(device.clone()), Auditor::new(device.clone()));
             self.show(compactor.watch());
             self.show(auditor.watch());
@@ -42,6 +45,10 @@ impl Store {
         }
         let updater = self.watch("statistics updater", Unit::Containers);
         self.repeat(updater, STATS_INTERVAL, |store, watch| async move { store.send_stats(&watch).await });
+        if self.inner.cluster.is_some() {
+            let monitor = self.watch("peer monitor", Unit::Hosts);
+            self.repeat(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await });
+        }
         let expirer = self.watch("expirer", Unit::Objects);
         self.repeat(expirer, EXPIRY_INTERVAL, |store, watch| async move { store.delete_expired(&watch).await });
         let reclaimer = self.watch("tombstone reclaimer", Unit::Tombstones);
@@ -73,20 +80,29 @@ impl Store {
         self.background().spawn(async move { stop.run_until_cancelled(run).await });
     }
 
+    /// Asks every other host for a sign of life, so that one which is back is noticed before a request needs it, and
+    /// frees what was sent here and never committed.
+    async fn ping(&self, watch: &Watch) -> Result<()> {
+        let Some(cluster) = &self.inner.cluster else { return Ok(()) };
+        cluster.service.discard_old_uploads();
+        for peer in &cluster.peers {
+            // What it says is in its status.
+            let _ = peer.ping().await;
+            watch.advance(1);
+        }
+        Ok(())
+    }
+
     /// Tells accounts' devices the statistics of containers that are on others.
     async fn send_stats(&self, watch: &Watch) -> Result<()> {
-        let applies = Applies { object: false, container: false, account: true };
-        for device in self.placement().devices() {
+        for device in self.devices() {
             let pending = device.index().pending_stats(WORKER_STEP_MAX)?;
             let mut waiting = pending.len() as u64;
             for stats in pending {
                 watch.waits(waiting);
                 let Mutation::ContainerStats { account_hash, .. } = &stats else { continue };
-                let slots = self.placement().account(*account_hash).into_iter().map(|slot| (slot, applies));
-                match self.commit(stats.clone(), &[*account_hash], slots.collect()).await {
-                    Ok(_) | Err(Error::Stale { .. }) => device.index().settle_stats(&stats)?,
-                    Err(error) => return Err(error),
-                }
+                self.commit_account(stats.clone(), *account_hash).await?;
+                device.index().settle_stats(&stats)?;
                 watch.advance(1);
                 waiting -= 1;
             }
@@ -97,7 +113,7 @@ impl Store {
 
     /// Deletes objects whose time has come, unless they were given another meanwhile.
     async fn delete_expired(&self, watch: &Watch) -> Result<()> {
-        for device in self.placement().devices() {
+        for device in self.devices() {
             let now = self.clock().wall().seconds();
             let pending = device.index().expired(now, WORKER_STEP_MAX)?;
             let mut waiting = pending.len() as u64;
@@ -121,7 +137,7 @@ impl Store {
     fn reclaim(&self, watch: &Watch) -> Result<()> {
         let now = self.clock().wall();
         let before = anello_base::Timestamp::from_seconds(now.seconds().saturating_sub(RECLAIM_AGE.as_secs()));
-        for device in self.placement().devices() {
+        for device in self.devices() {
             watch.advance(device.index().reclaim_tombstones(before)?);
         }
         Ok(())
@@ -130,9 +146,9 @@ impl Store {
     /// Multipart objects that were replaced or deleted and whose parts are to be deleted; about `limit`.
     pub fn parts_to_delete(&self, limit: usize) -> Result<Vec<PartsToDelete>> {
         let mut found = Vec::new();
-        for (slot, device) in self.placement().slots() {
+        for device in self.devices() {
             let pending = device.index().pending_parts(limit.saturating_sub(found.len()))?;
-            found.extend(pending.into_iter().map(|pending| PartsToDelete { slot, pending }));
+            found.extend(pending.into_iter().map(|pending| PartsToDelete { device: device.clone(), pending }));
         }
         Ok(found)
     }
@@ -140,16 +156,16 @@ impl Store {
     /// How many of them there are, counted up to about `limit`.
     pub fn count_parts_to_delete(&self, limit: usize) -> Result<usize> {
         let count = |sum: usize, device: &Device| Ok(sum + device.index().count_pending_parts(limit - sum.min(limit))?);
-        self.placement().devices().iter().try_fold(0, count)
+        self.devices().try_fold(0, count)
     }
 
     /// Opens the part list of such an object.
     pub fn read_parts_to_delete(&self, parts: &PartsToDelete) -> ObjectReader {
-        ObjectReader::of(self.placement().device(parts.slot).clone(), parts.pending.row.clone())
+        ObjectReader::of(parts.device.clone(), parts.pending.row.clone())
     }
 
     /// The parts are deleted: forgets the object. After a crash it may come again, which does no harm.
     pub async fn settle_parts(&self, parts: PartsToDelete) -> Result<()> {
-        self.placement().device(parts.slot).settle_parts(&parts.pending.id).await
+        parts.device.settle_parts(&parts.pending.id).await
     }
 }

@@ -5,32 +5,31 @@
 //! the record names them. Dropped at any point before the commit, nothing is visible and the extents are
 //! freed.
 
+use std::sync::Arc;
+
 use anello_base::Timestamp;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 
-use super::placement::Slot;
-use super::quorum;
+use super::agree::{attempts, pause};
+use super::placement::{Placement, Slot};
+use super::quorum::{self, Outcome};
 use super::{ObjectHead, ObjectUpdate, Store, Written};
-use crate::device::ExtentWriter;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::model::{ObjectInfo, Precondition};
 use crate::mutation::{Applies, Body, Mutation, ObjectPost, ObjectPut, PathHashes};
-
-/// Times that a write moves behind a version from the future (a clock that stepped back). The clock has
-/// observed that version after the first time, so that more mean a rival with a wrong clock.
-const RETRIES_WHEN_STALE: usize = 8;
+use crate::node::{Stored, Upload, Write};
 
 impl Store {
     /// Begins to write an object. [`Error::Missing`] where its container is not there.
     /// `size_hint` is the number of bytes to come, where it is known.
     pub async fn object_write(&self, path: &ObjectPath, size_hint: Option<u64>) -> Result<ObjectWriter> {
-        let hashes = self.hashes(path);
-        self.container_now(hashes.container)?.ok_or(Error::Missing("container"))?;
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        self.container_now(&placement, hashes.container).await?.ok_or(Error::Missing("container"))?;
         let data = Data::Gathered(Vec::new());
-        Ok(ObjectWriter { store: self.clone(), path: path.clone(), hashes, size_hint, written: 0, data })
+        Ok(ObjectWriter { store: self.clone(), placement, path: path.clone(), hashes, size_hint, written: 0, data })
     }
 
     /// Writes a whole small object at once.
@@ -47,88 +46,126 @@ impl Store {
     }
 
     /// Replaces an object's metadata; the data stay. `change` makes the new metadata from the version that
-    /// stands, which nothing else replaces meanwhile: it is one step, as with a conditional write.
+    /// stands, which nothing else replaces meanwhile: it is one step, as with a conditional write. It may be asked
+    /// more than once.
     pub async fn object_update(
         &self,
         path: &ObjectPath,
-        change: impl FnOnce(&ObjectInfo) -> Result<ObjectUpdate>,
+        mut change: impl FnMut(&ObjectInfo) -> Result<ObjectUpdate>,
     ) -> Result<Written> {
-        let hashes = self.hashes(path);
-        let _guard = self.locks().object(hashes.container, hashes.object, true).await;
-        let current = self.current(hashes)?.ok_or(Error::Missing("object"))?;
-        let update = change(&current)?;
-        self.commit_in_order(hashes, None, |timestamp, _, _| {
-            let ObjectUpdate { content_type, delete_at, metadata } = update.clone();
-            Ok(Mutation::ObjectPost(ObjectPost {
-                path: path.clone(),
-                hashes,
-                timestamp,
-                content_type,
-                delete_at,
-                metadata,
-            }))
-        })
-        .await
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        let made = self
+            .replace(&placement, hashes, |current, timestamp| {
+                let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
+                let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
+                let path = path.clone();
+                let post = ObjectPost { path, hashes, timestamp, content_type, delete_at, metadata };
+                Ok(Some(move |_, _| Ok(Write::of(Mutation::ObjectPost(post.clone())))))
+            })
+            .await?;
+        made.written.ok_or(Error::Missing("object"))
     }
 
     /// Deletes an object; tells what was deleted, `None` where nothing was there.
     pub async fn object_delete(&self, path: &ObjectPath, condition: &Precondition) -> Result<Option<ObjectInfo>> {
-        let deleted = self.object_delete_if(path, |current| condition.holds(current)).await?;
+        let holds = |current: Option<&ObjectInfo>| condition.holds(current.filter(|info| !self.is_expired(info)));
+        let deleted = self.object_delete_if(path, holds).await?;
         Ok(deleted.filter(|info| !self.is_expired(info)))
     }
 
-    /// Deletes what is there, expired or not, if `condition` holds for what clients see of it.
+    /// Deletes what is there, expired or not, if `condition` holds for it.
     pub(super) async fn object_delete_if(
         &self,
         path: &ObjectPath,
-        condition: impl Fn(Option<&ObjectInfo>) -> bool,
+        condition: impl Fn(Option<&ObjectInfo>) -> bool + Sync,
     ) -> Result<Option<ObjectInfo>> {
-        let hashes = self.hashes(path);
-        let _guard = self.locks().object(hashes.container, hashes.object, true).await;
-        let current = self.current_or_expired(hashes)?;
-        if !condition(current.as_ref()) {
-            return Err(Error::Precondition);
-        }
-        if current.is_some() {
-            self.commit_in_order(hashes, None, |timestamp, _, _| {
-                Ok(Mutation::ObjectDelete { path: path.clone(), hashes, timestamp })
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        let made = self
+            .replace(&placement, hashes, |current, timestamp| {
+                if !condition(current) {
+                    return Err(Error::Precondition);
+                }
+                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp };
+                Ok(current.map(|_| move |_, _| Ok(Write::of(delete.clone()))))
             })
             .await?;
-        }
-        Ok(current)
+        Ok(made.before)
     }
 
-    /// Whether the container is there and the condition holds; to be asked under the object's lock.
-    fn may_write(&self, hashes: PathHashes, condition: &Precondition) -> Result<()> {
-        self.container_now(hashes.container)?.ok_or(Error::Missing("container"))?;
-        let holds = condition.is_empty() || condition.holds(self.current(hashes)?.as_ref());
-        holds.then_some(()).ok_or(Error::Precondition)
-    }
-
-    /// Commits an object's mutation on all that keep a part of it, under `chosen` or the next timestamp;
-    /// where a version from the future stands, the clock takes note of it and the write moves behind it.
-    async fn commit_in_order(
+    /// A write that depends on what it replaces. `decide` sees that, and the version to write under; it makes the
+    /// write, or none, or refuses. What it decides against is told only once what it saw is sure to stay.
+    async fn replace<M>(
         &self,
+        placement: &Placement,
+        hashes: PathHashes,
+        mut decide: impl FnMut(Option<&ObjectInfo>, Timestamp) -> Result<Option<M>>,
+    ) -> Result<Replaced>
+    where
+        M: Fn(Slot, Applies) -> Result<Write>,
+    {
+        let _one_of_this_process = self.conditional(hashes.object).await;
+        for attempt in attempts() {
+            pause(attempt).await;
+            let prepared = self.prepare(placement, hashes.object).await?;
+            let write = match decide(prepared.current(), prepared.timestamp) {
+                Ok(Some(write)) => write,
+                Ok(None) | Err(_) if !prepared.is_settled => continue,
+                Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
+                Err(refused) => return Err(refused),
+            };
+            let shares = self.shares(placement, placement.all(hashes), hashes.into(), write).await;
+            match quorum::commit(shares, self.background()).await? {
+                Outcome::Done { created } => {
+                    let written = Some(Written { timestamp: prepared.timestamp, created });
+                    return Ok(Replaced { before: prepared.current().cloned(), written });
+                }
+                Outcome::Refused(later) => self.clock().observe(later),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// An object's container was deleted while it was written. Where its data arrived before that was known they
+    /// must not come to light once there is a container of this name again.
+    async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes) {
+        let timestamp = self.clock().tick();
+        let delete = Mutation::ObjectDelete { path, hashes, timestamp };
+        let of_object = Applies { object: true, container: false, account: false };
+        let parts = placement.object(hashes.object).into_iter().map(|slot| (slot, of_object)).collect();
+        let shares = self.shares(placement, parts, hashes.into(), |_, _| Ok(Write::of(delete.clone()))).await;
+        if let Err(error) = quorum::commit(shares, self.background()).await {
+            tracing::warn!(%error, "data of an object without a container stay behind");
+        }
+    }
+
+    /// A write that replaces whatever stands, under `chosen` or the next timestamp.
+    async fn write_over(
+        &self,
+        placement: &Placement,
         hashes: PathHashes,
         chosen: Option<Timestamp>,
-        mutation: impl Fn(Timestamp, Slot, Applies) -> Result<Mutation>,
+        write: impl Fn(Timestamp, Slot, Applies) -> Result<Write>,
     ) -> Result<Written> {
-        let mut retries = RETRIES_WHEN_STALE;
-        loop {
+        for attempt in attempts() {
+            pause(attempt).await;
             let timestamp = chosen.unwrap_or_else(|| self.clock().tick());
-            let parts = self.placement().all(hashes);
-            let shares = self
-                .shares(parts, &[hashes.container, hashes.account], |slot, applies| mutation(timestamp, slot, applies))
-                .await;
-            let outcome = quorum::commit(shares, self.background()).await?;
-            match outcome.stale {
-                None => return Ok(Written { timestamp, created: outcome.created }),
-                Some(current) if chosen.is_none() && retries > 0 => self.clock().observe(current),
-                Some(current) => return Err(Error::Stale { current }),
+            let make = |slot, applies| write(timestamp, slot, applies);
+            let shares = self.shares(placement, placement.all(hashes), hashes.into(), make).await;
+            match quorum::commit(shares, self.background()).await? {
+                Outcome::Done { created } => return Ok(Written { timestamp, created }),
+                Outcome::Refused(current) if chosen.is_some() => return Err(Error::Stale { current }),
+                Outcome::Refused(later) => self.clock().observe(later),
             }
-            retries -= 1;
         }
+        Err(Error::Contended)
     }
+}
+
+/// What a write that depends on what it replaces came to.
+struct Replaced {
+    before: Option<ObjectInfo>,
+    /// `None` where nothing was to be written.
+    written: Option<Written>,
 }
 
 /// An object being written. Nothing of it is visible before [`ObjectWriter::finish`] returns; dropped
@@ -136,6 +173,7 @@ impl Store {
 #[derive(Debug)]
 pub struct ObjectWriter {
     store: Store,
+    placement: Arc<Placement>,
     path: ObjectPath,
     hashes: PathHashes,
     size_hint: Option<u64>,
@@ -153,8 +191,9 @@ enum Data {
 
 #[derive(Debug)]
 struct Stream {
+    /// The primary.
     slot: Slot,
-    writer: Result<ExtentWriter>,
+    upload: Result<Upload>,
 }
 
 impl ObjectWriter {
@@ -174,8 +213,8 @@ impl ObjectWriter {
     }
 
     async fn start_streaming(&mut self) -> Result<()> {
-        let placement = self.store.placement();
-        let start = |slot| Stream { slot, writer: Ok(placement.device(slot).write_extents(self.size_hint)) };
+        let placement = &self.placement;
+        let start = |slot| Stream { slot, upload: Ok(placement.node(slot).write_extents(self.size_hint)) };
         let mut streams: Vec<Stream> = placement.object(self.hashes.object).into_iter().map(start).collect();
         if let Data::Gathered(chunks) = &self.data {
             for chunk in chunks {
@@ -188,57 +227,81 @@ impl ObjectWriter {
 
     /// Makes the object durable and visible. When it returns, a majority of the primaries has synced it.
     pub async fn finish(self, head: ObjectHead, condition: &Precondition) -> Result<Written> {
-        let Self { store, path, hashes, written, data, .. } = self;
+        let Self { store, placement, path, hashes, written, data, .. } = self;
         let bodies = data.finish().await;
-        let _guard = store.locks().object(hashes.container, hashes.object, !condition.is_empty()).await;
-        if let Err(refused) = store.may_write(hashes, condition) {
-            bodies.discard(&store);
-            return Err(refused);
+        let make = |timestamp, slot, applies: Applies| {
+            let (body, upload) = if applies.object { bodies.of(slot, written)? } else { (Body::Absent(written), None) };
+            let ObjectHead { etag, content_type, metadata, .. } = head.clone();
+            let put = ObjectPut {
+                path: path.clone(),
+                hashes,
+                timestamp,
+                size: head.size.unwrap_or(written),
+                etag,
+                content_type,
+                content: head.content,
+                delete_at: head.delete_at,
+                metadata,
+                body,
+            };
+            Ok(Write { upload, ..Write::of(Mutation::ObjectPut(put)) })
+        };
+        let outcome = if condition.is_empty() {
+            store.write_over(&placement, hashes, head.timestamp, make).await
+        } else {
+            let decide = |current: Option<&ObjectInfo>, timestamp| {
+                let visible = current.filter(|info| !store.is_expired(info));
+                let holds = condition.holds(visible);
+                holds.then_some(Some(move |slot, applies| make(timestamp, slot, applies))).ok_or(Error::Precondition)
+            };
+            let replaced = store.replace(&placement, hashes, decide).await;
+            replaced.and_then(|made| made.written.ok_or(Error::Precondition))
+        };
+        match &outcome {
+            // Nobody has it.
+            Err(Error::Precondition | Error::Stale { .. }) => bodies.discard(&placement),
+            Err(Error::Missing(_)) => store.bury(&placement, path, hashes).await,
+            _ => {}
         }
-        store
-            .commit_in_order(hashes, head.timestamp, |timestamp, slot, applies| {
-                let body = if applies.object { bodies.of(slot)? } else { Body::Absent(written) };
-                let ObjectHead { etag, content_type, metadata, .. } = head.clone();
-                Ok(Mutation::ObjectPut(ObjectPut {
-                    path: path.clone(),
-                    hashes,
-                    timestamp,
-                    size: head.size.unwrap_or(written),
-                    etag,
-                    content_type,
-                    content: head.content,
-                    delete_at: head.delete_at,
-                    metadata,
-                    body,
-                }))
-            })
-            .await
+        outcome
+    }
+}
+
+impl Write {
+    /// A mutation; [`Store::shares`] says which parts concern the device.
+    pub(super) fn of(mutation: Mutation) -> Self {
+        let applies = Applies { object: false, container: false, account: false };
+        Self { mutation, applies, upload: None, stands_in: false }
     }
 }
 
 /// What each device's record says of the data.
 enum Bodies {
     Inline(Bytes),
-    Extents(Vec<(Slot, Result<Body>)>),
+    Streamed(Vec<(Slot, Result<Stored>)>),
 }
 
 impl Bodies {
-    fn of(&self, slot: Slot) -> Result<Body> {
+    /// The body, or the number under which a device on another host has it.
+    fn of(&self, slot: Slot, length: u64) -> Result<(Body, Option<u64>)> {
         match self {
-            Self::Inline(data) => Ok(Body::Inline(data.clone())),
-            Self::Extents(bodies) => {
+            Self::Inline(data) => Ok((Body::Inline(data.clone()), None)),
+            Self::Streamed(bodies) => {
                 let found = bodies.iter().find(|(at, _)| *at == slot);
-                found.map_or(Err(Error::Stopped), |(_, body)| body.clone())
+                match found.map_or(Err(Error::Stopped), |(_, stored)| stored.clone())? {
+                    Stored::Here(body) => Ok((body, None)),
+                    Stored::There(upload) => Ok((Body::Absent(length), Some(upload))),
+                }
             }
         }
     }
 
     /// Frees extents that no record is going to name.
-    fn discard(&self, store: &Store) {
-        let Self::Extents(bodies) = self else { return };
-        for (slot, body) in bodies {
-            if let Ok(Body::Extents(extents)) = body {
-                store.placement().device(*slot).discard(extents);
+    fn discard(&self, placement: &Placement) {
+        let Self::Streamed(bodies) = self else { return };
+        for (slot, stored) in bodies {
+            if let Ok(stored) = stored {
+                placement.node(*slot).discard(stored);
             }
         }
     }
@@ -250,13 +313,13 @@ impl Data {
             Self::Gathered(chunks) => Bodies::Inline(join(chunks)),
             Self::Streaming(streams) => {
                 let finished = streams.into_iter().map(|stream| async move {
-                    let body = match stream.writer {
-                        Ok(writer) => writer.finish().await.map(Body::Extents),
+                    let stored = match stream.upload {
+                        Ok(upload) => upload.finish().await,
                         Err(error) => Err(error),
                     };
-                    (stream.slot, body)
+                    (stream.slot, stored)
                 });
-                Bodies::Extents(join_all(finished).await)
+                Bodies::Streamed(join_all(finished).await)
             }
         }
     }
@@ -275,16 +338,16 @@ fn join(mut chunks: Vec<Bytes>) -> Bytes {
 /// Writes to every device that has not failed; one that fails now is left out from here on.
 async fn write_to_all(streams: &mut [Stream], data: &Bytes) -> Result<()> {
     join_all(streams.iter_mut().map(|stream| async {
-        if let Ok(writer) = &mut stream.writer
-            && let Err(error) = writer.write(data.clone()).await
+        if let Ok(upload) = &mut stream.upload
+            && let Err(error) = upload.write(data.clone()).await
         {
-            stream.writer = Err(error);
+            stream.upload = Err(error);
         }
     }))
     .await;
     let wanted = quorum::majority(streams.len());
-    let done = streams.iter().filter(|stream| stream.writer.is_ok()).count();
-    match streams.iter().find_map(|stream| stream.writer.as_ref().err()) {
+    let done = streams.iter().filter(|stream| stream.upload.is_ok()).count();
+    match streams.iter().find_map(|stream| stream.upload.as_ref().err()) {
         Some(cause) if done < wanted => Err(Error::NoQuorum { done, wanted, cause: Box::new(cause.clone()) }),
         _ => Ok(()),
     }

@@ -1,0 +1,136 @@
+//! The cluster's map: its hosts, their devices and the rings. Made once every host of the first ones is there, and
+//! then the same on all of them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anello_base::Timestamp;
+use anello_ring::{Builder, DeviceId, PartPower, Region, Ring, Zone};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Partitions as a power of two: 16,384 spread evenly over some hundreds of devices.
+const PARTITION_POWER: u8 = 14;
+
+/// Replicas of everything, where there are devices enough.
+const REPLICAS: usize = 3;
+
+/// A map of some thousand devices.
+const MAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The cluster's map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterMap {
+    /// Grows with every change; who goes by an older one is refused.
+    pub epoch: u64,
+    /// The hosts.
+    pub hosts: Vec<Host>,
+    /// Ring files (Swift's format) of accounts, containers and objects.
+    rings: [Vec<u8>; 3],
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name, once in a cluster.
+    pub name: String,
+    /// Where other hosts reach its node listener: address and port.
+    pub address: String,
+    /// Region and zone: replicas are spread over them.
+    pub region: u32,
+    /// See `region`.
+    pub zone: u32,
+    /// Its devices.
+    pub devices: Vec<HostDevice>,
+}
+
+/// A device of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostDevice {
+    /// From its superblock.
+    pub id: String,
+    /// Its share of the data, in GiB of capacity.
+    pub weight: u64,
+}
+
+impl ClusterMap {
+    /// The first map of these hosts.
+    pub(super) fn form(hosts: Vec<Host>) -> Result<Self> {
+        let ring = |seed| ring_of(&hosts, seed).map_err(|error| Error::ring("", &error));
+        let rings = [ring(1)?, ring(2)?, ring(3)?];
+        Ok(Self { epoch: 1, hosts, rings })
+    }
+
+    /// The map that is kept at `path`, if there is one.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let damaged = |message: &dyn std::fmt::Display| Error::ring(path, message);
+        let bytes = match fs::read(path) {
+            Ok(bytes) if bytes.len() as u64 > MAP_BYTES_MAX => return Err(damaged(&"larger than any map")),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path, &error)),
+        };
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged(&"cut off"))?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+            return Err(damaged(&"its checksum is wrong"));
+        }
+        Self::decode(body).map(Some)
+    }
+
+    /// Keeps it at `path`: after a crash there is the old map or this one. Durable on return.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut bytes = self.encode()?;
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        let written = path.with_extension("new");
+        let write = || {
+            let mut file = fs::File::create(&written)?;
+            std::io::Write::write_all(&mut file, &bytes)?;
+            file.sync_all()?;
+            fs::rename(&written, path)?;
+            fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|error| Error::io("write", path, &error))
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        rmp_serde::to_vec_named(self).map_err(|error| Error::Message(error.to_string()))
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        rmp_serde::from_slice(bytes).map_err(|error| Error::Message(error.to_string()))
+    }
+
+    /// The rings of accounts, containers and objects.
+    pub(crate) fn rings(&self) -> Result<[Ring; 3]> {
+        let read = |bytes: &Vec<u8>| Ring::read(bytes.as_slice()).map_err(|error| Error::ring("", &error));
+        Ok([read(&self.rings[0])?, read(&self.rings[1])?, read(&self.rings[2])?])
+    }
+}
+
+fn ring_of(hosts: &[Host], seed: u64) -> std::result::Result<Vec<u8>, anello_ring::Error> {
+    let devices = hosts.iter().map(|host| host.devices.len()).sum::<usize>();
+    let mut builder = Builder::new(PartPower::new(PARTITION_POWER)?, devices.min(REPLICAS) as f64, 0)?;
+    for host in hosts {
+        let (ip, port) = host.address.rsplit_once(':').unwrap_or((&host.address, "0"));
+        for device in &host.devices {
+            builder.add(anello_ring::Device {
+                id: DeviceId(0),
+                region: Region(host.region),
+                zone: Zone(host.zone),
+                ip: ip.into(),
+                port: port.parse().unwrap_or(0),
+                replication_ip: String::new(),
+                replication_port: 0,
+                name: device.id.clone(),
+                weight: device.weight.max(1) as f64,
+                meta: host.name.clone(),
+            })?;
+        }
+    }
+    builder.rebalance(Timestamp::ZERO, seed, &mut |_, _, _| {})?;
+    let mut bytes = Vec::new();
+    builder.ring()?.write(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,219 @@
+//! A host's part in the cluster, from its first start on.
+//!
+//! One host founds the cluster for a number of hosts; the others know its address and the cluster's secret from
+//! the join token. Each asks the founder until it has the map; the founder makes it, durably, once the last one
+//! has asked. Whatever is cut off on the way is simply asked again.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use anello_base::{Clock, HybridClock};
+
+use super::map::{ClusterMap, Host, HostDevice};
+use crate::device::{Device, DeviceOptions};
+use crate::error::{Error, Result};
+use crate::node::{HttpService, HttpTransport, Local, Node, NodeService, Peer, PeerStatus, Peers, Remote, Transport};
+
+/// How often a host asks for the map while the cluster forms.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A gibibyte, the unit of weights.
+const WEIGHT_BYTES: u64 = 1 << 30;
+
+/// How a host takes part.
+#[derive(Debug, Clone)]
+pub struct MemberOptions {
+    /// One directory for each device; created where absent.
+    pub devices: Vec<PathBuf>,
+    /// Where the map is kept.
+    pub state_dir: PathBuf,
+    /// The cluster.
+    pub cluster_id: String,
+    /// Its secret.
+    pub cluster_secret: Vec<u8>,
+    /// How each device is opened.
+    pub device: DeviceOptions,
+    /// This host's name, once in the cluster.
+    pub name: String,
+    /// Where other hosts reach it.
+    pub address: String,
+    /// Where it stands.
+    pub region: u32,
+    /// See `region`.
+    pub zone: u32,
+    /// What it does while there is no map.
+    pub part: Part,
+}
+
+/// What a host does while there is no map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Waits for this many hosts, itself included, and makes the map.
+    Found(usize),
+    /// Asks the founder at this address.
+    Join(String),
+}
+
+/// A host of the cluster, its devices open.
+pub struct Member {
+    pub(crate) locals: Vec<Local>,
+    pub(crate) clock: Arc<HybridClock>,
+    pub(crate) cluster_secret: Vec<u8>,
+    me: Host,
+    part: Part,
+    map_path: PathBuf,
+    peers: Arc<Peers>,
+    service: Arc<NodeService>,
+    roll: Arc<Roll>,
+    epoch: Arc<AtomicU64>,
+}
+
+/// Who has come, and the map once it is made. The founder's; empty elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Roll {
+    hosts: Mutex<Vec<Host>>,
+    map: RwLock<Option<ClusterMap>>,
+}
+
+impl Roll {
+    /// A host asks to take part, or asks again; the map where there is one and it is in it.
+    pub(crate) fn enter(&self, host: Host) -> Result<Option<ClusterMap>> {
+        if let Some(map) = self.map.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            let known = map.hosts.iter().any(|known| known.devices == host.devices);
+            return if known { Ok(Some(map.clone())) } else { Err(Error::Message("the cluster is complete".into())) };
+        }
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.iter().any(|known| known.name == host.name && known.devices != host.devices) {
+            return Err(Error::Message(format!("there is another host by the name of {}", host.name)));
+        }
+        hosts.retain(|known| known.name != host.name);
+        hosts.push(host);
+        Ok(None)
+    }
+
+    /// The map, where there is one.
+    pub(crate) fn map(&self) -> Option<ClusterMap> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Member {
+    /// Opens the devices. Blocks; to be called within a tokio runtime, off its reactor.
+    pub fn open(options: MemberOptions, clock: impl Clock) -> Result<Self> {
+        let transport = Arc::new(HttpTransport::new(&options.cluster_secret));
+        Self::open_with(options, clock, transport)
+    }
+
+    /// As [`Member::open`], with another way to reach the other hosts.
+    pub fn open_with(options: MemberOptions, clock: impl Clock, transport: Arc<dyn Transport>) -> Result<Self> {
+        let open = |dir: &PathBuf| Local::open(Device::open(dir, &options.cluster_id, options.device.clone())?);
+        let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
+        let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1) };
+        let devices = locals.iter().map(device).collect();
+        let MemberOptions { name, address, region, zone, part, .. } = options;
+        let (clock, epoch) = (Arc::new(HybridClock::new(clock)), Arc::new(AtomicU64::new(0)));
+        let map_path = options.state_dir.join("cluster.map");
+        let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
+        let service = NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll));
+        Ok(Self {
+            locals,
+            me: Host { name, address, region, zone, devices },
+            part,
+            map_path,
+            peers: Peers::new(transport, Arc::clone(&clock), Arc::clone(&epoch)),
+            service: Arc::new(service),
+            roll,
+            epoch,
+            clock,
+            cluster_secret: options.cluster_secret,
+        })
+    }
+
+    /// Answers the other hosts; to be served from the beginning, since they ask for the map.
+    pub fn http(&self) -> HttpService {
+        HttpService::new(Arc::clone(&self.service), &self.cluster_secret)
+    }
+
+    /// The same without HTTP.
+    pub fn service(&self) -> Arc<NodeService> {
+        Arc::clone(&self.service)
+    }
+
+    /// Waits until the cluster is complete.
+    pub async fn map(&self) -> Result<ClusterMap> {
+        let map = match self.roll.map() {
+            Some(map) => map,
+            None => self.form().await?,
+        };
+        self.epoch.store(map.epoch, Ordering::Release);
+        Ok(map)
+    }
+
+    async fn form(&self) -> Result<ClusterMap> {
+        loop {
+            let map = match &self.part {
+                Part::Found(wanted) => self.try_to_found(*wanted)?,
+                Part::Join(address) => self.ask(address).await,
+            };
+            if let Some(map) = map {
+                map.write(&self.map_path)?;
+                *self.roll.map.write().unwrap_or_else(PoisonError::into_inner) = Some(map.clone());
+                return Ok(map);
+            }
+            tokio::time::sleep(ASK_INTERVAL).await;
+        }
+    }
+
+    fn try_to_found(&self, wanted: usize) -> Result<Option<ClusterMap>> {
+        self.roll.enter(self.me.clone())?;
+        let hosts = self.roll.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if hosts.len() < wanted {
+            tracing::info!(come = hosts.len(), wanted, "waiting for the other hosts");
+            return Ok(None);
+        }
+        ClusterMap::form(hosts).map(Some)
+    }
+
+    async fn ask(&self, founder: &str) -> Option<ClusterMap> {
+        let peer = Peer::new("founder".to_owned(), founder.to_owned(), Arc::clone(&self.peers));
+        peer.join(self.me.clone()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, founder, "the founder can't be asked for the map, will be tried again");
+            None
+        })
+    }
+
+    /// The devices of the map by their names in the rings, and the other hosts.
+    pub(crate) fn nodes(&self, map: &ClusterMap) -> (Vec<(String, Node)>, Vec<Arc<Peer>>) {
+        let (mut nodes, mut peers) = (Vec::new(), Vec::new());
+        for host in &map.hosts {
+            let peer = Peer::new(host.name.clone(), host.address.clone(), Arc::clone(&self.peers));
+            for device in &host.devices {
+                let local = self.locals.iter().find(|local| local.device.id() == device.id);
+                let remote = || Node::There(Remote::new(Arc::clone(&peer), &device.id));
+                nodes.push((device.id.clone(), local.cloned().map_or_else(remote, Node::Here)));
+            }
+            if host.devices != self.me.devices {
+                peers.push(peer);
+            }
+        }
+        (nodes, peers)
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// The cluster as `anello status` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ClusterStatus {
+    /// Version of the map.
+    pub epoch: u64,
+    /// The other hosts.
+    pub peers: Vec<PeerStatus>,
+}

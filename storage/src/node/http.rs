@@ -1,0 +1,180 @@
+//! Calls between hosts as HTTP/1.1: `POST /node/1`, the nonce in a header, sealed frames in both bodies.
+
+use std::sync::Arc;
+
+use anello_base::Class;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, BodyStream, Empty, StreamBody};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::limits::{CONNECT_TIMEOUT, IDLE_CONNECTIONS_MAX};
+use super::seal::{ClusterKey, Direction, Nonce, Opener, seal};
+use super::service::NodeService;
+use super::transport::{DataStream, Incoming, Transport};
+use crate::error::{Error, Result};
+
+/// The path bears the protocol's version: a node refuses what it doesn't know.
+const PATH: &str = "/node/1";
+const NONCE: &str = "x-anello-nonce";
+
+/// A body of sealed frames.
+pub type NodeBody = BoxBody<Bytes, Error>;
+
+/// Carries calls over HTTP.
+pub struct HttpTransport {
+    client: Client<HttpConnector, NodeBody>,
+    key: ClusterKey,
+}
+
+impl HttpTransport {
+    /// A transport within the cluster that has this secret.
+    pub fn new(cluster_secret: &[u8]) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(connector);
+        Self { client, key: ClusterKey::new(cluster_secret) }
+    }
+
+    async fn send(&self, address: &str, message: Bytes, data: DataStream) -> Result<Incoming> {
+        let failed = |message: String| Error::Node { node: address.to_owned(), class: Class::Busy, message };
+        let nonce: Nonce = rand::random();
+        let frames = seal(&self.key, &nonce, Direction::Call, message, data);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{address}{PATH}"))
+            .header(NONCE, hex::encode(nonce))
+            .body(body(frames))
+            .map_err(|error| failed(error.to_string()))?;
+        let response = self.client.request(request).await.map_err(|error| failed(causes(&error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(failed(format!("it refused the call ({})", response.status())));
+        }
+        let address = address.to_owned();
+        let broken = move |error: hyper::Error| Error::Node {
+            node: address.clone(),
+            class: Class::Busy,
+            message: causes(&error),
+        };
+        open(&self.key, &nonce, Direction::Answer, response.into_body(), broken).await
+    }
+}
+
+impl Transport for HttpTransport {
+    fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
+        Box::pin(self.send(address, message, data))
+    }
+}
+
+/// Answers HTTP requests with a [`NodeService`]. What was not sealed by a member of the cluster gets 403 and
+/// nothing else.
+pub struct HttpService {
+    service: Arc<NodeService>,
+    key: ClusterKey,
+}
+
+impl HttpService {
+    pub(crate) fn new(service: Arc<NodeService>, cluster_secret: &[u8]) -> Self {
+        Self { service, key: ClusterKey::new(cluster_secret) }
+    }
+
+    /// Answers one request.
+    pub async fn call<B>(&self, request: Request<B>) -> Response<NodeBody>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error> + Send + Sync + Unpin + 'static,
+    {
+        match self.answer(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::debug!(%error, "a call to this node was refused");
+                let mut refusal = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+                *refusal.status_mut() = StatusCode::FORBIDDEN;
+                // Whatever else it was about to send is not read.
+                refusal.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+                refusal
+            }
+        }
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Result<Response<NodeBody>>
+    where
+        B: Body<Data = Bytes, Error: std::error::Error> + Send + Sync + Unpin + 'static,
+    {
+        let nonce = nonce(&request)?;
+        let broken = |error: B::Error| Error::Message(error.to_string());
+        let call = open(&self.key, &nonce, Direction::Call, request.into_body(), broken).await?;
+        let (message, data) = self.service.answer(call).await?;
+        Ok(Response::new(body(seal(&self.key, &nonce, Direction::Answer, message, data))))
+    }
+}
+
+fn nonce<B>(request: &Request<B>) -> Result<Nonce> {
+    let refused = |what: &str| Error::Message(what.to_owned());
+    if request.method() != Method::POST || request.uri().path() != PATH {
+        return Err(refused("it is not a call of this version"));
+    }
+    let text = request.headers().get(NONCE).ok_or_else(|| refused("it has no nonce"))?;
+    let mut nonce = Nonce::default();
+    hex::decode_to_slice(text, &mut nonce).map_err(|_| refused("its nonce is malformed"))?;
+    Ok(nonce)
+}
+
+fn body(frames: impl futures::Stream<Item = Result<Bytes>> + Send + Sync + 'static) -> NodeBody {
+    BodyExt::boxed(StreamBody::new(frames.map_ok(Frame::data)))
+}
+
+/// The message in a body, and the data behind it.
+async fn open<B>(
+    key: &ClusterKey,
+    nonce: &Nonce,
+    direction: Direction,
+    body: B,
+    broken: impl Fn(B::Error) -> Error + Send + Sync + 'static,
+) -> Result<Incoming>
+where
+    B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+{
+    let frames = BodyStream::new(body).filter_map(move |frame| {
+        let bytes = frame.map_err(&broken).map(|frame| frame.into_data().ok()).transpose();
+        std::future::ready(bytes)
+    });
+    let mut opener = Opener::new(key, nonce, direction, frames);
+    let message = opener.message().await?;
+    let data = futures::stream::try_unfold(opener, |mut opener| async move {
+        Ok(opener.data().await?.map(|bytes| (bytes, opener)))
+    });
+    Ok(Incoming { message, data: Box::pin(data) })
+}
+
+/// An error with what caused it: hyper's own text says only that something failed.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl std::fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HttpTransport")
+    }
+}
+
+impl std::fmt::Debug for HttpService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HttpService")
+    }
+}

@@ -1,0 +1,161 @@
+//! A device of this process behind its gate: what is admitted, in which order, and what was promised.
+//!
+//! Locks are taken in this order: a container's stripe, then an object's. They are asynchronous ones, held
+//! over the commit on purpose: a preparer must see every write that was admitted before its promise.
+
+use anello_base::Timestamp;
+use std::sync::Arc;
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+use super::promises::Promises;
+use super::{ContainerFound, Write, limits, stripe};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::index::{Effect, Index, ObjectState};
+use crate::key::KeyHash;
+use crate::limits::LISTING_INLINE_MAX;
+use crate::model::{ContainerInfo, Known, ListQuery};
+use crate::mutation::Mutation;
+
+/// A device of this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Local {
+    pub(crate) device: Device,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    containers: Vec<RwLock<()>>,
+    objects: Vec<RwLock<()>>,
+    promises: Promises,
+}
+
+/// Held while an admitted mutation is on its way to the index.
+#[derive(Debug, Default)]
+struct Admitted<'a> {
+    container: Option<RwLockReadGuard<'a, ()>>,
+    object: Option<RwLockReadGuard<'a, ()>>,
+}
+
+impl Local {
+    pub(crate) fn open(device: Device) -> Result<Self> {
+        let stripes = || (0..limits::STRIPES).map(|_| RwLock::new(())).collect();
+        let promises = Promises::open(device.clone())?;
+        let gate = Gate { containers: stripes(), objects: stripes(), promises };
+        Ok(Self { device, gate: Arc::new(gate) })
+    }
+
+    /// Makes a mutation durable and visible here. [`Error::Promised`] where a later one was promised,
+    /// [`Error::Missing`] where a row's container was deleted. The same mutation again is acknowledged
+    /// again.
+    pub(crate) async fn commit(&self, write: Write) -> Result<Effect> {
+        let _admitted = self.admit(&write).await?;
+        let Write { mutation, applies, .. } = write;
+        let timestamp = mutation.timestamp();
+        let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
+        let mut effect = self.device.commit(mutation, applies).await?;
+        if effect.stale == Some(timestamp) || is_statistics {
+            // The same again; or statistics, of which the later ones are as good.
+            effect.stale = None;
+        }
+        for key in [keys.object.filter(|_| applies.object), keys.deleted].into_iter().flatten() {
+            self.gate.promises.fulfilled(key, timestamp);
+        }
+        Ok(effect)
+    }
+
+    async fn admit(&self, write: &Write) -> Result<Admitted<'_>> {
+        let Write { mutation, applies, stands_in, .. } = write;
+        let timestamp = mutation.timestamp();
+        let keys = Keys::of(mutation);
+        let mut admitted = Admitted::default();
+        if let Some(container) = keys.container.filter(|_| applies.container) {
+            admitted.container = Some(self.gate.containers[stripe(container)].read().await);
+            self.keep_promise(container, timestamp)?;
+            // One that this device has never heard of is on its way here, or was missed: whoever writes has seen it.
+            let is_deleted = |known: Known<ContainerInfo>| known.info.is_none() && known.version > Timestamp::ZERO;
+            let needs_container = matches!(mutation, Mutation::ObjectPut(_)) && !stands_in;
+            if needs_container && is_deleted(self.device.index().known_container(container)?) {
+                return Err(Error::Missing("container"));
+            }
+        }
+        if let Some(object) = keys.object.filter(|_| applies.object) {
+            admitted.object = Some(self.gate.objects[stripe(object)].read().await);
+            self.keep_promise(object, timestamp)?;
+        }
+        Ok(admitted)
+    }
+
+    /// Asks the index for a listing; a long one off the reactor.
+    pub(crate) async fn list<T: Send + 'static>(
+        &self,
+        limit: usize,
+        ask: impl FnOnce(&Index) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if limit <= LISTING_INLINE_MAX {
+            return ask(self.device.index());
+        }
+        let device = self.device.clone();
+        tokio::task::spawn_blocking(move || ask(device.index())).await.map_err(|_| Error::Stopped)?
+    }
+
+    fn keep_promise(&self, key: KeyHash, timestamp: Timestamp) -> Result<()> {
+        let until = self.gate.promises.of(key);
+        if timestamp < until { Err(Error::Promised { until }) } else { Ok(()) }
+    }
+
+    /// Promises to take nothing of the object before `until`, and tells what stands.
+    pub(crate) async fn prepare_object(&self, object: KeyHash, until: Timestamp) -> Result<ObjectState> {
+        let _nothing_under_way = self.gate.objects[stripe(object)].write().await;
+        let state = self.device.index().object_state(object)?;
+        let stands = state.stamp().map(|(data, metadata)| data.max(metadata));
+        self.promise(object, until, stands).await?;
+        Ok(state)
+    }
+
+    /// Promises to take no row of the container before `until`, and tells what stands.
+    pub(crate) async fn prepare_container(&self, container: KeyHash, until: Timestamp) -> Result<ContainerFound> {
+        let _nothing_under_way = self.gate.containers[stripe(container)].write().await;
+        let known = self.device.index().known_container(container)?;
+        self.promise(container, until, Some(known.version)).await?;
+        let rows = ListQuery { limit: 1, ..ListQuery::default() };
+        let is_empty = self.device.index().list_objects(container, &rows)?.is_empty();
+        Ok(ContainerFound { container: known, is_empty })
+    }
+
+    async fn promise(&self, key: KeyHash, until: Timestamp, stands: Option<Timestamp>) -> Result<()> {
+        let newest = self.gate.promises.of(key).max(stands.unwrap_or_default());
+        if until <= newest {
+            return Err(Error::Promised { until: newest });
+        }
+        self.gate.promises.promise(key, until).await
+    }
+}
+
+/// What a mutation is about.
+#[derive(Debug, Clone, Copy, Default)]
+struct Keys {
+    object: Option<KeyHash>,
+    container: Option<KeyHash>,
+    /// A container that it deletes.
+    deleted: Option<KeyHash>,
+}
+
+impl Keys {
+    fn of(mutation: &Mutation) -> Self {
+        let object = |object, container| Self { object: Some(object), container: Some(container), deleted: None };
+        match mutation {
+            Mutation::ObjectPut(put) => object(put.hashes.object, put.hashes.container),
+            Mutation::ObjectPost(post) => object(post.hashes.object, post.hashes.container),
+            Mutation::ObjectDelete { hashes, .. } => object(hashes.object, hashes.container),
+            Mutation::ContainerPut(put) => Self { container: Some(put.container_hash), ..Self::default() },
+            Mutation::ContainerDelete { container_hash, .. } => {
+                Self { container: Some(*container_hash), deleted: Some(*container_hash), object: None }
+            }
+            Mutation::AccountPut { .. } | Mutation::AccountDelete { .. } | Mutation::ContainerStats { .. } => {
+                Self::default()
+            }
+        }
+    }
+}

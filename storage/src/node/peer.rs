@@ -1,0 +1,176 @@
+//! Another host: its address, whether it answers, and what its answers tell of its clock.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anello_base::{Class, HybridClock, Timestamp};
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, SUSPENSION};
+use super::message::{self, Answer, Call, Envelope, Fault, Reply};
+use super::transport::{DataStream, Transport, nothing};
+use crate::cluster::{ClusterMap, Host};
+use crate::error::{Error, Result};
+
+/// What all calls of this process have in common.
+pub(crate) struct Peers {
+    transport: Arc<dyn Transport>,
+    clock: Arc<HybridClock>,
+    /// The cluster map that this process goes by.
+    epoch: Arc<AtomicU64>,
+    sender: u64,
+    number: AtomicU64,
+}
+
+/// Another host.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    name: String,
+    address: String,
+    peers: Arc<Peers>,
+    failures: AtomicU32,
+    suspended_until: Mutex<Option<Instant>>,
+    /// Its wall clock less ours, in ticks.
+    skew: AtomicI64,
+}
+
+/// Another host as `anello status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its node listener is.
+    pub address: String,
+    /// Whether it is asked at present.
+    pub reachable: bool,
+    /// How far its clock is ahead of ours, in milliseconds.
+    pub skew_ms: i64,
+}
+
+impl Peers {
+    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Arc<HybridClock>, epoch: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { transport, clock, epoch, sender: rand::random(), number: AtomicU64::new(1) })
+    }
+
+    fn envelope(&self, device: &str, call: Call) -> Envelope {
+        Envelope {
+            now: self.clock.wall(),
+            sender: self.sender,
+            number: self.number.fetch_add(1, Ordering::Relaxed),
+            epoch: self.epoch.load(Ordering::Acquire),
+            device: device.to_owned(),
+            call,
+        }
+    }
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    pub(crate) fn new(name: String, address: String, peers: Arc<Peers>) -> Arc<Self> {
+        let (failures, suspended_until) = (AtomicU32::new(0), Mutex::new(None));
+        Arc::new(Self { name, address, peers, failures, suspended_until, skew: AtomicI64::new(0) })
+    }
+
+    /// Asks the host and waits up to `timeout` for the answer. A host that has failed [`FAILURES_MAX`] times in a
+    /// row is not asked for [`SUSPENSION`].
+    pub(super) async fn call(
+        &self,
+        device: &str,
+        call: Call,
+        data: DataStream,
+        timeout: Duration,
+    ) -> Result<(Answer, DataStream)> {
+        if !self.is_reachable() {
+            return Err(self.unreachable("it did not answer lately"));
+        }
+        let message = Bytes::from(message::encode(&self.peers.envelope(device, call))?);
+        let asked = self.peers.clock.wall();
+        let answered = tokio::time::timeout(timeout, self.peers.transport.call(&self.address, message, data)).await;
+        let incoming = match answered {
+            Ok(Ok(incoming)) => incoming,
+            Ok(Err(error)) => {
+                self.failed();
+                return Err(error);
+            }
+            Err(_) => {
+                self.failed();
+                return Err(self.unreachable("it did not answer in time"));
+            }
+        };
+        let reply: Reply = message::decode(&incoming.message)?;
+        self.failures.store(0, Ordering::Relaxed);
+        self.note_clock(asked, &reply);
+        match reply.answer {
+            Ok(answer) => Ok((answer, incoming.data)),
+            Err(fault) => Err(self.refused(fault)),
+        }
+    }
+
+    /// Whether the host answers; its clock is noted.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        self.call("", Call::Ping, nothing(), LOOK_UP_TIMEOUT).await.map(drop)
+    }
+
+    /// Asks the host for the cluster's map, and to be part of it; `None` while it is not complete.
+    pub(crate) async fn join(&self, me: Host) -> Result<Option<ClusterMap>> {
+        match self.call("", Call::Join(me), nothing(), LOOK_UP_TIMEOUT).await?.0 {
+            Answer::Map(map) => map.map(|bytes| ClusterMap::decode(&bytes)).transpose(),
+            _ => Err(Error::Message(format!("{} answered something else than was asked", self.name))),
+        }
+    }
+
+    fn refused(&self, fault: Fault) -> Error {
+        let error = fault.at(&self.name);
+        if let Error::Promised { until } | Error::Stale { current: until } = error {
+            self.peers.clock.observe(until);
+        }
+        error
+    }
+
+    /// A call was made between `asked` and now; the node's clock is taken to have been read in the middle.
+    fn note_clock(&self, asked: Timestamp, reply: &Reply) {
+        let ours = asked.ticks().midpoint(self.peers.clock.wall().ticks());
+        self.skew.store(reply.wall.ticks().cast_signed() - ours.cast_signed(), Ordering::Relaxed);
+        self.peers.clock.observe(reply.now);
+    }
+
+    pub(crate) fn is_reachable(&self) -> bool {
+        let mut suspended = self.suspended_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if suspended.is_some_and(|until| until <= Instant::now()) {
+            *suspended = None;
+        }
+        suspended.is_none()
+    }
+
+    fn failed(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
+            let mut suspended = self.suspended_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *suspended = Some(Instant::now() + SUSPENSION);
+        }
+    }
+
+    fn unreachable(&self, message: &str) -> Error {
+        Error::Node { node: self.name.clone(), class: Class::Busy, message: message.to_owned() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            name: self.name.clone(),
+            address: self.address.clone(),
+            reachable: self.is_reachable(),
+            skew_ms: self.skew.load(Ordering::Relaxed) / 100,
+        }
+    }
+}

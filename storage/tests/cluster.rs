@@ -1,0 +1,268 @@
+//! Several hosts in one process: each with its own devices and its own store, calls between them by hand over a
+//! network that can be cut.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anello_base::{Class, SystemClock};
+use anello_storage::cluster::{Member, MemberOptions, Part};
+use anello_storage::device::DeviceOptions;
+use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
+use anello_storage::store::{IfMissing, ObjectHead, ObjectUpdate};
+use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use tempfile::TempDir;
+
+/// Who is where, and which hosts are cut off.
+#[derive(Default)]
+struct Network {
+    hosts: Mutex<HashMap<String, Arc<NodeService>>>,
+    cut: Mutex<HashSet<String>>,
+}
+
+/// One host's view of the network.
+struct Link {
+    network: Arc<Network>,
+    from: String,
+}
+
+impl Transport for Link {
+    fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
+        Box::pin(async move {
+            let unreachable =
+                || Error::Node { node: address.to_owned(), class: Class::Busy, message: "cut off".to_owned() };
+            let is_cut = |host: &str| self.network.cut.lock().expect("lock").contains(host);
+            if is_cut(address) || is_cut(&self.from) {
+                return Err(unreachable());
+            }
+            let service = self.network.hosts.lock().expect("lock").get(address).cloned();
+            let (message, data) = service.ok_or_else(unreachable)?.answer(Incoming { message, data }).await?;
+            Ok(Incoming { message, data })
+        })
+    }
+}
+
+struct Cluster {
+    network: Arc<Network>,
+    stores: Vec<Store>,
+    _directory: TempDir,
+}
+
+fn name(host: usize) -> String {
+    format!("h{host}:1")
+}
+
+impl Cluster {
+    async fn form(hosts: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let network = Arc::new(Network::default());
+        let members = (0..hosts).map(|host| {
+            let root = directory.path().join(format!("h{host}"));
+            let part = if host == 0 { Part::Found(hosts) } else { Part::Join(name(0)) };
+            let options = MemberOptions {
+                devices: vec![root.join("d0")],
+                state_dir: root,
+                cluster_id: "0123456789abcdef0123456789abcdef".into(),
+                cluster_secret: b"secret".to_vec(),
+                device: DeviceOptions::default(),
+                name: format!("h{host}"),
+                address: name(host),
+                region: 1,
+                zone: 1 + host as u32,
+                part,
+            };
+            let link = Arc::new(Link { network: Arc::clone(&network), from: name(host) });
+            tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"))
+        });
+        let mut stores = Vec::new();
+        let members: Vec<Member> =
+            join_all(members).await.into_iter().map(|member| member.expect("no panic")).collect();
+        for (host, member) in members.iter().enumerate() {
+            network.hosts.lock().expect("lock").insert(name(host), member.service());
+        }
+        let maps = join_all(members.iter().map(|member| async { member.map().await.expect("forms") })).await;
+        for (member, map) in members.into_iter().zip(&maps) {
+            stores.push(Store::open_member(member, map).expect("opens"));
+        }
+        let cluster = Self { network, stores, _directory: directory };
+        cluster.stores[0].container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
+        cluster
+    }
+
+    fn cut(&self, host: usize) {
+        self.network.cut.lock().expect("lock").insert(name(host));
+    }
+
+    fn heal(&self) {
+        self.network.cut.lock().expect("lock").clear();
+    }
+
+    async fn close(self) {
+        for store in self.stores {
+            store.close().await.expect("closes");
+        }
+    }
+}
+
+fn path(name: &str) -> ObjectPath {
+    ObjectPath::new("AUTH_a", "c", name)
+}
+
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
+}
+
+async fn put(store: &Store, name: &str, data: Bytes, condition: &Precondition) -> Result<()> {
+    let head = ObjectHead { etag: "e".into(), content_type: "text/plain".into(), ..ObjectHead::default() };
+    store.object_put(&path(name), data, head, condition).await.map(drop)
+}
+
+async fn get(store: &Store, name: &str) -> Option<Vec<u8>> {
+    let mut reader = store.object_read(&path(name)).await.expect("opens")?;
+    let mut data = Vec::new();
+    while let Some(bytes) = reader.next().await.expect("reads") {
+        data.extend_from_slice(&bytes);
+    }
+    Some(data)
+}
+
+async fn list(store: &Store, query: ListQuery) -> Vec<String> {
+    let listed = store.container_list("AUTH_a", "c", &query).await.expect("lists");
+    let name = |listed| match listed {
+        Listed::Entry(anello_storage::ObjectEntry { name, .. }) | Listed::Prefix(name) => name,
+    };
+    listed.into_iter().map(name).collect()
+}
+
+fn all() -> ListQuery {
+    ListQuery { limit: 10_000, ..ListQuery::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_in_through_one_host_comes_out_through_every_other() {
+    let cluster = Cluster::form(5).await;
+    let sizes = [0, 1, 4096, 262_144, 262_145, 3_000_000];
+    for (at, size) in sizes.iter().enumerate() {
+        let store = &cluster.stores[at % 5];
+        put(store, &format!("o{at}"), pattern(*size), &Precondition::default()).await.expect("put");
+        for other in &cluster.stores {
+            assert_eq!(get(other, &format!("o{at}")).await, Some(pattern(*size).to_vec()), "{size} bytes");
+            assert_eq!(list(other, all()).await.len(), at + 1);
+        }
+    }
+    let deleted = cluster.stores[3].object_delete(&path("o5"), &Precondition::default()).await.expect("deletes");
+    assert_eq!(deleted.map(|info| info.size), Some(3_000_000));
+    for store in &cluster.stores {
+        assert_eq!(get(store, "o5").await, None);
+        assert_eq!(list(store, all()).await, ["o0", "o1", "o2", "o3", "o4"]);
+        assert!(matches!(store.container_delete("AUTH_a", "c").await, Err(Error::NotEmpty)));
+    }
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_host_cut_off_everything_goes_on_and_what_it_missed_does_not_come_back() {
+    let cluster = Cluster::form(3).await;
+    for at in 0..20 {
+        put(&cluster.stores[0], &format!("old{at:02}"), pattern(at), &Precondition::default()).await.expect("put");
+    }
+    cluster.cut(2);
+    for at in 0..20 {
+        put(&cluster.stores[at % 2], &format!("new{at:02}"), pattern(300_000 + at), &Precondition::default())
+            .await
+            .expect("put");
+        put(&cluster.stores[at % 2], &format!("old{at:02}"), pattern(500 + at), &Precondition::default())
+            .await
+            .expect("put");
+    }
+    for at in 0..10 {
+        let store = &cluster.stores[at % 2];
+        store.object_delete(&path(&format!("old{at:02}")), &Precondition::default()).await.expect("deletes");
+    }
+    // Whoever is cut off knows that it doesn't know.
+    assert!(cluster.stores[2].object(&path("new00")).await.is_err());
+    cluster.heal();
+    // Hosts that were left alone for a while are asked again.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let expected: Vec<String> =
+        (0..20).map(|at| format!("new{at:02}")).chain((10..20).map(|at| format!("old{at:02}"))).collect();
+    for store in cluster.stores.iter().rev() {
+        assert_eq!(list(store, all()).await, expected);
+        for at in 0..20 {
+            let old = (at >= 10).then(|| pattern(500 + at).to_vec());
+            assert_eq!(get(store, &format!("old{at:02}")).await, old, "old{at}");
+            assert_eq!(get(store, &format!("new{at:02}")).await, Some(pattern(300_000 + at).to_vec()), "new{at}");
+        }
+        let query = ListQuery { delimiter: Some("d".into()), reverse: true, ..all() };
+        assert_eq!(list(store, query).await.first().map(String::as_str), Some("old"));
+        for limit in [1, 7, 10] {
+            let page = list(store, ListQuery { limit, marker: Some("new18".into()), ..all() }).await;
+            assert_eq!(page, expected[19..].iter().take(limit).cloned().collect::<Vec<_>>());
+        }
+    }
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_create_the_same_name_through_different_hosts_one_succeeds() {
+    let cluster = Cluster::form(3).await;
+    let mut won = 0;
+    for round in 0..40 {
+        let name = format!("o{round}");
+        if round == 20 {
+            cluster.cut(1);
+        }
+        let attempts = cluster.stores.iter().enumerate().flat_map(|(host, store)| {
+            let name = &name;
+            (0..2).map(move |twin| async move {
+                let data = Bytes::from(format!("{host}.{twin}"));
+                (data.clone(), put(store, name, data, &Precondition::absent()).await)
+            })
+        });
+        let outcomes = join_all(attempts).await;
+        let winners: Vec<&Bytes> = outcomes.iter().filter(|(_, made)| made.is_ok()).map(|(data, _)| data).collect();
+        assert!(winners.len() <= 1, "{winners:?} all succeeded");
+        won += winners.len();
+        let found = get(&cluster.stores[0], &name).await;
+        let unknown = outcomes.iter().filter(|(_, made)| made.as_ref().is_err_and(|e| e.class() == Class::Busy));
+        let possible: Vec<&[u8]> = match winners.first() {
+            Some(winner) => vec![&winner[..]],
+            None => unknown.map(|(data, _)| &data[..]).collect(),
+        };
+        assert!(found.is_none() == possible.is_empty() || winners.is_empty(), "{outcomes:?}");
+        assert!(found.is_none_or(|found| possible.contains(&&found[..])), "{outcomes:?}");
+    }
+    assert!(won >= 20, "only {won} of 40 were created");
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_change_of_metadata_is_lost_between_hosts() {
+    let cluster = Cluster::form(3).await;
+    put(&cluster.stores[0], "counter", Bytes::new(), &Precondition::default()).await.expect("put");
+    let count =
+        |items: &[(String, String)]| items.first().map_or(0, |(_, value)| value.parse::<u32>().expect("number"));
+    let writers = cluster.stores.iter().map(|store| async move {
+        let mut done = 0;
+        for _ in 0..25 {
+            let add = |info: &anello_storage::ObjectInfo| {
+                let metadata = vec![("x-object-meta-count".to_owned(), (count(&info.metadata) + 1).to_string())];
+                Ok(ObjectUpdate { metadata, ..ObjectUpdate::default() })
+            };
+            match store.object_update(&path("counter"), add).await {
+                Ok(_) => done += 1,
+                // It may have happened, or not.
+                Err(error) => assert_eq!(error.class(), Class::Busy, "{error}"),
+            }
+        }
+        done
+    });
+    let done: u32 = join_all(writers).await.into_iter().sum();
+    let info = cluster.stores[1].object(&path("counter")).await.expect("asks").expect("is there");
+    let found = count(&info.metadata);
+    assert!((done..=75).contains(&found), "{done} were acknowledged, {found} happened");
+    assert!(done >= 25, "only {done} of 75 got through");
+    cluster.close().await;
+}

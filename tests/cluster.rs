@@ -1,0 +1,166 @@
+//! Three hosts as three processes: founded, joined, written to through each of them while one is killed, is
+//! paused or comes back. What was acknowledged is there, through whichever host one asks.
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use harness::{Server, Session, request};
+use rustix::process::Signal;
+
+const HOSTS: usize = 3;
+
+/// Inline, and streamed.
+const SIZES: [usize; 3] = [100, 5000, 400_000];
+
+struct Host {
+    config: PathBuf,
+    data: PathBuf,
+    node: String,
+}
+
+impl Host {
+    fn new(root: &Path, number: usize) -> Self {
+        // Free now; nothing else in the test takes ports by number.
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let node = probe.local_addr().expect("an address").to_string();
+        let (config, data) = (root.join(format!("h{number}.toml")), root.join(format!("h{number}")));
+        let text = format!(
+            "data = [{data:?}]\n[gateway]\nlisten = \"127.0.0.1:0\"\n[s3]\nlisten = \"127.0.0.1:0\"\n\
+             [cluster]\nlisten = \"{node}\"\nname = \"h{number}\"\nzone = {}\n",
+            number + 1
+        );
+        std::fs::write(&config, text).expect("written");
+        Self { config, data, node }
+    }
+
+    fn anello(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anello"));
+        command.args(arguments).arg("--config").arg(&self.config);
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+    }
+
+    fn start(&self) -> Server {
+        let mut command = self.anello(&["serve"]);
+        command.stdout(Stdio::null());
+        Server::start_with(&self.data, command)
+    }
+}
+
+fn form(root: &Path) -> (Vec<Host>, Vec<Server>) {
+    let hosts: Vec<Host> = (0..HOSTS).map(|number| Host::new(root, number)).collect();
+    let token = hosts[0].anello(&["cluster", "init", "--hosts", "3"]).output().expect("runs");
+    assert!(token.status.success(), "{token:?}");
+    let token = String::from_utf8(token.stdout).expect("text");
+    for host in &hosts[1..] {
+        let joined = host.anello(&["cluster", "join"]).env("ANELLO_JOIN_TOKEN", token.trim()).output().expect("runs");
+        assert!(joined.status.success(), "{joined:?}");
+        let again = host.anello(&["cluster", "join"]).env("ANELLO_JOIN_TOKEN", token.trim()).output().expect("runs");
+        assert!(!again.status.success(), "a host joined twice");
+    }
+    // Each waits for the others.
+    let servers = std::thread::scope(|scope| {
+        let starts: Vec<_> = hosts.iter().map(|host| scope.spawn(|| host.start())).collect();
+        starts.into_iter().map(|start| start.join().expect("starts")).collect()
+    });
+    (hosts, servers)
+}
+
+fn content(name: &str) -> Vec<u8> {
+    let number = name.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    (0..SIZES[number % SIZES.len()]).map(|at| (number.wrapping_add(at).wrapping_mul(0x9e37_79b9) >> 24) as u8).collect()
+}
+
+/// Writes through one host until told to stop; tells which names were acknowledged (true) and which may be there.
+fn write(session: &Session, prefix: &str, stop: &AtomicBool) -> BTreeMap<String, bool> {
+    let mut names = BTreeMap::new();
+    for number in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = format!("{prefix}-{number}");
+        let status = session.swift("PUT", &format!("/c/{name}"), &content(&name)).map(|answer| answer.status);
+        // 503 where nobody knows; an error where the host went away.
+        assert!(status.as_ref().map_or(true, |status| matches!(status, 201 | 503)), "{name}: {status:?}");
+        names.insert(name, matches!(status, Ok(201)));
+    }
+    names
+}
+
+fn check(sessions: &[&Session], names: &BTreeMap<String, bool>) {
+    for (at, session) in sessions.iter().enumerate() {
+        let listing = session.swift("GET", "/c?limit=10000", b"").expect("an answer").text();
+        let listed: Vec<&str> = listing.lines().collect();
+        for (name, acknowledged) in names {
+            let answer = session.swift("GET", &format!("/c/{name}"), b"").expect("an answer");
+            match answer.status {
+                200 => assert!(answer.body == content(name), "host {at}: {name} is not what was stored"),
+                404 => assert!(!acknowledged, "host {at}: {name} was acknowledged and is lost"),
+                status => panic!("host {at}: {name}: {status} {}", answer.text()),
+            }
+            assert!(!acknowledged || listed.contains(&name.as_str()), "host {at}: {name} is not listed");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let (hosts, mut servers) = form(root.path());
+    let token = servers[0].log_in();
+    let through = |server: &Server| token.at(&server.gateway);
+    let [first, second] = [0, 1].map(|host| through(&servers[host]));
+    assert_eq!(second.swift("PUT", "/c", b"").expect("an answer").status, 201);
+
+    // Who doesn't know the secret is told nothing.
+    let stranger = request(&hosts[1].node, "POST", "/node/1", &[("x-anello-nonce", &"0".repeat(32))], b"hello");
+    assert_eq!(stranger.map(|answer| (answer.status, answer.body.len())).expect("an answer"), (403, 0));
+
+    let mut names = BTreeMap::new();
+    let stop = Arc::new(AtomicBool::new(false));
+    for (round, fault) in ["none", "kill", "pause"].into_iter().enumerate() {
+        stop.store(false, Ordering::Relaxed);
+        let third_now = through(&servers[2]);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = [&first, &second, &third_now]
+                .into_iter()
+                .zip(["a", "b", "c"])
+                .map(|(session, prefix)| {
+                    let (stop, prefix) = (&stop, format!("{round}{prefix}"));
+                    scope.spawn(move || write(session, &prefix, stop))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(700));
+            match fault {
+                "kill" => servers.remove(2).kill(),
+                "pause" => servers[2].signal(Signal::STOP),
+                _ => {}
+            }
+            std::thread::sleep(Duration::from_millis(1500));
+            stop.store(true, Ordering::Relaxed);
+            if fault == "pause" {
+                servers[2].signal(Signal::CONT);
+            }
+            writers.into_iter().for_each(|writer| names.extend(writer.join().expect("a writer")));
+        });
+        check(&[&first, &second], &names);
+        if fault == "kill" {
+            servers.push(hosts[2].start());
+        }
+        // Hosts that were left alone for a while are asked again.
+        std::thread::sleep(Duration::from_secs(6));
+        check(&[&first, &second, &through(&servers[2])], &names);
+    }
+    let acknowledged = names.values().filter(|acknowledged| **acknowledged).count();
+    eprintln!("{} names, {acknowledged} acknowledged", names.len());
+    assert!(acknowledged > 0);
+    let peers = servers[0].status()["store"]["cluster"]["peers"].as_array().map(Vec::len);
+    assert_eq!(peers, Some(2), "{}", servers[0].status());
+}
