@@ -62,3 +62,10 @@ const _: () = assert!(HEADER_BYTES_MAX < READ_BUFFER_BYTES);
 /// How often identity drops revocations that no token can need any more: it bounds how many there are, and
 /// nothing else.
 pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The same on a host of several, where it also bounds how long what another host has changed (a user, a key, a
+/// revocation) is not seen here. It costs a listing of each kind of record.
+pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a host of several waits before it tries again to open its rooms, while too few hosts answer.
+pub(crate) const CLUSTER_START_PAUSE: Duration = Duration::from_millis(500);

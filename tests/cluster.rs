@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Server, Session, request};
 use rustix::process::Signal;
@@ -73,6 +73,15 @@ fn form(root: &Path) -> (Vec<Host>, Vec<Server>) {
     (hosts, servers)
 }
 
+/// What identity keeps is seen by the other hosts some seconds later.
+fn wait_until_known(session: &Session) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while session.swift("HEAD", "", b"").expect("an answer").status == 401 {
+        assert!(Instant::now() < deadline, "the token is not known everywhere after a minute");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 fn content(name: &str) -> Vec<u8> {
     let number = name.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
     (0..SIZES[number % SIZES.len()]).map(|at| (number.wrapping_add(at).wrapping_mul(0x9e37_79b9) >> 24) as u8).collect()
@@ -117,6 +126,9 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     let token = servers[0].log_in();
     let through = |server: &Server| token.at(&server.gateway);
     let [first, second] = [0, 1].map(|host| through(&servers[host]));
+    for session in [&first, &second, &through(&servers[2])] {
+        wait_until_known(session);
+    }
     assert_eq!(second.swift("PUT", "/c", b"").expect("an answer").status, 201);
 
     // Who doesn't know the secret is told nothing.
@@ -153,6 +165,7 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
         check(&[&first, &second], &names);
         if fault == "kill" {
             servers.push(hosts[2].start());
+            wait_until_known(&through(&servers[2]));
         }
         // Hosts that were left alone for a while are asked again.
         std::thread::sleep(Duration::from_secs(6));

@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anello_storage::cluster::Member;
+use anello_storage::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::Outcome;
 use crate::cli::ServeArgs;
 use crate::config::Config;
-use crate::limits::{CLOSE_TIMEOUT, DRAIN_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, CLUSTER_START_PAUSE, DRAIN_TIMEOUT};
 use crate::serve::control::{Control, Listening};
 use crate::serve::gateway::{Gateway, S3Service, Shared};
 use crate::serve::home::{Home, Urls};
@@ -95,7 +95,18 @@ async fn serve(config: Config) -> Outcome {
                 let service = Arc::new(NodeDoor(member.http()));
                 accepting.spawn(nodes.serve(service, stop.clone(), tasks.clone()));
             }
-            open_rooms(&config, &mut home, &urls, member).await
+            let is_alone = member.is_none();
+            let store = rooms::open_store(&config, home.cluster(), member).await?;
+            loop {
+                match open_rooms(&config, &mut home, &urls, store.clone()).await {
+                    Err(error) if !is_alone => {
+                        // The other hosts may still be starting.
+                        tracing::warn!(%error, "the rooms can't be opened yet, will be tried again");
+                        tokio::time::sleep(CLUSTER_START_PAUSE).await;
+                    }
+                    opened => break opened,
+                }
+            }
         } => opened,
         () = signals.end() => return Ok(()),
     };
@@ -119,14 +130,14 @@ async fn serve(config: Config) -> Outcome {
     ended
 }
 
-/// Opens the store and the rooms; on the first start makes the administrator and the credential files.
+/// Opens the rooms; on the first start makes the administrator and the credential files.
 async fn open_rooms(
     config: &Config,
     home: &mut Home,
     urls: &Urls,
-    member: Option<Member>,
+    store: Store,
 ) -> Result<Rooms, Box<dyn std::error::Error>> {
-    let rooms = Rooms::open(config, home.cluster(), member).await?;
+    let rooms = Rooms::open(config, home.cluster(), store).await?;
     if let Some(first_start) = home.cluster().first_start.clone() {
         let admin = rooms.bootstrap(config, urls, &first_start.admin_password).await?;
         let credentials = credentials::Credentials {

@@ -2,6 +2,7 @@
 //! other, asked and closed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
@@ -18,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::limits::IDENTITY_REFRESH_INTERVAL;
+use crate::limits::{CLUSTER_IDENTITY_REFRESH_INTERVAL, IDENTITY_REFRESH_INTERVAL};
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::home::{Cluster, Urls};
 use crate::serve::{daemons, devices};
@@ -46,27 +47,22 @@ pub(crate) struct Administrator {
 }
 
 impl Rooms {
-    /// Opens the devices, replaying what was not closed, then the rooms.
-    pub(crate) async fn open(config: &Config, cluster: &Cluster, member: Option<Member>) -> Result<Self> {
-        let store = match member {
-            Some(member) => {
-                let map = member.map().await?;
-                Store::open_member(member, &map)?
-            }
-            None => open_alone(config, cluster).await?,
-        };
+    /// Opens the rooms of a store.
+    pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store) -> Result<Self> {
         let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
         let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
         let identity = IdentityRoom::open(store.clone(), identity_config).await?;
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
+        let is_alone = store.status().cluster.is_none();
+        let refresh = if is_alone { IDENTITY_REFRESH_INTERVAL } else { CLUSTER_IDENTITY_REFRESH_INTERVAL };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.clone())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
             sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
-            keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone()))),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone(), refresh))),
             identity,
             store,
         })
@@ -126,8 +122,12 @@ impl Rooms {
     }
 }
 
-/// The store of a single host.
-async fn open_alone(config: &Config, cluster: &Cluster) -> Result<Store> {
+/// Opens the devices, replaying what was not closed; a host of several waits until the cluster is complete.
+pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Option<Member>) -> Result<Store> {
+    if let Some(member) = member {
+        let map = member.map().await?;
+        return Ok(Store::open_member(member, &map)?);
+    }
     let options = StoreOptions {
         devices: config.data.clone(),
         state_dir: config.home().to_owned(),
@@ -138,10 +138,11 @@ async fn open_alone(config: &Config, cluster: &Cluster) -> Result<Store> {
     Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }
 
-/// Drops what identity no longer needs, such as revocations of tokens that have ended.
-async fn keep(identity: Arc<IdentityRoom>) {
+/// Takes note of what other hosts have changed, and drops what identity no longer needs, such as revocations of
+/// tokens that have ended.
+async fn keep(identity: Arc<IdentityRoom>, every: Duration) {
     loop {
-        tokio::time::sleep(IDENTITY_REFRESH_INTERVAL).await;
+        tokio::time::sleep(every).await;
         if let Err(error) = identity.refresh().await {
             tracing::warn!(%error, "identity's records could not be refreshed, will be tried again");
         }

@@ -335,7 +335,7 @@ impl Model for Protocol {
 fn check(name: &str, protocol: Protocol) {
     let checker = protocol.checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
-    println!("{name}: {} states", checker.unique_state_count());
+    eprintln!("{name}: {} states", checker.unique_state_count());
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub(crate) enum Source {
 }
 
 /// An object's bytes on their way out.
+#[expect(clippy::large_enum_variant, reason = "a small object's read is to cost no allocation more")]
 pub(crate) enum Data {
     Here(DataReader),
     There(DataStream),
@@ -88,7 +89,7 @@ pub(crate) struct Write {
 /// A large object on its way to a device.
 #[derive(Debug)]
 pub(crate) enum Upload {
-    Here(ExtentWriter),
+    Here(Box<ExtentWriter>),
     There(RemoteUpload),
 }
 
@@ -200,17 +201,16 @@ impl Node {
 
     pub(crate) fn write_extents(&self, size_hint: Option<u64>) -> Upload {
         match self {
-            Self::Here(local) => Upload::Here(local.device.write_extents(size_hint)),
+            Self::Here(local) => Upload::Here(Box::new(local.device.write_extents(size_hint))),
             Self::There(remote) => Upload::There(remote.write_extents(size_hint)),
         }
     }
 
     /// Frees what an upload has written that is not going to be named.
     pub(crate) fn discard(&self, stored: &Stored) {
-        match (self, stored) {
-            (Self::Here(local), Stored::Here(Body::Extents(extents))) => local.device.discard(extents),
-            // What another host was sent is freed there when its time is over.
-            _ => {}
+        // What another host was sent is freed there when its time is over.
+        if let (Self::Here(local), Stored::Here(Body::Extents(extents))) = (self, stored) {
+            local.device.discard(extents);
         }
     }
 

@@ -12,7 +12,7 @@ use super::quorum::{majority, readers};
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::model::{ContainerInfo, Known, ObjectInfo};
-use crate::node::{ContainerFound, Found, Node};
+use crate::node::{ContainerFound, Found, Node, Source};
 
 /// Times that a writer begins again because another was faster. Each time somebody has got further.
 const ATTEMPTS: u32 = 12;
@@ -33,7 +33,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn current(&self) -> Option<&ObjectInfo> {
-        self.newest.live().map(|source| source.info())
+        self.newest.live().map(Source::info)
     }
 }
 
