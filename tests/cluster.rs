@@ -110,7 +110,13 @@ fn check(sessions: &[&Session], names: &BTreeMap<String, bool>) {
         for (name, acknowledged) in names {
             let answer = session.swift("GET", &format!("/c/{name}"), b"").expect("an answer");
             match answer.status {
-                200 => assert!(answer.body == content(name), "host {at}: {name} is not what was stored"),
+                200 => assert!(
+                    answer.body == content(name),
+                    "host {at}: {name} is not what was stored: {} bytes of {}; {}",
+                    answer.body.len(),
+                    content(name).len(),
+                    answer.head
+                ),
                 404 => assert!(!acknowledged, "host {at}: {name} was acknowledged and is lost"),
                 status => panic!("host {at}: {name}: {status} {}", answer.text()),
             }

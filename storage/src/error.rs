@@ -134,6 +134,16 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// Another node does not answer.
+    #[error("node {node}: {message}")]
+    Unreachable {
+        /// Its name or address.
+        node: String,
+        /// Whether that was known before anything was waited for: a kept connection had ended.
+        at_once: bool,
+        /// What happened.
+        message: String,
+    },
     /// What came from another node is not what it should be.
     #[error("message between nodes: {0}")]
     Message(String),
@@ -172,9 +182,12 @@ impl Error {
             Self::Node { class, .. } => *class,
             Self::Precondition => Class::Precondition,
             Self::TooLarge { .. } => Class::TooLarge,
-            Self::Busy { .. } | Self::Contended | Self::Promised { .. } | Self::NoQuorum { .. } | Self::Stopped => {
-                Class::Busy
-            }
+            Self::Busy { .. }
+            | Self::Unreachable { .. }
+            | Self::Contended
+            | Self::Promised { .. }
+            | Self::NoQuorum { .. }
+            | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,
             Self::Corrupt { .. } | Self::Truncated { .. } => Class::Corrupt,
             Self::WrongDevice { .. }

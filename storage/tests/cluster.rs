@@ -32,7 +32,7 @@ impl Transport for Link {
     fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
         Box::pin(async move {
             let unreachable =
-                || Error::Node { node: address.to_owned(), class: Class::Busy, message: "cut off".to_owned() };
+                || Error::Unreachable { node: address.to_owned(), at_once: false, message: "cut off".to_owned() };
             let is_cut = |host: &str| self.network.cut.lock().expect("lock").contains(host);
             if is_cut(address) || is_cut(&self.from) {
                 return Err(unreachable());

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::limits::{CONNECT_TIMEOUT, IDLE_CONNECTIONS_MAX};
+use super::limits::{CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_MAX};
 use super::seal::{ClusterKey, Direction, Nonce, Opener, seal};
 use super::service::NodeService;
 use super::transport::{DataStream, Incoming, Transport};
@@ -42,6 +42,7 @@ impl HttpTransport {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
             .build(connector);
         Self { client, key: ClusterKey::new(cluster_secret) }
     }
@@ -56,7 +57,11 @@ impl HttpTransport {
             .header(NONCE, hex::encode(nonce))
             .body(body(frames))
             .map_err(|error| failed(error.to_string()))?;
-        let response = self.client.request(request).await.map_err(|error| failed(causes(&error)))?;
+        let response = self.client.request(request).await.map_err(|error| Error::Unreachable {
+            node: address.to_owned(),
+            at_once: !error.is_connect(),
+            message: causes(&error),
+        })?;
         if response.status() != StatusCode::OK {
             return Err(failed(format!("it refused the call ({})", response.status())));
         }

@@ -41,6 +41,9 @@ pub(super) const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Connections kept to one node while nothing is asked of it.
 pub(super) const IDLE_CONNECTIONS_MAX: usize = 64;
 
+/// How long such a connection is kept: shorter than the other side keeps it, or a call meets its end.
+pub(super) const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Failures in a row after which a node is left alone.
 pub(super) const FAILURES_MAX: u32 = 3;
 

@@ -29,7 +29,7 @@ pub(super) struct Envelope {
     pub(super) call: Call,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Call {
     /// Whether the host is there; its clock and epoch are in every answer.
     Ping,

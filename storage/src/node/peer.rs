@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anello_base::{Class, HybridClock, Timestamp};
+use anello_base::{HybridClock, Timestamp};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -79,9 +79,19 @@ impl Peer {
         Arc::new(Self { name, address, peers, failures, suspended_until, skew: AtomicI64::new(0) })
     }
 
-    /// Asks the host and waits up to `timeout` for the answer. A host that has failed [`FAILURES_MAX`] times in a
-    /// row is not asked for [`SUSPENSION`].
-    pub(super) async fn call(
+    /// Asks the host and waits up to `timeout` for the answer. Asked twice where the first time fails at once: a
+    /// connection that was kept may have ended, and every call may be repeated. A host that has failed
+    /// [`FAILURES_MAX`] times in a row is not asked for [`SUSPENSION`].
+    pub(super) async fn call(&self, device: &str, call: Call, timeout: Duration) -> Result<(Answer, DataStream)> {
+        let again = call.clone();
+        match self.call_with(device, call, nothing(), timeout).await {
+            Err(Error::Unreachable { at_once: true, .. }) => self.call_with(device, again, nothing(), timeout).await,
+            answered => answered,
+        }
+    }
+
+    /// As [`Peer::call`], once, with data behind the call.
+    pub(super) async fn call_with(
         &self,
         device: &str,
         call: Call,
@@ -116,12 +126,12 @@ impl Peer {
 
     /// Whether the host answers; its clock is noted.
     pub(crate) async fn ping(&self) -> Result<()> {
-        self.call("", Call::Ping, nothing(), LOOK_UP_TIMEOUT).await.map(drop)
+        self.call("", Call::Ping, LOOK_UP_TIMEOUT).await.map(drop)
     }
 
     /// Asks the host for the cluster's map, and to be part of it; `None` while it is not complete.
     pub(crate) async fn join(&self, me: Host) -> Result<Option<ClusterMap>> {
-        match self.call("", Call::Join(me), nothing(), LOOK_UP_TIMEOUT).await?.0 {
+        match self.call("", Call::Join(me), LOOK_UP_TIMEOUT).await?.0 {
             Answer::Map(map) => map.map(|bytes| ClusterMap::decode(&bytes)).transpose(),
             _ => Err(Error::Message(format!("{} answered something else than was asked", self.name))),
         }
@@ -158,7 +168,7 @@ impl Peer {
     }
 
     fn unreachable(&self, message: &str) -> Error {
-        Error::Node { node: self.name.clone(), class: Class::Busy, message: message.to_owned() }
+        Error::Unreachable { node: self.name.clone(), at_once: false, message: message.to_owned() }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::limits::{COMMIT_TIMEOUT, LOOK_UP_TIMEOUT, STREAM_TIMEOUT, UPLOAD_QUEUE, UPLOAD_TIMEOUT};
 use super::message::{Answer, Call, Version};
 use super::peer::Peer;
-use super::transport::{DataStream, nothing};
+use super::transport::DataStream;
 use super::{ContainerFound, Found, Source, Write};
 use crate::error::{Error, Result};
 use crate::index::Effect;
@@ -35,7 +35,7 @@ impl Remote {
     }
 
     async fn ask(&self, call: Call) -> Result<Answer> {
-        Ok(self.peer.call(&self.device, call, nothing(), LOOK_UP_TIMEOUT).await?.0)
+        Ok(self.peer.call(&self.device, call, LOOK_UP_TIMEOUT).await?.0)
     }
 
     fn confused(&self) -> Error {
@@ -43,7 +43,7 @@ impl Remote {
     }
 
     pub(super) async fn commit(&self, write: Write) -> Result<Effect> {
-        match self.peer.call(&self.device, Call::Commit(Box::new(write)), nothing(), COMMIT_TIMEOUT).await?.0 {
+        match self.peer.call(&self.device, Call::Commit(Box::new(write)), COMMIT_TIMEOUT).await?.0 {
             Answer::Committed { stale, created } => Ok(Effect { stale, created, ..Effect::default() }),
             _ => Err(self.confused()),
         }
@@ -122,7 +122,7 @@ impl Remote {
     /// The stored bytes of one version; fails where it is another by now.
     pub(super) async fn read(&self, object: KeyHash, timestamp: Timestamp, range: Range<u64>) -> Result<DataStream> {
         let call = Call::Read { object, timestamp, range };
-        match self.peer.call(&self.device, call, nothing(), LOOK_UP_TIMEOUT).await? {
+        match self.peer.call(&self.device, call, LOOK_UP_TIMEOUT).await? {
             (Answer::Data, data) => Ok(paced(data, self.peer.name().to_owned())),
             _ => Err(self.confused()),
         }
@@ -133,7 +133,7 @@ impl Remote {
         let data: DataStream = Box::pin(receiver);
         let (peer, device) = (Arc::clone(&self.peer), Arc::clone(&self.device));
         let call = tokio::spawn(async move {
-            match peer.call(&device, Call::Upload { size_hint }, data, UPLOAD_TIMEOUT).await?.0 {
+            match peer.call_with(&device, Call::Upload { size_hint }, data, UPLOAD_TIMEOUT).await?.0 {
                 Answer::Uploaded(number) => Ok(number),
                 _ => Err(Error::Message(format!("{} answered something else than was asked", peer.name()))),
             }

@@ -1,9 +1,11 @@
 //! Reading: the newest version among a majority of the replicas, and its data from whichever has them whole.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
 use super::Store;
@@ -26,8 +28,10 @@ impl Store {
 
     /// The object, ready to be read.
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
-        let replicas = self.replicas_of(&self.placement(), self.hashes(path)).await?;
-        Ok(ObjectReader::new(replicas).filter(|reader| !self.is_expired(reader.info())))
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        let replicas = self.replicas_of(&placement, hashes).await?;
+        let reader = ObjectReader::new(replicas, Some((placement, hashes.object)));
+        Ok(reader.filter(|reader| !self.is_expired(reader.info())))
     }
 
     pub(super) fn is_expired(&self, info: &ObjectInfo) -> bool {
@@ -108,20 +112,22 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
 #[derive(Debug)]
 pub struct ObjectReader {
     replicas: Vec<Source>,
+    /// Where to look for further replicas: only a majority was asked.
+    further: Option<(Arc<Placement>, KeyHash)>,
     range: Range<u64>,
     data: Option<Data>,
 }
 
 impl ObjectReader {
-    fn new(replicas: Vec<Source>) -> Option<Self> {
+    fn new(replicas: Vec<Source>, further: Option<(Arc<Placement>, KeyHash)>) -> Option<Self> {
         let range = 0..replicas.last()?.info().stored_size;
-        Some(Self { replicas, range, data: None })
+        Some(Self { replicas, further, range, data: None })
     }
 
     /// A reader of one replica's row.
     pub(super) fn of(device: Device, row: ObjectRow) -> Self {
         let range = 0..row.info.stored_size;
-        Self { range, replicas: vec![Source::Here(device, None, Box::new(row))], data: None }
+        Self { range, replicas: vec![Source::Here(device, None, Box::new(row))], further: None, data: None }
     }
 
     fn serving(&self) -> &Source {
@@ -152,13 +158,29 @@ impl ObjectReader {
                     return Ok(Some(bytes));
                 }
                 Ok(None) => return Err(Error::Truncated { missing: self.range.end - self.range.start }),
-                Err(error) if self.replicas.len() == 1 => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "a replica can't be read, going on with another");
                     self.data = None;
+                    if self.replicas.len() == 1 {
+                        self.look_further().await;
+                    }
+                    if self.replicas.len() == 1 {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "a replica can't be read, going on with another");
                     self.replicas.pop();
                 }
             }
+        }
+    }
+
+    /// Asks every device, once, for this version; the last replica may be tried once more.
+    async fn look_further(&mut self) {
+        let Some((placement, object)) = self.further.take() else { return };
+        let asked = placement.object(object).into_iter().map(|slot| placement.node(slot).object(object));
+        let version = self.info().timestamp;
+        for found in join_all(asked).await.into_iter().flatten() {
+            let same = found.live().filter(|source| source.info().timestamp == version);
+            self.replicas.splice(0..0, same.cloned());
         }
     }
 
