@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anello_base::Class;
 use futures::future::BoxFuture;
 
+pub use crate::access_rule::AccessRule;
+
 /// Who is calling and what for, as a valid token or key says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Caller {
@@ -28,12 +30,20 @@ pub struct Caller {
     pub roles: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub expires_at: u64,
+    /// The only requests that it may make; `None` where it may make all.
+    pub access_rules: Option<Vec<AccessRule>>,
 }
 
 impl Caller {
     /// Whether the caller holds the role.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|held| held == role)
+    }
+
+    /// Whether the caller's access rules let this request to a service of this type pass.
+    pub fn admits(&self, service: &str, method: &str, path: &str) -> bool {
+        let Some(rules) = &self.access_rules else { return true };
+        rules.iter().any(|rule| rule.admits(service, method, path))
     }
 }
 

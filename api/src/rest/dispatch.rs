@@ -5,6 +5,7 @@
 //! Requests that change something run in a task of their own, so that a client that hangs up does not
 //! stop a change half-way; the task ends with its one change.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
@@ -37,6 +39,36 @@ pub trait Service: Send + Sync + 'static {
 
     /// Who is calling; `None` without a token or with an invalid one.
     fn identify<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Option<Arc<Self::Caller>>, Fault>>;
+
+    /// Whether a known caller may make this request at all, whatever the policy says of it. 401 where not.
+    fn admit(&self, _caller: &Self::Caller, _method: &Method, _path: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Takes note of a request that was to change something, once it is answered.
+    fn audit(&self, _request: &Audited<'_, Self::Caller>) {}
+}
+
+/// Where a request comes from; the listener puts it into the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
+/// A request that was to change something, and how it ended. It bears nothing of the request's body.
+pub struct Audited<'a, C> {
+    /// Name of the rule that guards it.
+    pub rule: &'static str,
+    /// The names in the path.
+    pub params: &'a [(String, String)],
+    /// Who made it, where somebody is known.
+    pub caller: Option<&'a C>,
+    /// Where it came from, where that is known.
+    pub peer: Option<IpAddr>,
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Id of what it made or changed, as far as the answer shows one.
+    pub shown_id: Option<&'a str>,
 }
 
 type Handler<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
@@ -77,6 +109,8 @@ pub struct Call<S: Service> {
     pub headers: HeaderMap,
     /// Builds links under the address that the client used.
     pub links: Links,
+    /// Where it comes from, where that is known.
+    pub peer: Option<IpAddr>,
     caller: Option<Arc<S::Caller>>,
     rule: &'static str,
     params: Vec<(String, String)>,
@@ -153,6 +187,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Id of what the body shows: `{"user": {"id": …}}`.
+    fn shown_id(&self) -> Option<&str> {
+        let mut shown = self.body.as_ref()?.as_object()?.values();
+        shown.find_map(|it| it.get("id")?.as_str())
+    }
+
     /// With one header more. A value that is no header value is left out.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -225,7 +265,10 @@ async fn serve<S: Service>(
     let dialect = service.dialect();
     let method = request.method().clone();
     let path = route.path;
-    let result = answer(service, route, params, links.clone(), request).await;
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+    let trail = Trail { service: Arc::clone(&service), rule: route.rule, peer, request_id: request_id.clone() };
+    let result = answer(service, route, (params, links.clone()), (parts, body), trail).await;
     match &result {
         Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status.as_u16(), "{}", dialect.name),
         Err(fault) if fault.status.is_server_error() => {
@@ -236,25 +279,68 @@ async fn serve<S: Service>(
     finish(dialect, &links, &request_id, result)
 }
 
+/// What the audit is told of a change, however it ends.
+struct Trail<S: Service> {
+    service: Arc<S>,
+    rule: &'static str,
+    peer: Option<IpAddr>,
+    request_id: String,
+}
+
+impl<S: Service> Trail<S> {
+    fn note(&self, params: &[(String, String)], caller: Option<&S::Caller>, result: &Result<Reply, Fault>) {
+        self.service.audit(&Audited {
+            rule: self.rule,
+            params,
+            caller,
+            peer: self.peer,
+            request_id: &self.request_id,
+            status: result.as_ref().map_or_else(|fault| fault.status, |reply| reply.status),
+            shown_id: result.as_ref().ok().and_then(Reply::shown_id),
+        });
+    }
+}
+
 async fn answer<S: Service>(
     service: Arc<S>,
     route: &Route<S>,
-    params: Vec<(String, String)>,
-    links: Links,
-    request: Request,
+    (params, links): (Vec<(String, String)>, Links),
+    (parts, body): (Parts, axum::body::Body),
+    trail: Trail<S>,
 ) -> Result<Reply, Fault> {
-    let (parts, body) = request.into_parts();
     let caller = service.identify(&parts.headers).await?;
-    if caller.is_none() && !service.policy().is_public(route.rule) {
-        return Err(Fault::unauthenticated());
+    let is_change = !parts.method.is_safe();
+    let admitted = match &caller {
+        None if !service.policy().is_public(route.rule) => Err(Fault::unauthenticated()),
+        Some(caller) => service.admit(caller, &parts.method, parts.uri.path()),
+        None => Ok(()),
+    };
+    let read = async {
+        admitted?;
+        Ok((Query::parse(&parts.uri)?, read(body).await?))
+    };
+    let (query, body) = match read.await {
+        Ok(read) => read,
+        Err(fault) => {
+            let refused = Err(fault);
+            if is_change {
+                trail.note(&params, caller.as_deref(), &refused);
+            }
+            return refused;
+        }
+    };
+    let noted = (params.clone(), caller.clone());
+    let (headers, peer) = (parts.headers, trail.peer);
+    let call = Call { service, query, headers, links, peer, caller, rule: route.rule, params, body };
+    let handled = (route.handler)(call);
+    if !is_change {
+        return handled.await;
     }
-    let query = Query::parse(&parts.uri)?;
-    let body = read(body).await?;
-    let call = Call { service, query, headers: parts.headers, links, caller, rule: route.rule, params, body };
-    if parts.method.is_safe() {
-        return (route.handler)(call).await;
-    }
-    let change = tokio::spawn((route.handler)(call));
+    let change = tokio::spawn(async move {
+        let result = handled.await;
+        trail.note(&noted.0, noted.1.as_deref(), &result);
+        result
+    });
     change.await.unwrap_or_else(|_| Err(Fault::of(anello_base::Class::Internal, "An unexpected error occurred.")))
 }
 
