@@ -15,11 +15,11 @@ mod token;
 mod version;
 
 pub use dialect::{Dialect, KEYSTONE};
-pub use dispatch::{Call, Granted, Reply, Route, Service, router};
+pub use dispatch::{Audited, Call, Granted, PeerAddress, Reply, Route, Service, router};
 pub use fault::{Fault, status};
 pub use fields::Fields;
 pub use link::Links;
-pub use policy::{Check, Credentials, Policy, Rule, Target};
+pub use policy::{Aliases, Check, Credentials, Policy, PolicyError, Rule, Target};
 pub use query::{Page, Query};
 pub use token::{identify, token_header};
 pub use version::{Status, Version, version_document, versions_document};
