@@ -66,6 +66,37 @@ pub const TOKEN_KEYS_MAX: usize = 3;
 /// Age of a signed EC2 request that is still accepted; Keystone's `auth_ttl`.
 pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// Failed log-ins of one user from one address within [`FAILED_LOGINS_WINDOW`]; behind them the answer is 429, and no
+/// password is hashed. A person who mistypes is far below it, and a program that guesses gets nowhere.
+pub const FAILED_LOGINS_MAX: u32 = 30;
+
+/// See [`FAILED_LOGINS_MAX`].
+pub const FAILED_LOGINS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Users and addresses whose failures are remembered: some 200 bytes each. Whoever fell out starts anew.
+pub const FAILED_LOGINS_TRACKED_MAX: u64 = 50_000;
+
+/// How long a used passcode is remembered: longer than one is accepted (two steps of 30 s).
+pub const PASSCODE_LIFE: Duration = Duration::from_secs(90);
+
+/// Characters of a passcode.
+pub const PASSCODE_CHARS_MAX: usize = 16;
+
+/// Life of a receipt for a part of a log-in; Keystone's default.
+pub const RECEIPT_LIFE: Duration = Duration::from_secs(300);
+
+/// How often a trust may be passed on; Keystone's default.
+pub const TRUST_REDELEGATIONS_MAX: u64 = 3;
+
+/// Access rules of one application credential.
+pub const ACCESS_RULES_MAX: usize = 100;
+
+/// Characters of the path of an access rule; Keystone's column.
+pub const ACCESS_RULE_PATH_CHARS_MAX: usize = 128;
+
+/// Limits in one request: some 200 bytes each fill the body.
+pub const LIMITS_AT_ONCE_MAX: usize = 1000;
+
 /// Attempts of an update that meets other writers. Each attempt reads what the winner wrote.
 pub const UPDATE_ATTEMPTS_MAX: usize = 8;
 

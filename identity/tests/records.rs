@@ -56,7 +56,7 @@ async fn every_back_end_checks_and_writes_in_one_step() {
 }
 
 async fn open(store: Store) -> (Arc<IdentityRoom>, Bootstrapped) {
-    let config = IdentityConfig { cluster_secret: b"secret".to_vec(), public_url: None };
+    let config = IdentityConfig { cluster_secret: b"secret".to_vec(), ..IdentityConfig::default() };
     let room = IdentityRoom::open(store, config).await.expect("opens");
     let bootstrap =
         Bootstrap { admin_password: "password".to_owned(), region: "RegionOne".to_owned(), catalog: Vec::new() };

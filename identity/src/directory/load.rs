@@ -12,8 +12,9 @@ use super::write::unpack;
 use crate::error::{Error, Result};
 use crate::limits::LOADS_AT_ONCE_MAX;
 use crate::model::{
-    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
-    Revocation, Role, Service, User,
+    AccessRule, ApplicationCredential, Credential, Domain, DomainConfig, Endpoint, EndpointFilter, EndpointGroup,
+    Failure, Grant, Group, Implication, Kept, Limit, Membership, Policy, PolicyAssociation, Project, Region,
+    RegisteredLimit, Revocation, Role, Service, Trust, User,
 };
 use crate::records::{Kind, Version};
 
@@ -37,6 +38,16 @@ impl Directory {
         self.refresh_kind::<Region>().await?;
         self.refresh_kind::<Credential>().await?;
         self.refresh_kind::<ApplicationCredential>().await?;
+        self.refresh_kind::<Trust>().await?;
+        self.refresh_kind::<AccessRule>().await?;
+        self.refresh_kind::<RegisteredLimit>().await?;
+        self.refresh_kind::<Limit>().await?;
+        self.refresh_kind::<Policy>().await?;
+        self.refresh_kind::<PolicyAssociation>().await?;
+        self.refresh_kind::<EndpointGroup>().await?;
+        self.refresh_kind::<EndpointFilter>().await?;
+        self.refresh_kind::<DomainConfig>().await?;
+        self.refresh_kind::<Failure>().await?;
         self.refresh_kind::<Revocation>().await
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anello_base::Timestamp;
 
 use crate::model::{
-    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
-    Revocation, Role, Service, User,
+    AccessRule, ApplicationCredential, Credential, Domain, DomainConfig, Endpoint, EndpointFilter, EndpointGroup,
+    Failure, Grant, Group, Implication, Kept, Limit, Membership, Policy, PolicyAssociation, Project, Region,
+    RegisteredLimit, Revocation, Role, Service, Trust, User,
 };
 use crate::records::Version;
 
@@ -40,6 +41,26 @@ pub(crate) struct View {
     pub(crate) credentials: Table<Credential>,
     /// Application credentials.
     pub(crate) application_credentials: Table<ApplicationCredential>,
+    /// Trusts.
+    pub(crate) trusts: Table<Trust>,
+    /// Access rules.
+    pub(crate) access_rules: Table<AccessRule>,
+    /// Registered limits.
+    pub(crate) registered_limits: Table<RegisteredLimit>,
+    /// Limits.
+    pub(crate) limits: Table<Limit>,
+    /// Policies.
+    pub(crate) policies: Table<Policy>,
+    /// What policies are for.
+    pub(crate) policy_associations: Table<PolicyAssociation>,
+    /// Endpoint groups.
+    pub(crate) endpoint_groups: Table<EndpointGroup>,
+    /// Endpoints of projects.
+    pub(crate) endpoint_filters: Table<EndpointFilter>,
+    /// Configurations of domains.
+    pub(crate) domain_configs: Table<DomainConfig>,
+    /// Failed log-ins.
+    pub(crate) failures: Table<Failure>,
     /// Revocations.
     pub(crate) revocations: Table<Revocation>,
 }
