@@ -51,6 +51,19 @@ pub(crate) fn run(args: &StatusArgs) -> Outcome {
 
 /// The body of the server's answer to `GET path`.
 pub(crate) fn ask(directory: &Path, path: &str) -> Result<String, StatusError> {
+    match exchange(directory, "GET", path, None)? {
+        (200, body) => Ok(body),
+        (status, body) => Err(StatusError::Answer(format!("{status}: {}", body.trim()))),
+    }
+}
+
+/// Status and body of the server's answer to a request with a JSON body, or none.
+pub(crate) fn exchange(
+    directory: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> Result<(u16, String), StatusError> {
     let socket = control_socket(directory);
     let io = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => StatusError::NotRunning(directory.to_owned()),
@@ -61,16 +74,16 @@ pub(crate) fn ask(directory: &Path, path: &str) -> Result<String, StatusError> {
     stream.set_read_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
     stream.set_write_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
     // HTTP/1.0: the answer ends with the connection and is never chunked.
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: control\r\n\r\n").map_err(io)?;
+    let body = body.unwrap_or_default();
+    let head = format!("{method} {path} HTTP/1.0\r\nhost: control\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).map_err(io)?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).map_err(io)?;
     let (head, body) =
         answer.split_once("\r\n\r\n").ok_or_else(|| StatusError::Answer("no end of the head".to_owned()))?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(StatusError::Answer(format!("{status}: {}", body.trim())));
-    }
-    Ok(body.to_owned())
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| StatusError::Answer("no status".to_owned()))?;
+    Ok((status, body.to_owned()))
 }
 
 /// The status as text. What a server of another version adds is shown as it comes.

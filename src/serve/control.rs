@@ -1,6 +1,7 @@
 //! The control socket: a Unix socket in the first data directory by which `anello status` asks the
 //! running server. Whoever may open the file (mode 0600, in a directory of mode 0700) may ask. It speaks
-//! HTTP: `GET /status` and `GET /metrics`; `curl --unix-socket` does too.
+//! HTTP: `GET /status`, `GET /metrics`, and Keystone's API below `/identity` without a token;
+//! `curl --unix-socket` does too.
 
 use std::fs::{File, Permissions};
 use std::os::fd::AsRawFd;
@@ -51,6 +52,14 @@ impl Control {
             "store": self.shared.rooms.get().map(Rooms::status),
         })
     }
+
+    async fn rotate_identity_keys(&self) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        match rooms.rotate_identity_keys().await {
+            Ok(()) => json_answer(StatusCode::OK, &json!({"rotated": true})),
+            Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
 }
 
 impl Service for Control {
@@ -58,9 +67,18 @@ impl Service for Control {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => json_answer(StatusCode::OK, &self.status()),
             (&Method::GET, "/metrics") => metrics_answer(&self.shared),
-            _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics."),
+            (_, path) if path.starts_with("/identity/") => match self.shared.rooms.get() {
+                Some(rooms) => rooms.identity_for_operator(request).await,
+                None => starting(),
+            },
+            (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys().await,
+            _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
     }
+}
+
+fn starting() -> Response<ResponseBody> {
+    fault(StatusCode::SERVICE_UNAVAILABLE, "The server is starting.")
 }
 
 /// Opens the socket, taking the place of one that a killed server left: the directory's lock is held.
