@@ -153,6 +153,7 @@ impl IdentityRoom {
             last_active_day: Some(crate::compliance::today(now_us())),
             options: Extra::new(),
             extra: Extra::new(),
+            dn: None,
         };
         Ok((self.directory.create(user).await?, true))
     }

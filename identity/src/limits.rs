@@ -106,6 +106,18 @@ pub const LOADS_AT_ONCE_MAX: usize = 16;
 /// Rows of one page when records are listed in the store.
 pub const RECORDS_PAGE_ROWS: usize = 10_000;
 
+/// How long a directory of users may take to connect, and for each answer.
+pub const LDAP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Entries of a directory: some 1 KB each in memory.
+pub const LDAP_ENTRIES_MAX: usize = 500_000;
+
+/// Connections to a SQL database: writes are few, and reads come from memory.
+pub const SQL_CONNECTIONS_MAX: u32 = 8;
+
+/// How long a write waits for a connection to the database; behind it the answer is 503.
+pub const SQL_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Bytes of one record: blobs and descriptions with their JSON escapes fit.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
 

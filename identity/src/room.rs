@@ -1,13 +1,14 @@
 //! The room: its parts put together, and what other rooms and the roof ask of it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_api::rest::{self, Policy};
 use anello_storage::Store;
 use futures::future::{BoxFuture, ready};
 use rand::distr::{Alphanumeric, SampleString};
+use tokio::task::JoinSet;
 
 use crate::audit::Audit;
 use crate::auth::{EC2, Ec2Blob, SigningKeys, Throttle, Tokens, now_us};
@@ -15,6 +16,7 @@ use crate::compliance::{Compliance, Rules};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::http::{Door, routes};
+use crate::ldap::Sources;
 use crate::limits::{REVOCATION_MARGIN, TOKEN_KEYS_MAX, TOKEN_LIFE};
 use crate::model::{Credential, Delegate, Extra, Revocation, Revoked, access_id};
 use crate::password::Hasher;
@@ -66,6 +68,10 @@ pub struct IdentityRoom {
     pub(crate) rules: Rules,
     pub(crate) throttle: Throttle,
     pub(crate) audit: Audit,
+    /// Domains whose users come from elsewhere.
+    pub(crate) sources: Sources,
+    /// Directories that are being read; they end with the room.
+    reading: Mutex<JoinSet<()>>,
     pub(crate) policy: Policy,
     pub(crate) config: IdentityConfig,
 }
@@ -92,7 +98,7 @@ impl IdentityRoom {
         let policy = crate::policy::with_overrides(config.policy_overrides.as_deref())?;
         let directory = Directory::new(records);
         directory.refresh().await?;
-        Ok(Arc::new(Self {
+        let room = Arc::new(Self {
             directory,
             hasher: Hasher::new()?,
             tokens: Tokens::new(token_keys),
@@ -100,10 +106,28 @@ impl IdentityRoom {
             receipt_keys,
             rules: Rules::new(config.compliance.clone())?,
             throttle: Throttle::new(),
+            sources: Sources::default(),
+            reading: Mutex::default(),
             audit: Audit::open(config.audit_log.as_deref())?,
             policy,
             config,
-        }))
+        });
+        room.read_directories().await;
+        Ok(room)
+    }
+
+    /// Reads the directories of users in the background.
+    pub(crate) fn read_directories_soon(self: &Arc<Self>) {
+        self.follow_configurations();
+        let room = Arc::downgrade(self);
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended are forgotten.
+        while reading.try_join_next().is_some() {}
+        reading.spawn(async move {
+            if let Some(room) = room.upgrade() {
+                room.read_directories().await;
+            }
+        });
     }
 
     /// Every path that the room serves. Mount it with `nest_service("/identity", …)`.
@@ -125,6 +149,7 @@ impl IdentityRoom {
             self.tokens.set_keys(keys);
         }
         self.directory.refresh().await?;
+        self.read_directories().await;
         let kept = TOKEN_LIFE + REVOCATION_MARGIN + crate::limits::TOKEN_EXPIRED_WINDOW;
         let oldest = (now_us() / SECOND_US).saturating_sub(kept.as_secs());
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
-use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, etag};
+use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, SqlRecords, etag};
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
@@ -75,4 +75,47 @@ async fn the_first_admin_and_his_key_are_there_when_the_room_is_opened_again() {
     assert!(!again.created);
     assert_eq!((&made.user_id, &made.project_id, &made.access), (&again.user_id, &again.project_id, &again.access));
     assert_eq!(room.signing_key(&made.access).await.expect("known").secret, made.secret);
+}
+
+/// The databases that are to be tried: SQLite always, others where their addresses are in the environment.
+async fn databases(dir: &Path) -> Vec<SqlRecords> {
+    let mut urls = vec![format!("sqlite://{}?mode=rwc", dir.join("records.db").display())];
+    urls.extend(["ANELLO_TEST_POSTGRES", "ANELLO_TEST_MYSQL"].iter().filter_map(|name| std::env::var(name).ok()));
+    let mut databases = Vec::new();
+    for url in urls {
+        databases.push(SqlRecords::connect(&url).await.expect("connects"));
+    }
+    databases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_database_checks_and_writes_in_one_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for database in databases(dir.path()).await {
+        for (id, _) in database.versions(Kind::User).await.unwrap_or_default() {
+            database.delete(Kind::User, &id, Expect::Anything).await.expect("what an earlier run left");
+        }
+        check(&database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_moves_to_a_database_and_back_and_is_the_same_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (room, made) = open(store(dir.path())).await;
+    let database = || async {
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("moved.db").display());
+        SqlRecords::connect(&url).await.expect("connects")
+    };
+    assert!(room.migrate(&database().await).await.expect("copied") > 20);
+    let config = || IdentityConfig { cluster_secret: b"secret".to_vec(), ..IdentityConfig::default() };
+    assert!(room.rotate_token_keys().await.is_ok(), "reads go on");
+    let moved = IdentityRoom::open_with(Arc::new(database().await), config()).await.expect("opens");
+    assert_eq!(moved.signing_key(&made.access).await.expect("known").secret, made.secret);
+    let error = moved.migrate(&database().await).await.expect_err("not over other records");
+    assert!(error.to_string().contains("holds records already"), "{error}");
+    let back = MemoryRecords::default();
+    moved.migrate(&back).await.expect("copied");
+    let back = IdentityRoom::open_with(Arc::new(back), config()).await.expect("opens");
+    assert_eq!(back.signing_key(&made.access).await.expect("known").secret, made.secret);
 }

@@ -77,6 +77,7 @@ impl Default for S3 {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Identity {
     pub(crate) region: String,
+    pub(crate) database: Option<String>,
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) audit_log: Option<PathBuf>,
     pub(crate) security_compliance: Compliance,
@@ -92,7 +93,7 @@ impl Identity {
 impl Default for Identity {
     fn default() -> Self {
         let region = "RegionOne".to_owned();
-        Self { region, policy_file: None, audit_log: None, security_compliance: Compliance::default() }
+        Self { region, database: None, policy_file: None, audit_log: None, security_compliance: Compliance::default() }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -23,6 +24,9 @@ use crate::serve::connection::{self, Peer, Service};
 use crate::serve::gateway::{Shared, fault, json as json_answer, metrics_answer};
 use crate::serve::home::HomeError;
 use crate::serve::rooms::Rooms;
+
+/// Where identity's records are to go: an address of a database.
+const MIGRATE_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// A listener as `anello status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -53,6 +57,20 @@ impl Control {
         })
     }
 
+    /// The body says where to.
+    async fn migrate_identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let body = http_body_util::Limited::new(request.into_body(), MIGRATE_BODY_BYTES_MAX).collect().await;
+        let wanted = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
+        let Some(to) = wanted.as_ref().and_then(|wanted| wanted["to"].as_str()) else {
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …}.");
+        };
+        match rooms.migrate_identity(to).await {
+            Ok(count) => json_answer(StatusCode::OK, &json!({"records": count})),
+            Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+
     async fn rotate_identity_keys(&self) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
         match rooms.rotate_identity_keys().await {
@@ -72,6 +90,7 @@ impl Service for Control {
                 None => starting(),
             },
             (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys().await,
+            (&Method::POST, "/identity-records/migrate") => self.migrate_identity(request).await,
             _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
     }

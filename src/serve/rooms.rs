@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anello_api::rest::PeerAddress;
+use anello_identity::records::{ObjectRecords, SqlRecords};
 use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
@@ -65,7 +66,10 @@ impl Rooms {
             policy_overrides: config.identity.policy_overrides()?,
             audit_log: config.identity.audit_log.clone(),
         };
-        let identity = IdentityRoom::open(store.clone(), identity_config).await?;
+        let identity = match &config.identity.database {
+            None => IdentityRoom::open(store.clone(), identity_config).await?,
+            Some(url) => IdentityRoom::open_with(Arc::new(SqlRecords::connect(url).await?), identity_config).await?,
+        };
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         Ok(Self {
@@ -124,6 +128,15 @@ impl Rooms {
             Ok(response) => response.map(ResponseBody::from),
             Err(never) => match never {},
         }
+    }
+
+    /// Copies identity's records to a database, or (`objects`) back into the store, and tells how many. Identity then
+    /// changes nothing until the next start.
+    pub(crate) async fn migrate_identity(&self, to: &str) -> Result<usize> {
+        Ok(match to {
+            "objects" => self.identity.migrate(&ObjectRecords::new(self.store.clone())).await?,
+            url => self.identity.migrate(&SqlRecords::connect(url).await?).await?,
+        })
     }
 
     /// Moves the keys of tokens on by one.

@@ -27,6 +27,7 @@ pub(crate) fn operator() -> Arc<Authority> {
         last_active_day: None,
         options: Extra::new(),
         extra: Extra::new(),
+        dn: None,
     };
     let domain = Domain {
         id: DEFAULT_DOMAIN_ID.to_owned(),

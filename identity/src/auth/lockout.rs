@@ -79,7 +79,7 @@ impl IdentityRoom {
             self.directory.delete_all(|it: &Failure| it.user_id == user.id).await?;
         }
         let day = Some(today(now_us()));
-        if self.rules.notes_activity() && user.last_active_day != day {
+        if self.rules.notes_activity() && user.dn.is_none() && user.last_active_day != day {
             let change = |it: &mut User| {
                 it.last_active_day = day;
                 Ok(())

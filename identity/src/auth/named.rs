@@ -21,7 +21,7 @@ pub(super) fn credential(view: &View, named: &CredentialNamed) -> Result<Arc<App
     Ok(credential)
 }
 
-fn domain_id(view: &View, domain: &Domainly) -> Result<String, Refusal> {
+pub(super) fn domain_id(view: &View, domain: &Domainly) -> Result<String, Refusal> {
     let found = match domain {
         Domainly::Id(id) => view.domains.get(id),
         Domainly::Name(name) => view.domains.by_name("", name),

@@ -63,7 +63,30 @@ impl IdentityRoom {
         Ok(())
     }
 
+    /// Domain and name of a user who comes from a directory, or would.
+    fn foreign(&self, named: &Named) -> Option<(String, String)> {
+        let view = self.directory.view();
+        let (domain_id, name) = match named {
+            Named::Id(id) => view.users.get(id).map(|it| (it.domain_id.clone(), it.name.clone()))?,
+            Named::Name { name, domain } => (named::domain_id(&view, domain).ok()?, name.clone()),
+        };
+        drop(view);
+        self.sources.of(&domain_id).map(|_| (domain_id, name))
+    }
+
+    /// The password of a user who comes from a directory is asked for there.
+    async fn prove_foreign(&self, domain_id: &str, name: &str, password: &str) -> Result<Proven, LoginError> {
+        let bound = self.bind(domain_id, name, password).await?;
+        let (user, is_right) = bound.ok_or(Refusal("the directory has no such user"))?;
+        self.outcome(&user, is_right, "the password is wrong").await?;
+        let (user, _) = enabled_user(&self.directory.view(), &user.id)?;
+        Ok(Proven::new(&user.id, Method::Password))
+    }
+
     async fn prove_password(&self, user: &Named, password: String) -> Result<Proven, LoginError> {
+        if let Some((domain_id, name)) = self.foreign(user) {
+            return self.prove_foreign(&domain_id, &name, &password).await;
+        }
         let user = self.named_user(user);
         let phc = user.as_ref().ok().and_then(|user| user.password.as_ref()).map(|it| it.hash.clone());
         let is_right = self.hasher.verify(password, phc).await?;

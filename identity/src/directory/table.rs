@@ -1,6 +1,6 @@
 //! The records of all kinds in memory, by id and by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use anello_base::Timestamp;
@@ -71,6 +71,16 @@ pub(super) struct Row<T> {
     pub(super) version: Version,
 }
 
+impl<T> Row<T> {
+    /// Whether another source keeps the record.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.version.etag == FOREIGN
+    }
+}
+
+/// In the place of a tag: the record is no record of ours. No MD5 looks like it.
+const FOREIGN: &str = "foreign";
+
 /// The records of one kind.
 pub(crate) struct Table<T> {
     rows: BTreeMap<String, Row<T>>,
@@ -123,7 +133,7 @@ impl<T: Kept> Table<T> {
     }
 
     pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &Version)> {
-        self.rows.iter().map(|(id, row)| (id.as_str(), &row.version))
+        self.rows.iter().filter(|(_, row)| !row.is_foreign()).map(|(id, row)| (id.as_str(), &row.version))
     }
 
     /// Shows a record, unless a later version is shown or deleted already.
@@ -153,6 +163,36 @@ impl<T: Kept> Table<T> {
         }
         let until = self.deleted.entry(id.to_owned()).or_default();
         *until = deleted.max(*until);
+    }
+
+    /// Shows records of another source in the place of those of such a source that `is_own` picks; tells whether
+    /// anything changed. A record of ours is never replaced.
+    pub(super) fn replace_foreign(&mut self, records: Vec<T>, is_own: impl Fn(&T) -> bool) -> bool
+    where
+        T: PartialEq,
+    {
+        let new: HashSet<String> = records.iter().map(Kept::id).collect();
+        let is_gone = |(id, row): &(&String, &Row<T>)| row.is_foreign() && is_own(&row.record) && !new.contains(*id);
+        let gone: Vec<String> = self.rows.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        let mut is_changed = !gone.is_empty();
+        for id in gone {
+            self.forget_name(&id);
+            self.rows.remove(&id);
+        }
+        for record in records {
+            let id = record.id();
+            if self.rows.get(&id).is_some_and(|row| !row.is_foreign() || *row.record == record) {
+                continue;
+            }
+            self.forget_name(&id);
+            if let Some((scope, name)) = record.unique_name() {
+                self.ids_by_name.insert((scope, name.to_owned()), id.clone());
+            }
+            let version = Version { timestamp: Timestamp::ZERO, etag: FOREIGN.to_owned() };
+            self.rows.insert(id, Row { record: Arc::new(record), version });
+            is_changed = true;
+        }
+        is_changed
     }
 
     fn forget_name(&mut self, id: &str) {

@@ -123,6 +123,9 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
+    // What comes from a directory is no longer shown then.
+    directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
+    call.service.follow_configurations();
     let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
         (
             view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
@@ -143,7 +146,6 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
     directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
     directory.delete_all(|it: &Limit| it.of == Limited::Domain(id.to_owned())).await?;
-    directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
     directory.delete::<Domain>(id).await?;
     Ok(())
 }

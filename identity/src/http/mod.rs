@@ -5,6 +5,7 @@ mod application_credential;
 mod auth;
 mod credential;
 mod domain;
+mod domain_config;
 mod ec2;
 mod endpoint;
 mod endpoint_filter;
@@ -68,9 +69,9 @@ impl Door {
 }
 
 impl Deref for Door {
-    type Target = IdentityRoom;
+    type Target = Arc<IdentityRoom>;
 
-    fn deref(&self) -> &IdentityRoom {
+    fn deref(&self) -> &Arc<IdentityRoom> {
         &self.room
     }
 }
@@ -149,6 +150,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(application_credential::routes());
     routes.extend(access_rule::routes());
     routes.extend(trust::routes());
+    routes.extend(domain_config::routes());
     routes.extend(password::routes());
     routes.extend(registered_limit::routes());
     routes.extend(limit::routes());
@@ -168,7 +170,23 @@ fn list<'a, R>(
     rows: impl Iterator<Item = (&'a str, R)>,
     view: impl Fn(R) -> Value,
 ) -> Result<Value, Fault> {
-    Ok(Page::parse(&call.query)?.envelope(plural, path, &call.links, rows, view))
+    let mut page = Page::parse(&call.query)?;
+    if let Some(limit) = list_limit(call, plural) {
+        page = page.at_most(limit);
+    }
+    Ok(page.envelope(plural, path, &call.links, rows, view))
+}
+
+/// How many users or groups of a domain one answer shows, where the domain's configuration says so.
+fn list_limit(call: &Call, plural: &str) -> Option<usize> {
+    if !matches!(plural, "users" | "groups") {
+        return None;
+    }
+    let own = call.caller().ok().and_then(|caller| caller.caller.domain_id.clone());
+    let domain_id = call.query.get("domain_id").map(str::to_owned).or(own)?;
+    let configuration = call.service.directory.get::<crate::model::DomainConfig>(&domain_id)?;
+    let limit = configuration.groups.get("identity")?.get("list_limit")?.as_u64()?;
+    usize::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
 /// Asks for a list of what is in domains. A token for a domain sees that domain only, which is returned.

@@ -12,8 +12,6 @@ const PATHS: &[&str] = &[
     "/v3/OS-OAUTH2/{*rest}",
     "/v3/OS-REVOKE/{*rest}",
     "/v3/OS-SIMPLE-CERT/{*rest}",
-    "/v3/domains/{domain_id}/config",
-    "/v3/domains/{domain_id}/config/{*rest}",
 ];
 
 pub(super) fn routes() -> Vec<Route> {

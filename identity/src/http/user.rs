@@ -136,6 +136,7 @@ async fn create(call: Call) -> Answer {
     let domain_id = domain_for_new(&call, &mut fields)?;
     let granted = call.authorize(&in_domain(Some(&domain_id)))?;
     call.service.directory.get::<Domain>(&domain_id).ok_or_else(|| Fault::missing("domain", &domain_id))?;
+    call.service.check_writable(&domain_id)?;
     let name = fields.required("name", NAME_CHARS_MAX)?;
     let text = fields.text("password", PASSWORD_CHARS_MAX)?;
     let options = options(&mut fields)?.unwrap_or_default();
@@ -151,6 +152,7 @@ async fn create(call: Call) -> Answer {
         last_active_day: Some(today(now_us())),
         options,
         extra: extra(fields),
+        dn: None,
     };
     let user = call.service.directory.create(user).await?;
     Ok(granted.created(json!({"user": view(&call, &user)})))
@@ -201,6 +203,7 @@ async fn update(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     let (granted, user) = authorized(&call)?;
+    call.service.check_writable(&user.domain_id)?;
     call.service.forget::<User>(&user.id).await?;
     Ok(granted.no_content())
 }

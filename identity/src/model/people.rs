@@ -33,6 +33,9 @@ pub(crate) struct User {
     pub(crate) options: Extra,
     /// Attributes not known here, `email` among them.
     pub(crate) extra: Extra,
+    /// The entry of a user who comes from a directory, and is in no record.
+    #[serde(skip)]
+    pub(crate) dn: Option<String>,
 }
 
 /// A password as it is kept.

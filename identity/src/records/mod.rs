@@ -1,11 +1,11 @@
-//! Where identity's records are kept: the seam between the room and its back ends (objects now; SQL and LDAP
-//! are further implementations of [`Records`]).
+//! Where identity's records are kept: the seam between the room and its back ends, objects or a SQL database.
 //!
 //! A record is a few hundred bytes of JSON under a kind and an id. All that a back end must give is: each
 //! write is durable before it returns, and a write with an expectation is one step with its check.
 
 mod memory;
 mod objects;
+mod sql;
 
 use anello_base::Timestamp;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use md5::{Digest, Md5};
 
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
+pub use sql::SqlRecords;
 
 use crate::error::Result;
 
