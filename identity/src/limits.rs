@@ -109,6 +109,9 @@ pub const RECORDS_PAGE_ROWS: usize = 10_000;
 /// How long a directory of users may take to connect, and for each answer.
 pub const LDAP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Searches in one directory at the same time, and connections that are kept for them.
+pub const LDAP_SEARCHES_MAX: usize = 8;
+
 /// Entries of a directory: some 1 KB each in memory.
 pub const LDAP_ENTRIES_MAX: usize = 500_000;
 

@@ -1,5 +1,7 @@
 //! What the room builds on holds for every back end of its records, and for the store itself across a restart.
 
+mod servers;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,25 +79,28 @@ async fn the_first_admin_and_his_key_are_there_when_the_room_is_opened_again() {
     assert_eq!(room.signing_key(&made.access).await.expect("known").secret, made.secret);
 }
 
-/// The databases that are to be tried: SQLite always, others where their addresses are in the environment.
-async fn databases(dir: &Path) -> Vec<SqlRecords> {
-    let mut urls = vec![format!("sqlite://{}?mode=rwc", dir.join("records.db").display())];
-    urls.extend(["ANELLO_TEST_POSTGRES", "ANELLO_TEST_MYSQL"].iter().filter_map(|name| std::env::var(name).ok()));
-    let mut databases = Vec::new();
-    for url in urls {
-        databases.push(SqlRecords::connect(&url).await.expect("connects"));
-    }
-    databases
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_database_checks_and_writes_in_one_step() {
     let dir = tempfile::tempdir().expect("a directory");
-    for database in databases(dir.path()).await {
-        for (id, _) in database.versions(Kind::User).await.unwrap_or_default() {
-            database.delete(Kind::User, &id, Expect::Anything).await.expect("what an earlier run left");
-        }
+    let servers = [servers::postgres(), servers::mariadb()];
+    let mut urls = vec![format!("sqlite://{}?mode=rwc", dir.path().join("records.db").display())];
+    urls.extend(servers.iter().flatten().map(|server| server.url.clone()));
+    for url in urls {
+        let database = SqlRecords::connect(&url).await.expect("connects");
         check(&database).await;
+        // Two hosts with one database: of those who change the same, one wins.
+        let other = SqlRecords::connect(&url).await.expect("connects");
+        let data = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let (one, two) = tokio::join!(
+            database.put(Kind::Name, "n", data("1"), Expect::Absent),
+            other.put(Kind::Name, "n", data("2"), Expect::Absent)
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{url}");
+        for id in ["Ä", "a", "A", "a ", "a/b"] {
+            database.put(Kind::Region, id, data("x"), Expect::Absent).await.expect("all are different ids");
+        }
+        let ids: Vec<String> = other.versions(Kind::Region).await.expect("listed").into_iter().map(|it| it.0).collect();
+        assert_eq!(ids, ["A", "a", "a ", "a/b", "Ä"], "{url}");
     }
 }
 

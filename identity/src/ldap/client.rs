@@ -1,17 +1,17 @@
-//! Speaks with one directory. Searches share a connection, which is made again when it is lost; each bind as a user has
-//! one of its own, since a bind changes whose a connection is.
+//! Speaks with one directory. A search has a connection of a pool to itself, because servers keep no two paged searches
+//! apart on one; each bind as a user has a connection of its own, since a bind changes whose it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use super::Settings;
 use crate::error::{Error, Result};
-use crate::limits::{LDAP_ENTRIES_MAX, LDAP_TIMEOUT};
+use crate::limits::{LDAP_ENTRIES_MAX, LDAP_SEARCHES_MAX, LDAP_TIMEOUT};
 
 /// LDAP's code for a wrong password.
 const INVALID_CREDENTIALS: u32 = 49;
@@ -19,8 +19,10 @@ const INVALID_CREDENTIALS: u32 = 49;
 /// A directory.
 pub(crate) struct Client {
     settings: Settings,
-    /// Bound as the configured user.
-    shared: Mutex<Option<Ldap>>,
+    /// Searches at the same time.
+    places: Semaphore,
+    /// Connections that no search uses, bound as the configured user.
+    idle: Mutex<Vec<Ldap>>,
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -31,7 +33,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
 impl Client {
     /// A client; nothing is connected yet.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, shared: Mutex::default() }
+        Self { settings, places: Semaphore::new(LDAP_SEARCHES_MAX), idle: Mutex::default() }
     }
 
     /// What it was made with.
@@ -58,13 +60,14 @@ impl Client {
         Ok(ldap)
     }
 
-    /// A connection that is bound as the configured user, or as nobody.
+    /// A connection that is bound as the configured user, or as nobody: one that is idle, or a new one.
     async fn searching(&self) -> Result<Ldap> {
-        let mut shared = self.shared.lock().await;
-        if let Some(ldap) = shared.as_mut()
-            && !ldap.is_closed()
-        {
-            return Ok(ldap.clone());
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut ldap) = idle else { break };
+            if !ldap.is_closed() {
+                return Ok(ldap);
+            }
         }
         let mut ldap = self.connect().await?;
         if let Some(user) = self.settings.text("user") {
@@ -72,13 +75,20 @@ impl Client {
             let bound = ldap.with_timeout(LDAP_TIMEOUT).simple_bind(user, password).await;
             bound.and_then(ldap3::LdapResult::success).map_err(failed)?;
         }
-        *shared = Some(ldap.clone());
         Ok(ldap)
     }
 
-    /// Entries below a place. The cut at [`LDAP_ENTRIES_MAX`] is an error: half a directory is worse than an old one.
+    /// Entries below a place. A connection that a search failed on, or was dropped on, is not used again.
     pub(crate) async fn search(&self, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>> {
+        let _place = self.places.acquire().await.map_err(failed)?;
         let mut ldap = self.searching().await?;
+        let entries = self.search_on(&mut ldap, base, scope, filter).await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ldap);
+        Ok(entries)
+    }
+
+    /// The cut at [`LDAP_ENTRIES_MAX`] is an error: half a directory is worse than an old one.
+    async fn search_on(&self, ldap: &mut Ldap, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>> {
         let page = i32::try_from(self.settings.number("page_size")).unwrap_or(0);
         let mut adapters: Vec<Box<dyn Adapter<_, _>>> = vec![Box::new(EntriesOnly::new())];
         if page > 0 {

@@ -2,5 +2,8 @@
 
 mod cloud;
 mod credentials;
+mod ldap;
 mod policy;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod tokens;
