@@ -88,6 +88,12 @@ pub trait Identity: Send + Sync + 'static {
     /// Who is behind a token.
     fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>>;
 
+    /// A number that changes whenever an earlier answer may no longer hold; `None` where that can't be known without
+    /// asking, as over HTTP. Whoever remembers answers keeps them only while it stands.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+
     /// The secret and owner of an access key.
     fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>>;
 }

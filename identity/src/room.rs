@@ -199,6 +199,10 @@ impl Identity for IdentityRoom {
         Box::pin(ready(validated.map(|it| Arc::clone(&it.caller)).map_err(|_| IdentityError::NotValid)))
     }
 
+    fn generation(&self) -> Option<u64> {
+        Some(self.directory.generation())
+    }
+
     fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>> {
         let found = self.signing_keys.get(&self.directory, access);
         Box::pin(ready(found.map(|key| SigningKey::clone(&key)).map_err(|_| IdentityError::NotValid)))
