@@ -54,7 +54,8 @@ pub const TOKEN_EXPIRED_WINDOW: Duration = Duration::from_secs(48 * 3600);
 /// How much longer than any token a revocation is kept, for clocks that differ; Keystone's default.
 pub const REVOCATION_MARGIN: Duration = Duration::from_secs(1800);
 
-/// Decrypted tokens that are remembered: some 1 KB each. A token that fell out is decrypted again (20 µs).
+/// Decrypted tokens that are remembered: some 1 KB each, and as much as a catalog is long (some 4 KB) for those that
+/// services have validated. A token that fell out is decrypted again (20 µs).
 pub const TOKENS_CACHED_MAX: u64 = 20_000;
 
 /// Signing keys that are remembered, resolved to their owners: some 1 KB each.

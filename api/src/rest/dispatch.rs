@@ -162,6 +162,11 @@ impl Granted {
         self.status(StatusCode::OK, Some(body))
     }
 
+    /// 200 with a JSON body that is written already.
+    pub fn written(self, body: Bytes) -> Reply {
+        Reply { body: Some(Body::Written(body)), ..self.status(StatusCode::OK, None) }
+    }
+
     /// 201 with a JSON body.
     pub fn created(self, body: Value) -> Reply {
         self.status(StatusCode::CREATED, Some(body))
@@ -174,7 +179,7 @@ impl Granted {
 
     /// Another status.
     pub fn status(self, status: StatusCode, body: Option<Value>) -> Reply {
-        Reply { status, body, headers: HeaderMap::new() }
+        Reply { status, body: body.map(Body::Json), headers: HeaderMap::new() }
     }
 }
 
@@ -182,14 +187,23 @@ impl Granted {
 #[derive(Debug)]
 pub struct Reply {
     status: StatusCode,
-    body: Option<Value>,
+    body: Option<Body>,
     headers: HeaderMap,
+}
+
+/// An answer's body.
+#[derive(Debug)]
+enum Body {
+    Json(Value),
+    /// JSON as it goes out.
+    Written(Bytes),
 }
 
 impl Reply {
     /// Id of what the body shows: `{"user": {"id": …}}`.
     fn shown_id(&self) -> Option<&str> {
-        let mut shown = self.body.as_ref()?.as_object()?.values();
+        let Some(Body::Json(body)) = &self.body else { return None };
+        let mut shown = body.as_object()?.values();
         shown.find_map(|it| it.get("id")?.as_str())
     }
 
@@ -365,7 +379,7 @@ fn finish(dialect: &Dialect, links: &Links, request_id: &str, result: Result<Rep
                 let challenge = format!("Keystone uri=\"{}\"", links.to(path));
                 headers.extend(HeaderValue::from_str(&challenge).ok().map(|value| (WWW_AUTHENTICATE, value)));
             }
-            (fault.status, headers, Some((dialect.fault)(&fault)))
+            (fault.status, headers, Some(Body::Json((dialect.fault)(&fault))))
         }
     };
     for name in dialect.request_id_headers {
@@ -375,7 +389,10 @@ fn finish(dialect: &Dialect, links: &Links, request_id: &str, result: Result<Rep
     let body = match body {
         Some(body) => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            axum::body::Body::from(body.to_string())
+            axum::body::Body::from(match body {
+                Body::Json(body) => body.to_string().into(),
+                Body::Written(body) => body,
+            })
         }
         None => axum::body::Body::empty(),
     };

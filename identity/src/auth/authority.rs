@@ -2,12 +2,14 @@
 //! that is taken away, a user who is disabled, or a revocation counts at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anello_api::identity::{AccessRule, Caller};
 use anello_api::rest::Credentials;
+use bytes::Bytes;
 
 use super::roles::{effective_roles, expand};
+use super::token_view;
 use crate::directory::View;
 use crate::limits::TRUST_REDELEGATIONS_MAX;
 use crate::model::{ApplicationCredential, Domain, Project, Revoked, Role, Scope, Trust, User};
@@ -33,6 +35,8 @@ pub(crate) struct Authority {
     pub(crate) application_credential: Option<Arc<ApplicationCredential>>,
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) caller: Arc<Caller>,
+    /// The token with its catalog as it was last shown. An authority stands for one state of the view.
+    shown: OnceLock<Bytes>,
 }
 
 impl Authority {
@@ -81,11 +85,35 @@ impl Authority {
             application_credential,
             trust,
             caller: Arc::new(caller),
+            shown: OnceLock::new(),
         };
         if authority.concerns().iter().any(|revoked| authority.is_revoked(view, revoked)) {
             return Err(Refusal("the token is revoked"));
         }
         Ok(authority)
+    }
+
+    /// An authority that no token stands for.
+    pub(super) fn without_token(payload: Payload, user: User, user_domain: Domain, caller: Caller) -> Self {
+        Self {
+            payload,
+            issued_at_us: 0,
+            user: Arc::new(user),
+            user_domain: Arc::new(user_domain),
+            project: None,
+            domain: None,
+            roles: Vec::new(),
+            application_credential: None,
+            trust: None,
+            caller: Arc::new(caller),
+            shown: OnceLock::new(),
+        }
+    }
+
+    /// The token with its catalog, as it goes out. Written once: services validate the same token again and again.
+    pub(crate) fn shown(&self, view: &View) -> Bytes {
+        let write = || Bytes::from(token_view(view, self, true).to_string());
+        self.shown.get_or_init(write).clone()
     }
 
     /// Whether the token came of less than a full log-in, so that it must not make other credentials.

@@ -53,16 +53,5 @@ pub(crate) fn operator() -> Arc<Authority> {
         expires_at_us: u64::MAX,
         audit_ids: Vec::new(),
     };
-    Arc::new(Authority {
-        payload,
-        issued_at_us: 0,
-        user: Arc::new(user),
-        user_domain: Arc::new(domain),
-        project: None,
-        domain: None,
-        roles: Vec::new(),
-        application_credential: None,
-        trust: None,
-        caller: Arc::new(caller),
-    })
+    Arc::new(Authority::without_token(payload, user, domain, caller))
 }

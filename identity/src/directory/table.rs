@@ -106,6 +106,14 @@ impl<T: Kept> Table<T> {
         self.get(self.ids_by_name.get(&(scope.to_owned(), name.to_owned()))?)
     }
 
+    /// The records of a name in all of these scopes, sorted by id.
+    pub(crate) fn named<'a>(&'a self, scopes: impl Iterator<Item = &'a str>, name: &str) -> Vec<(&'a str, &'a Arc<T>)> {
+        let ids = scopes.filter_map(|scope| self.ids_by_name.get(&(scope.to_owned(), name.to_owned())));
+        let mut found: Vec<_> = ids.filter_map(|id| Some((id.as_str(), self.get(id)?))).collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found
+    }
+
     /// All records, sorted by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.rows.values().map(|row| &row.record)

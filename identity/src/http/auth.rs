@@ -80,8 +80,12 @@ fn unknown_token() -> Fault {
 
 async fn validate(call: Call) -> Answer {
     let (granted, token, authority) = subject(&call)?;
-    let body = token_view(&call.service.directory.view(), &authority, call.query.get("nocatalog").is_none());
-    Ok(granted.ok(body).with("x-subject-token", token))
+    let view = call.service.directory.view();
+    let reply = match call.query.get("nocatalog") {
+        None => granted.written(authority.shown(&view)),
+        Some(_) => granted.ok(token_view(&view, &authority, false)),
+    };
+    Ok(reply.with("x-subject-token", token))
 }
 
 async fn revoke(call: Call) -> Answer {

@@ -54,7 +54,7 @@ async fn index(call: Call) -> Answer {
             && query.admits("domain_id", &it.domain_id)
     };
     let directory = call.service.directory.view();
-    let rows = directory.groups.rows().filter(|(_, it)| wanted(it));
+    let rows = super::in_domains::<Group>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "groups", "/v3/groups", rows, |it| view(&call, it))?))
 }
 

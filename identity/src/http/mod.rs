@@ -43,8 +43,9 @@ use serde_json::{Map, Value};
 use crate::IdentityRoom;
 use crate::audit::Event;
 use crate::auth::{Authority, operator};
+use crate::directory::View;
 use crate::error::Error;
-use crate::model::Extra;
+use crate::model::{Extra, Kept};
 
 type Call = rest::Call<Door>;
 type Route = rest::Route<Door>;
@@ -175,6 +176,14 @@ fn list<'a, R>(
         page = page.at_most(limit);
     }
     Ok(page.envelope(plural, path, &call.links, rows, view))
+}
+
+/// Records that are named in domains, sorted by id: all of them, or at once those of the name that the query asks for.
+fn in_domains<'a, T: Kept>(call: &Call, view: &'a View) -> Box<dyn Iterator<Item = (&'a str, &'a Arc<T>)> + 'a> {
+    match call.query.get("name") {
+        Some(name) => Box::new(T::table(view).named(view.domains.iter().map(|it| it.id.as_str()), name).into_iter()),
+        None => Box::new(T::table(view).rows()),
+    }
 }
 
 /// How many users or groups of a domain one answer shows, where the domain's configuration says so.

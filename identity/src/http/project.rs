@@ -82,7 +82,7 @@ async fn index(call: Call) -> Answer {
         let rows = directory.domains.rows().filter(|(_, it)| wanted(it));
         return Ok(granted.ok(list(&call, "projects", "/v3/projects", rows, |it| domain_view(&call, it))?));
     }
-    let rows = directory.projects.rows().filter(|(_, it)| wanted(it));
+    let rows = super::in_domains::<Project>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "projects", "/v3/projects", rows, |it| view(&call, it))?))
 }
 

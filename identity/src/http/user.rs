@@ -79,7 +79,7 @@ async fn index(call: Call) -> Answer {
             && ends.as_ref().is_none_or(|ends| ends(expires_at_us(it)))
     };
     let directory = call.service.directory.view();
-    let rows = directory.users.rows().filter(|(_, it)| wanted(it));
+    let rows = super::in_domains::<User>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "users", "/v3/users", rows, |it| view(&call, it))?))
 }
 
