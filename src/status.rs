@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anello_base::units::format_size;
 use anello_base::{Clock, SystemClock};
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &StatusArgs) -> Outcome {
 
 /// The body of the server's answer to `GET path`.
 pub(crate) fn ask(directory: &Path, path: &str) -> Result<String, StatusError> {
-    match exchange(directory, "GET", path, None)? {
+    match exchange(directory, "GET", path, None, CONTROL_TIMEOUT)? {
         (200, body) => Ok(body),
         (status, body) => Err(StatusError::Answer(format!("{status}: {}", body.trim()))),
     }
@@ -63,6 +64,7 @@ pub(crate) fn exchange(
     method: &str,
     path: &str,
     body: Option<&str>,
+    patience: Duration,
 ) -> Result<(u16, String), StatusError> {
     let socket = control_socket(directory);
     let io = |source: std::io::Error| match source.kind() {
@@ -71,7 +73,7 @@ pub(crate) fn exchange(
     };
     let (short, _directory) = short_path(&socket).map_err(io)?;
     let mut stream = UnixStream::connect(short).map_err(io)?;
-    stream.set_read_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
+    stream.set_read_timeout(Some(patience)).map_err(io)?;
     stream.set_write_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
     // HTTP/1.0: the answer ends with the connection and is never chunked.
     let body = body.unwrap_or_default();

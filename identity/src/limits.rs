@@ -120,7 +120,7 @@ pub const LDAP_ENTRIES_MAX: usize = 500_000;
 pub const SQL_CONNECTIONS_MAX: u32 = 8;
 
 /// How long a write waits for a connection to the database; behind it the answer is 503.
-pub const SQL_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const SQL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of one record: blobs and descriptions with their JSON escapes fit.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;

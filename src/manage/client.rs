@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Server;
 use crate::config::Config;
+use crate::limits::COMMAND_TIMEOUT;
 use crate::status::{StatusError, exchange};
 
 /// Why a command failed.
@@ -39,7 +40,7 @@ impl Client {
     /// Makes a request; the answer's JSON, null where it has none.
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let text = body.map(Value::to_string);
-        let (status, body) = exchange(&self.directory, method, path, text.as_deref())?;
+        let (status, body) = exchange(&self.directory, method, path, text.as_deref(), COMMAND_TIMEOUT)?;
         let json = serde_json::from_str(&body).unwrap_or(Value::Null);
         if (200..300).contains(&status) {
             return Ok(json);

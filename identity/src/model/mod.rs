@@ -46,6 +46,9 @@ pub(crate) trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// Its kind.
     const KIND: Kind;
 
+    /// Whether it has a unique name.
+    const NAMED: bool = false;
+
     /// Its id, unique in its kind.
     fn id(&self) -> String;
 
@@ -76,6 +79,8 @@ macro_rules! kept {
             }
 
             $(
+                const NAMED: bool = true;
+
                 fn unique_name(&self) -> Option<(String, &str)> {
                     let name: fn(&Self) -> (String, &str) = $name;
                     Some(name(self))

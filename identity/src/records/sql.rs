@@ -20,11 +20,19 @@ struct Dialect {
     insert: &'static str,
     update: &'static str,
     delete: &'static str,
+    /// Connections at the same time.
+    connections: u32,
+    /// What is to be said to the database once.
+    prelude: Option<&'static str>,
 }
 
 const SQLITE: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BLOB NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id))",
+    // A file has one writer: a second connection would only find it locked.
+    connections: 1,
+    // A commit then costs one sync, and is durable still (`synchronous` is full unless said otherwise).
+    prelude: Some("PRAGMA journal_mode = WAL"),
     ..MYSQL
 };
 
@@ -36,6 +44,8 @@ const MYSQL: Dialect = Dialect {
     insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES (?, ?, ?, ?, ?)",
     update: "UPDATE identity_records SET ticks = ?, etag = ?, data = ? WHERE kind = ? AND id = ? AND ticks = ?",
     delete: "DELETE FROM identity_records WHERE kind = ? AND id = ? AND ticks = ?",
+    connections: SQL_CONNECTIONS_MAX,
+    prelude: None,
 };
 
 const POSTGRES: Dialect = Dialect {
@@ -46,6 +56,8 @@ const POSTGRES: Dialect = Dialect {
     insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES ($1, $2, $3, $4, $5)",
     update: "UPDATE identity_records SET ticks = $1, etag = $2, data = $3 WHERE kind = $4 AND id = $5 AND ticks = $6",
     delete: "DELETE FROM identity_records WHERE kind = $1 AND id = $2 AND ticks = $3",
+    connections: SQL_CONNECTIONS_MAX,
+    prelude: None,
 };
 
 /// Records in a database.
@@ -66,7 +78,7 @@ impl SqlRecords {
             _ => return Err(Error::Invalid("the database is none of sqlite:, postgres: and mysql:".to_owned())),
         };
         sqlx::any::install_default_drivers();
-        let options = AnyPoolOptions::new().max_connections(SQL_CONNECTIONS_MAX).acquire_timeout(SQL_WAIT_MAX);
+        let options = AnyPoolOptions::new().max_connections(dialect.connections).acquire_timeout(SQL_WAIT_MAX);
         let pool = options.connect(url).await.map_err(failed)?;
         Ok(Self { pool, dialect, clock: HybridClock::new(SystemClock) })
     }
@@ -132,6 +144,9 @@ fn holds(expect: Expect<'_>, found: Option<&Version>) -> bool {
 impl Records for SqlRecords {
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
+            if let Some(prelude) = self.dialect.prelude {
+                sqlx::query(prelude).fetch_all(&self.pool).await.map_err(failed)?;
+            }
             sqlx::query(self.dialect.create).execute(&self.pool).await.map_err(failed)?;
             Ok(())
         })
