@@ -1,6 +1,5 @@
 //! What an operator relies on from `anello user|project|role|key|identity`: each job is one command on the machine.
 
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod harness;
 
 use std::io::Write;

@@ -14,13 +14,14 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use super::{Credentials, Dialect, Fault, Links, Policy, Query, Target};
+use super::audit::Trail;
+use super::reply::finish;
+use super::{Audited, Credentials, Dialect, Fault, Granted, Links, PeerAddress, Policy, Query, Reply, Target};
 use crate::limits::JSON_BODY_BYTES_MAX;
 
 /// What a room tells the dispatcher.
@@ -47,28 +48,6 @@ pub trait Service: Send + Sync + 'static {
 
     /// Takes note of a request that was to change something, once it is answered.
     fn audit(&self, _request: &Audited<'_, Self::Caller>) {}
-}
-
-/// Where a request comes from; the listener puts it into the request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerAddress(pub IpAddr);
-
-/// A request that was to change something, and how it ended. It bears nothing of the request's body.
-pub struct Audited<'a, C> {
-    /// Name of the rule that guards it.
-    pub rule: &'static str,
-    /// The names in the path.
-    pub params: &'a [(String, String)],
-    /// Who made it, where somebody is known.
-    pub caller: Option<&'a C>,
-    /// Where it came from, where that is known.
-    pub peer: Option<IpAddr>,
-    /// Id of the request.
-    pub request_id: &'a str,
-    /// Status of the answer.
-    pub status: StatusCode,
-    /// Id of what it made or changed, as far as the answer shows one.
-    pub shown_id: Option<&'a str>,
 }
 
 type Handler<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
@@ -127,7 +106,7 @@ impl<S: Service> Call<S> {
     pub fn authorize_as(&self, rule: &str, target: &Target) -> Result<Granted, Fault> {
         let caller = self.caller.as_deref().map(|caller| caller as &dyn Credentials);
         if self.service.policy().allows(rule, caller, target) {
-            return Ok(Granted(()));
+            return Ok(Granted::new());
         }
         Err(match caller {
             None => Fault::unauthenticated(),
@@ -149,71 +128,6 @@ impl<S: Service> Call<S> {
     pub fn json(&self) -> Result<Value, Fault> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Fault::invalid(format!("The request body is not valid JSON: {error}.")))
-    }
-}
-
-/// The policy said yes. Replies are made from it.
-#[derive(Debug, Clone, Copy)]
-pub struct Granted(());
-
-impl Granted {
-    /// 200 with a JSON body.
-    pub fn ok(self, body: Value) -> Reply {
-        self.status(StatusCode::OK, Some(body))
-    }
-
-    /// 200 with a JSON body that is written already.
-    pub fn written(self, body: Bytes) -> Reply {
-        Reply { body: Some(Body::Written(body)), ..self.status(StatusCode::OK, None) }
-    }
-
-    /// 201 with a JSON body.
-    pub fn created(self, body: Value) -> Reply {
-        self.status(StatusCode::CREATED, Some(body))
-    }
-
-    /// 204.
-    pub fn no_content(self) -> Reply {
-        self.status(StatusCode::NO_CONTENT, None)
-    }
-
-    /// Another status.
-    pub fn status(self, status: StatusCode, body: Option<Value>) -> Reply {
-        Reply { status, body: body.map(Body::Json), headers: HeaderMap::new() }
-    }
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub struct Reply {
-    status: StatusCode,
-    body: Option<Body>,
-    headers: HeaderMap,
-}
-
-/// An answer's body.
-#[derive(Debug)]
-enum Body {
-    Json(Value),
-    /// JSON as it goes out.
-    Written(Bytes),
-}
-
-impl Reply {
-    /// Id of what the body shows: `{"user": {"id": …}}`.
-    fn shown_id(&self) -> Option<&str> {
-        let Some(Body::Json(body)) = &self.body else { return None };
-        let mut shown = body.as_object()?.values();
-        shown.find_map(|it| it.get("id")?.as_str())
-    }
-
-    /// With one header more. A value that is no header value is left out.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
-        self
     }
 }
 
@@ -284,35 +198,13 @@ async fn serve<S: Service>(
     let trail = Trail { service: Arc::clone(&service), rule: route.rule, peer, request_id: request_id.clone() };
     let result = answer(service, route, (params, links.clone()), (parts, body), trail).await;
     match &result {
-        Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status.as_u16(), "{}", dialect.name),
+        Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status().as_u16(), "{}", dialect.name),
         Err(fault) if fault.status.is_server_error() => {
             tracing::error!(%method, path, request_id, status = fault.status.as_u16(), message = fault.message);
         }
         Err(fault) => tracing::debug!(%method, path, request_id, status = fault.status.as_u16(), "{}", fault.message),
     }
     finish(dialect, &links, &request_id, result)
-}
-
-/// What the audit is told of a change, however it ends.
-struct Trail<S: Service> {
-    service: Arc<S>,
-    rule: &'static str,
-    peer: Option<IpAddr>,
-    request_id: String,
-}
-
-impl<S: Service> Trail<S> {
-    fn note(&self, params: &[(String, String)], caller: Option<&S::Caller>, result: &Result<Reply, Fault>) {
-        self.service.audit(&Audited {
-            rule: self.rule,
-            params,
-            caller,
-            peer: self.peer,
-            request_id: &self.request_id,
-            status: result.as_ref().map_or_else(|fault| fault.status, |reply| reply.status),
-            shown_id: result.as_ref().ok().and_then(Reply::shown_id),
-        });
-    }
 }
 
 async fn answer<S: Service>(
@@ -367,37 +259,4 @@ async fn read(body: axum::body::Body) -> Result<Bytes, Fault> {
         )),
         Err(_) => Err(Fault::invalid("The request body could not be read.")),
     }
-}
-
-/// The answer with the headers that every answer of the dialect has.
-fn finish(dialect: &Dialect, links: &Links, request_id: &str, result: Result<Reply, Fault>) -> Response {
-    let (status, mut headers, body) = match result {
-        Ok(reply) => (reply.status, reply.headers, reply.body),
-        Err(fault) => {
-            let mut headers: HeaderMap = fault.headers.iter().cloned().collect();
-            if let (StatusCode::UNAUTHORIZED, Some(path)) = (fault.status, dialect.challenge_path) {
-                let challenge = format!("Keystone uri=\"{}\"", links.to(path));
-                headers.extend(HeaderValue::from_str(&challenge).ok().map(|value| (WWW_AUTHENTICATE, value)));
-            }
-            (fault.status, headers, Some(Body::Json((dialect.fault)(&fault))))
-        }
-    };
-    for name in dialect.request_id_headers {
-        headers.extend(HeaderValue::from_str(request_id).ok().map(|id| (HeaderName::from_static(name), id)));
-    }
-    headers.extend(dialect.vary.map(|vary| (VARY, HeaderValue::from_static(vary))));
-    let body = match body {
-        Some(body) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            axum::body::Body::from(match body {
-                Body::Json(body) => body.to_string().into(),
-                Body::Written(body) => body,
-            })
-        }
-        None => axum::body::Body::empty(),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }
