@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bench::BenchArgs;
 use crate::cluster::ClusterCommand;
 use crate::device::DeviceCommand;
+use crate::manage::{IdentityCommand, KeyCommand, ProjectCommand, RoleCommand, UserCommand};
 use crate::ring::RingCommand;
 
 /// A storage-centric cloud in one binary.
@@ -37,6 +38,21 @@ pub(crate) enum Command {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Users of a running server
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Projects of a running server
+    #[command(subcommand)]
+    Project(ProjectCommand),
+    /// Who may do what where on a running server
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Access keys for S3 on a running server
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Identity's own affairs on a running server
+    #[command(subcommand)]
+    Identity(IdentityCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -54,6 +54,9 @@ pub(crate) const CONTROL_CONNECTIONS_MAX: usize = 16;
 /// The whole of `anello status`'s exchange with the server.
 pub(crate) const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A command to the server, such as moving identity's records: some 100 µs for each of a million.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// A configuration file; it is read into memory.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1024 * KIB;
 

@@ -8,6 +8,7 @@ mod config;
 mod device;
 mod limits;
 mod logging;
+mod manage;
 mod outline;
 mod ring;
 mod serve;
@@ -37,6 +38,11 @@ fn main() -> ExitCode {
         Command::Cluster(command) => cluster::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Config(ConfigCommand::Print) => config::print(),
+        Command::User(command) => manage::run(&manage::Command::User(command)),
+        Command::Project(command) => manage::run(&manage::Command::Project(command)),
+        Command::Role(command) => manage::run(&manage::Command::Role(command)),
+        Command::Key(command) => manage::run(&manage::Command::Key(command)),
+        Command::Identity(command) => manage::run(&manage::Command::Identity(command)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anello_base::units::format_size;
 use anello_base::{Clock, SystemClock};
@@ -51,6 +52,20 @@ pub(crate) fn run(args: &StatusArgs) -> Outcome {
 
 /// The body of the server's answer to `GET path`.
 pub(crate) fn ask(directory: &Path, path: &str) -> Result<String, StatusError> {
+    match exchange(directory, "GET", path, None, CONTROL_TIMEOUT)? {
+        (200, body) => Ok(body),
+        (status, body) => Err(StatusError::Answer(format!("{status}: {}", body.trim()))),
+    }
+}
+
+/// Status and body of the server's answer to a request with a JSON body, or none.
+pub(crate) fn exchange(
+    directory: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+    patience: Duration,
+) -> Result<(u16, String), StatusError> {
     let socket = control_socket(directory);
     let io = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => StatusError::NotRunning(directory.to_owned()),
@@ -58,19 +73,19 @@ pub(crate) fn ask(directory: &Path, path: &str) -> Result<String, StatusError> {
     };
     let (short, _directory) = short_path(&socket).map_err(io)?;
     let mut stream = UnixStream::connect(short).map_err(io)?;
-    stream.set_read_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
+    stream.set_read_timeout(Some(patience)).map_err(io)?;
     stream.set_write_timeout(Some(CONTROL_TIMEOUT)).map_err(io)?;
     // HTTP/1.0: the answer ends with the connection and is never chunked.
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: control\r\n\r\n").map_err(io)?;
+    let body = body.unwrap_or_default();
+    let head = format!("{method} {path} HTTP/1.0\r\nhost: control\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).map_err(io)?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).map_err(io)?;
     let (head, body) =
         answer.split_once("\r\n\r\n").ok_or_else(|| StatusError::Answer("no end of the head".to_owned()))?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(StatusError::Answer(format!("{status}: {}", body.trim())));
-    }
-    Ok(body.to_owned())
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| StatusError::Answer("no status".to_owned()))?;
+    Ok((status, body.to_owned()))
 }
 
 /// The status as text. What a server of another version adds is shown as it comes.

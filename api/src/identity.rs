@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anello_base::Class;
 use futures::future::BoxFuture;
 
+pub use crate::access_rule::AccessRule;
+
 /// Who is calling and what for, as a valid token or key says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Caller {
@@ -28,12 +30,20 @@ pub struct Caller {
     pub roles: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub expires_at: u64,
+    /// The only requests that it may make; `None` where it may make all.
+    pub access_rules: Option<Vec<AccessRule>>,
 }
 
 impl Caller {
     /// Whether the caller holds the role.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|held| held == role)
+    }
+
+    /// Whether the caller's access rules let this request to a service of this type pass.
+    pub fn admits(&self, service: &str, method: &str, path: &str) -> bool {
+        let Some(rules) = &self.access_rules else { return true };
+        rules.iter().any(|rule| rule.admits(service, method, path))
     }
 }
 
@@ -77,6 +87,12 @@ impl IdentityError {
 pub trait Identity: Send + Sync + 'static {
     /// Who is behind a token.
     fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>>;
+
+    /// A number that changes whenever an earlier answer may no longer hold; `None` where that can't be known without
+    /// asking, as over HTTP. Whoever remembers answers keeps them only while it stands.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
 
     /// The secret and owner of an access key.
     fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>>;

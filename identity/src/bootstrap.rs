@@ -148,9 +148,12 @@ impl IdentityRoom {
             default_project_id: None,
             description: None,
             enabled: true,
-            password: Some(Password { hash, set_at_us: now_us() }),
+            password: Some(Password { hash, set_at_us: now_us(), expires_at_us: None, self_service: true }),
+            password_history: Vec::new(),
+            last_active_day: Some(crate::compliance::today(now_us())),
             options: Extra::new(),
             extra: Extra::new(),
+            dn: None,
         };
         Ok((self.directory.create(user).await?, true))
     }

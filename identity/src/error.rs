@@ -42,6 +42,9 @@ pub enum Error {
     /// What is there may not be changed so.
     #[error("{0}")]
     Forbidden(String),
+    /// The records have moved to another back end, and the server was not started again yet.
+    #[error("identity has moved to another back end; the server is to be started again with it")]
+    Moved,
     /// Too many log-ins wait.
     #[error("too many log-ins are waiting; try again")]
     Busy,
@@ -71,7 +74,7 @@ impl Error {
             Self::Missing { .. } => Class::Missing,
             Self::NameTaken { .. } | Self::Exists { .. } | Self::Changed => Class::Conflict,
             Self::Forbidden(_) => Class::Forbidden,
-            Self::Busy => Class::Busy,
+            Self::Busy | Self::Moved => Class::Busy,
             Self::Corrupt { .. } => Class::Corrupt,
             // A precondition or name inside the store says nothing about the client's request.
             Self::Store(error) => match error.class() {

@@ -7,15 +7,19 @@
 //! Every answer comes from memory ([`directory`]); every change is durable in the [`records`] before it shows.
 //! Tokens are Fernet messages and kept nowhere. Secrets are hashed or sealed, and never logged.
 //!
-//! Left out on purpose: federation, trusts, unified limits, and multi-factor log-ins; they answer 501.
+//! Left out on purpose: federation and OAuth1; they answer 501.
 
+mod audit;
 mod auth;
 mod bootstrap;
 mod cascade;
+mod compliance;
 mod directory;
 mod error;
 mod http;
+mod ldap;
 pub mod limits;
+mod migrate;
 mod model;
 mod password;
 pub mod policy;
@@ -25,5 +29,6 @@ mod time;
 mod token;
 
 pub use bootstrap::{Bootstrap, Bootstrapped, CatalogEntry, DEFAULT_DOMAIN_ID};
+pub use compliance::Compliance;
 pub use error::{Error, Result};
 pub use room::{IdentityConfig, IdentityRoom};

@@ -54,7 +54,8 @@ pub const TOKEN_EXPIRED_WINDOW: Duration = Duration::from_secs(48 * 3600);
 /// How much longer than any token a revocation is kept, for clocks that differ; Keystone's default.
 pub const REVOCATION_MARGIN: Duration = Duration::from_secs(1800);
 
-/// Decrypted tokens that are remembered: some 1 KB each. A token that fell out is decrypted again (20 µs).
+/// Decrypted tokens that are remembered: some 1 KB each, and as much as a catalog is long (some 4 KB) for those that
+/// services have validated. A token that fell out is decrypted again (20 µs).
 pub const TOKENS_CACHED_MAX: u64 = 20_000;
 
 /// Signing keys that are remembered, resolved to their owners: some 1 KB each.
@@ -66,6 +67,37 @@ pub const TOKEN_KEYS_MAX: usize = 3;
 /// Age of a signed EC2 request that is still accepted; Keystone's `auth_ttl`.
 pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// Failed log-ins of one user from one address within [`FAILED_LOGINS_WINDOW`]; behind them the answer is 429, and no
+/// password is hashed. A person who mistypes is far below it, and a program that guesses gets nowhere.
+pub const FAILED_LOGINS_MAX: u32 = 30;
+
+/// See [`FAILED_LOGINS_MAX`].
+pub const FAILED_LOGINS_WINDOW: Duration = Duration::from_secs(60);
+
+/// Users and addresses whose failures are remembered: some 200 bytes each. Whoever fell out starts anew.
+pub const FAILED_LOGINS_TRACKED_MAX: u64 = 50_000;
+
+/// How long a used passcode is remembered: longer than one is accepted (two steps of 30 s).
+pub const PASSCODE_LIFE: Duration = Duration::from_secs(90);
+
+/// Characters of a passcode.
+pub const PASSCODE_CHARS_MAX: usize = 16;
+
+/// Life of a receipt for a part of a log-in; Keystone's default.
+pub const RECEIPT_LIFE: Duration = Duration::from_secs(300);
+
+/// How often a trust may be passed on; Keystone's default.
+pub const TRUST_REDELEGATIONS_MAX: u64 = 3;
+
+/// Access rules of one application credential.
+pub const ACCESS_RULES_MAX: usize = 100;
+
+/// Characters of the path of an access rule; Keystone's column.
+pub const ACCESS_RULE_PATH_CHARS_MAX: usize = 128;
+
+/// Limits in one request: some 200 bytes each fill the body.
+pub const LIMITS_AT_ONCE_MAX: usize = 1000;
+
 /// Attempts of an update that meets other writers. Each attempt reads what the winner wrote.
 pub const UPDATE_ATTEMPTS_MAX: usize = 8;
 
@@ -74,6 +106,21 @@ pub const LOADS_AT_ONCE_MAX: usize = 16;
 
 /// Rows of one page when records are listed in the store.
 pub const RECORDS_PAGE_ROWS: usize = 10_000;
+
+/// How long a directory of users may take to connect, and for each answer.
+pub const LDAP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Searches in one directory at the same time, and connections that are kept for them.
+pub const LDAP_SEARCHES_MAX: usize = 8;
+
+/// Entries of a directory: some 1 KB each in memory.
+pub const LDAP_ENTRIES_MAX: usize = 500_000;
+
+/// Connections to a SQL database: writes are few, and reads come from memory.
+pub const SQL_CONNECTIONS_MAX: u32 = 8;
+
+/// How long a write waits for a connection to the database; behind it the answer is 503.
+pub const SQL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of one record: blobs and descriptions with their JSON escapes fit.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;

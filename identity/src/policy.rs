@@ -5,7 +5,9 @@
 //! project is an admin of the cloud, as everywhere in OpenStack.
 
 use anello_api::rest::Check::{self, All, Any, Authenticated, Public, Role, Same, System, TargetIn};
-use anello_api::rest::Rule;
+use anello_api::rest::{Aliases, Policy, Rule};
+
+use crate::error::{Error, Result};
 
 const ADMIN: Check = Role("admin");
 const SYSTEM_READER: Check = All(&[Role("reader"), System]);
@@ -52,8 +54,23 @@ const fn rule(name: &'static str, check: Check) -> Rule {
     Rule { name, check }
 }
 
+/// The two ends of a trust, which handlers give as `trustor_user_id` and `trustee_user_id`.
+const TRUSTOR: Check = Same("user_id", "trustor_user_id");
+const TRUSTEE: Check = Same("user_id", "trustee_user_id");
+
+/// A limit is seen in its project, and in its domain.
+const LIMIT_READERS: Check =
+    Any(&[ADMIN, SYSTEM_READER, Same("project_id", "project_id"), Same("domain_id", "domain_id")]);
+
 /// Every rule.
 pub const RULES: &[Rule] = &[
+    // Upstream's building blocks, which an operator's file may name.
+    rule("admin_required", ADMIN),
+    rule("service_role", Role("service")),
+    rule("service_or_admin", SERVICE_OR_ADMIN),
+    rule("owner", OWNER),
+    rule("admin_or_owner", ADMIN_OR_OWNER),
+    rule("admin_and_matching_domain_id", All(&[ADMIN, Same("domain_id", "domain_id")])),
     rule("identity:versions", Public),
     rule("identity:authenticate", Public),
     rule("identity:get_auth_catalog", Authenticated),
@@ -146,9 +163,96 @@ pub const RULES: &[Rule] = &[
     rule("identity:get_application_credential", ADMIN_SYSTEM_READER_OR_OWNER),
     rule("identity:create_application_credential", OWNER),
     rule("identity:delete_application_credential", ADMIN_OR_OWNER),
+    rule("identity:create_domain_config", ADMIN),
+    rule("identity:get_domain_config", ADMIN_OR_SYSTEM_READER),
+    rule("identity:get_domain_config_default", ADMIN_OR_SYSTEM_READER),
+    rule("identity:update_domain_config", ADMIN),
+    rule("identity:delete_domain_config", ADMIN),
+    rule("identity:list_access_rules", ADMIN_SYSTEM_READER_OR_OWNER),
+    rule("identity:get_access_rule", ADMIN_SYSTEM_READER_OR_OWNER),
+    rule("identity:delete_access_rule", ADMIN_OR_OWNER),
+    rule("identity:list_trusts", Any(&[ADMIN, SYSTEM_READER, TRUSTOR, TRUSTEE])),
+    rule("identity:create_trust", TRUSTOR),
+    rule("identity:get_trust", Any(&[ADMIN, SYSTEM_READER, TRUSTOR, TRUSTEE])),
+    rule("identity:delete_trust", Any(&[ADMIN, TRUSTOR])),
+    rule("identity:list_roles_for_trust", Any(&[ADMIN, SYSTEM_READER, TRUSTOR, TRUSTEE])),
+    rule("identity:get_role_for_trust", Any(&[ADMIN, SYSTEM_READER, TRUSTOR, TRUSTEE])),
+    rule("identity:list_registered_limits", Authenticated),
+    rule("identity:get_registered_limit", Authenticated),
+    rule("identity:create_registered_limits", ADMIN),
+    rule("identity:update_registered_limit", ADMIN),
+    rule("identity:delete_registered_limit", ADMIN),
+    rule("identity:get_limit_model", Authenticated),
+    // Each sees those that `get_limit` shows him.
+    rule("identity:list_limits", Authenticated),
+    rule("identity:get_limit", LIMIT_READERS),
+    rule("identity:create_limits", ADMIN),
+    rule("identity:update_limit", ADMIN),
+    rule("identity:delete_limit", ADMIN),
+    rule("identity:list_policies", ADMIN_OR_SYSTEM_READER),
+    rule("identity:get_policy", ADMIN_OR_SYSTEM_READER),
+    rule("identity:create_policy", ADMIN),
+    rule("identity:update_policy", ADMIN),
+    rule("identity:delete_policy", ADMIN),
+    rule("identity:create_policy_association_for_endpoint", ADMIN),
+    rule("identity:check_policy_association_for_endpoint", ADMIN_OR_SYSTEM_READER),
+    rule("identity:delete_policy_association_for_endpoint", ADMIN),
+    rule("identity:create_policy_association_for_service", ADMIN),
+    rule("identity:check_policy_association_for_service", ADMIN_OR_SYSTEM_READER),
+    rule("identity:delete_policy_association_for_service", ADMIN),
+    rule("identity:create_policy_association_for_region_and_service", ADMIN),
+    rule("identity:check_policy_association_for_region_and_service", ADMIN_OR_SYSTEM_READER),
+    rule("identity:delete_policy_association_for_region_and_service", ADMIN),
+    rule("identity:get_policy_for_endpoint", ADMIN_OR_SYSTEM_READER),
+    rule("identity:list_endpoints_for_policy", ADMIN_OR_SYSTEM_READER),
+    rule("identity:list_endpoint_groups", ADMIN_OR_SYSTEM_READER),
+    rule("identity:get_endpoint_group", ADMIN_OR_SYSTEM_READER),
+    rule("identity:create_endpoint_group", ADMIN),
+    rule("identity:update_endpoint_group", ADMIN),
+    rule("identity:delete_endpoint_group", ADMIN),
+    rule("identity:list_endpoints_associated_with_endpoint_group", ADMIN_OR_SYSTEM_READER),
+    rule("identity:list_projects_associated_with_endpoint_group", ADMIN_OR_SYSTEM_READER),
+    rule("identity:get_endpoint_group_in_project", ADMIN_OR_SYSTEM_READER),
+    rule("identity:list_endpoint_groups_for_project", ADMIN_OR_SYSTEM_READER),
+    rule("identity:add_endpoint_group_to_project", ADMIN),
+    rule("identity:remove_endpoint_group_from_project", ADMIN),
+    rule("identity:list_projects_for_endpoint", ADMIN_OR_SYSTEM_READER),
+    rule("identity:add_endpoint_to_project", ADMIN),
+    rule("identity:check_endpoint_in_project", ADMIN_OR_SYSTEM_READER),
+    rule("identity:list_endpoints_for_project", ADMIN_OR_SYSTEM_READER),
+    rule("identity:remove_endpoint_from_project", ADMIN),
     // What is not offered is told to whoever is known, and does nothing.
     rule("identity:not_offered", Authenticated),
 ];
 
 const MANAGERS_OF_BOTH: Check =
     Any(&[ADMIN, All(&[Role("manager"), Same("domain_id", "actor_domain_id"), Same("domain_id", "domain_id")])]);
+
+/// Upstream's names for attributes of targets, in an operator's file, by the names that handlers give.
+const ALIASES: Aliases = &[
+    ("target.user.id", &["user_id"]),
+    ("target.user.domain_id", &["actor_domain_id", "domain_id"]),
+    ("target.group.domain_id", &["actor_domain_id", "domain_id"]),
+    ("target.project.id", &["project_id"]),
+    ("target.project.domain_id", &["domain_id"]),
+    ("target.domain.id", &["domain_id"]),
+    ("target.domain_id", &["domain_id"]),
+    ("target.role.name", &["role_name"]),
+    ("target.token.user_id", &["user_id"]),
+    ("target.credential.user_id", &["user_id"]),
+    ("target.limit.project_id", &["project_id"]),
+    ("target.limit.project.domain_id", &["domain_id"]),
+    ("target.limit.domain.id", &["domain_id"]),
+    ("target.limit.domain_id", &["domain_id"]),
+    ("target.trust.trustor_user_id", &["trustor_user_id"]),
+    ("target.trust.trustee_user_id", &["trustee_user_id"]),
+];
+
+/// The rules, with an operator's over them.
+pub(crate) fn with_overrides(yaml: Option<&str>) -> Result<Policy> {
+    let policy = Policy::new(RULES).with_aliases(ALIASES);
+    match yaml {
+        None => Ok(policy),
+        Some(yaml) => policy.with_overrides(yaml, "identity:").map_err(|error| Error::Invalid(error.to_string())),
+    }
+}

@@ -1,17 +1,22 @@
 //! The room: its parts put together, and what other rooms and the roof ask of it.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
-use anello_api::rest;
+use anello_api::rest::{self, Policy};
 use anello_storage::Store;
 use futures::future::{BoxFuture, ready};
 use rand::distr::{Alphanumeric, SampleString};
+use tokio::task::JoinSet;
 
-use crate::auth::{EC2, Ec2Blob, SigningKeys, Tokens, now_us};
+use crate::audit::Audit;
+use crate::auth::{EC2, Ec2Blob, SigningKeys, Throttle, Tokens, now_us};
+use crate::compliance::{Compliance, Rules};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::http::{Door, routes};
+use crate::ldap::Sources;
 use crate::limits::{REVOCATION_MARGIN, TOKEN_KEYS_MAX, TOKEN_LIFE};
 use crate::model::{Credential, Delegate, Extra, Revocation, Revoked, access_id};
 use crate::password::Hasher;
@@ -22,6 +27,7 @@ use crate::token::KeyRing;
 /// Names of the key repositories.
 const TOKEN_KEYS: &str = "token";
 const CREDENTIAL_KEYS: &str = "credential";
+const RECEIPT_KEYS: &str = "receipt";
 
 /// Letters of a generated access key: as AWS's.
 const ACCESS_CHARS: usize = 20;
@@ -37,6 +43,12 @@ pub struct IdentityConfig {
     /// Address of the room in links, such as `https://cloud.example/identity`. Without one, links follow the
     /// request (`X-Forwarded-Proto`, `-Host`, `-Prefix`, or `Host`) and the path under which it is mounted.
     pub public_url: Option<String>,
+    /// Rules for passwords and log-ins.
+    pub compliance: Compliance,
+    /// An operator's rules in oslo.policy's YAML form, over the built-in ones.
+    pub policy_overrides: Option<String>,
+    /// File that security-relevant actions are written to, as CADF events; without one they go to the log.
+    pub audit_log: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for IdentityConfig {
@@ -51,6 +63,16 @@ pub struct IdentityRoom {
     pub(crate) hasher: Hasher,
     pub(crate) tokens: Tokens,
     pub(crate) signing_keys: SigningKeys,
+    /// Keys that seal receipts for parts of log-ins.
+    pub(crate) receipt_keys: KeyRing,
+    pub(crate) rules: Rules,
+    pub(crate) throttle: Throttle,
+    pub(crate) audit: Audit,
+    /// Domains whose users come from elsewhere.
+    pub(crate) sources: Sources,
+    /// Directories that are being read; they end with the room.
+    reading: Mutex<JoinSet<()>>,
+    pub(crate) policy: Policy,
     pub(crate) config: IdentityConfig,
 }
 
@@ -72,20 +94,51 @@ impl IdentityRoom {
         records.prepare().await?;
         let token_keys = KeyRing::open(&*records, TOKEN_KEYS, &config.cluster_secret).await?;
         let credential_keys = KeyRing::open(&*records, CREDENTIAL_KEYS, &config.cluster_secret).await?;
+        let receipt_keys = KeyRing::open(&*records, RECEIPT_KEYS, &config.cluster_secret).await?;
+        let policy = crate::policy::with_overrides(config.policy_overrides.as_deref())?;
         let directory = Directory::new(records);
         directory.refresh().await?;
-        Ok(Arc::new(Self {
+        let room = Arc::new(Self {
             directory,
             hasher: Hasher::new()?,
             tokens: Tokens::new(token_keys),
             signing_keys: SigningKeys::new(credential_keys),
+            receipt_keys,
+            rules: Rules::new(config.compliance.clone())?,
+            throttle: Throttle::new(),
+            sources: Sources::default(),
+            reading: Mutex::default(),
+            audit: Audit::open(config.audit_log.as_deref())?,
+            policy,
             config,
-        }))
+        });
+        room.read_directories().await;
+        Ok(room)
+    }
+
+    /// Reads the directories of users in the background.
+    pub(crate) fn read_directories_soon(self: &Arc<Self>) {
+        self.follow_configurations();
+        let room = Arc::downgrade(self);
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended are forgotten.
+        while reading.try_join_next().is_some() {}
+        reading.spawn(async move {
+            if let Some(room) = room.upgrade() {
+                room.read_directories().await;
+            }
+        });
     }
 
     /// Every path that the room serves. Mount it with `nest_service("/identity", …)`.
     pub fn router(self: &Arc<Self>) -> axum::Router {
         rest::router(&Arc::new(Door::new(Arc::clone(self))), routes())
+    }
+
+    /// The same for whoever runs the store on its host: every request is his, and no token is asked for. Only for a
+    /// socket that nobody else can open.
+    pub fn operator_router(self: &Arc<Self>) -> axum::Router {
+        rest::router(&Arc::new(Door::for_operator(Arc::clone(self))), routes())
     }
 
     /// Takes over what other hosts wrote to the records and keys since, and drops revocations that no token can
@@ -96,6 +149,7 @@ impl IdentityRoom {
             self.tokens.set_keys(keys);
         }
         self.directory.refresh().await?;
+        self.read_directories().await;
         let kept = TOKEN_LIFE + REVOCATION_MARGIN + crate::limits::TOKEN_EXPIRED_WINDOW;
         let oldest = (now_us() / SECOND_US).saturating_sub(kept.as_secs());
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await
@@ -131,6 +185,7 @@ impl IdentityRoom {
             user_id: user_id.to_owned(),
             project_id: Some(project_id.to_owned()),
             sealed_blob: self.signing_keys.ring.seal(&json),
+            moved_to: None,
             delegate,
             extra: Extra::new(),
         };
@@ -142,6 +197,10 @@ impl Identity for IdentityRoom {
     fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>> {
         let validated = self.tokens.validate(&self.directory, token, false);
         Box::pin(ready(validated.map(|it| Arc::clone(&it.caller)).map_err(|_| IdentityError::NotValid)))
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.directory.generation())
     }
 
     fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>> {

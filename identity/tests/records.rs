@@ -1,10 +1,12 @@
 //! What the room builds on holds for every back end of its records, and for the store itself across a restart.
 
+mod servers;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
-use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, etag};
+use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, SqlRecords, etag};
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
@@ -56,7 +58,7 @@ async fn every_back_end_checks_and_writes_in_one_step() {
 }
 
 async fn open(store: Store) -> (Arc<IdentityRoom>, Bootstrapped) {
-    let config = IdentityConfig { cluster_secret: b"secret".to_vec(), public_url: None };
+    let config = IdentityConfig { cluster_secret: b"secret".to_vec(), ..IdentityConfig::default() };
     let room = IdentityRoom::open(store, config).await.expect("opens");
     let bootstrap =
         Bootstrap { admin_password: "password".to_owned(), region: "RegionOne".to_owned(), catalog: Vec::new() };
@@ -75,4 +77,50 @@ async fn the_first_admin_and_his_key_are_there_when_the_room_is_opened_again() {
     assert!(!again.created);
     assert_eq!((&made.user_id, &made.project_id, &made.access), (&again.user_id, &again.project_id, &again.access));
     assert_eq!(room.signing_key(&made.access).await.expect("known").secret, made.secret);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_database_checks_and_writes_in_one_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let servers = [servers::postgres(), servers::mariadb()];
+    let mut urls = vec![format!("sqlite://{}?mode=rwc", dir.path().join("records.db").display())];
+    urls.extend(servers.iter().flatten().map(|server| server.url.clone()));
+    for url in urls {
+        let database = SqlRecords::connect(&url).await.expect("connects");
+        check(&database).await;
+        // Two hosts with one database: of those who change the same, one wins.
+        let other = SqlRecords::connect(&url).await.expect("connects");
+        let data = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let (one, two) = tokio::join!(
+            database.put(Kind::Name, "n", data("1"), Expect::Absent),
+            other.put(Kind::Name, "n", data("2"), Expect::Absent)
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{url}");
+        for id in ["Ä", "a", "A", "a ", "a/b"] {
+            database.put(Kind::Region, id, data("x"), Expect::Absent).await.expect("all are different ids");
+        }
+        let ids: Vec<String> = other.versions(Kind::Region).await.expect("listed").into_iter().map(|it| it.0).collect();
+        assert_eq!(ids, ["A", "a", "a ", "a/b", "Ä"], "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_moves_to_a_database_and_back_and_is_the_same_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (room, made) = open(store(dir.path())).await;
+    let database = || async {
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("moved.db").display());
+        SqlRecords::connect(&url).await.expect("connects")
+    };
+    assert!(room.migrate(&database().await).await.expect("copied") > 20);
+    let config = || IdentityConfig { cluster_secret: b"secret".to_vec(), ..IdentityConfig::default() };
+    assert!(room.rotate_token_keys().await.is_ok(), "reads go on");
+    let moved = IdentityRoom::open_with(Arc::new(database().await), config()).await.expect("opens");
+    assert_eq!(moved.signing_key(&made.access).await.expect("known").secret, made.secret);
+    let error = moved.migrate(&database().await).await.expect_err("not over other records");
+    assert!(error.to_string().contains("holds records already"), "{error}");
+    let back = MemoryRecords::default();
+    moved.migrate(&back).await.expect("copied");
+    let back = IdentityRoom::open_with(Arc::new(back), config()).await.expect("opens");
+    assert_eq!(back.signing_key(&made.access).await.expect("known").secret, made.secret);
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anello_identity::Compliance;
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -77,11 +78,23 @@ impl Default for S3 {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Identity {
     pub(crate) region: String,
+    pub(crate) database: Option<String>,
+    pub(crate) policy_file: Option<PathBuf>,
+    pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) security_compliance: Compliance,
+}
+
+impl Identity {
+    /// The operator's rules, read whole.
+    pub(crate) fn policy_overrides(&self) -> Result<Option<String>, ConfigError> {
+        self.policy_file.as_deref().map(read_whole).transpose()
+    }
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { region: "RegionOne".to_owned() }
+        let region = "RegionOne".to_owned();
+        Self { region, database: None, policy_file: None, audit_log: None, security_compliance: Compliance::default() }
     }
 }
 
@@ -176,13 +189,7 @@ impl Config {
     /// The file alone, checked; the defaults where none is given.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Self::default().check() };
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(read)?;
-        file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(read)?;
-        if text.len() as u64 > CONFIG_BYTES_MAX {
-            return Err(ConfigError::TooLarge { path: path.to_owned() });
-        }
+        let text = read_whole(path)?;
         let parse = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
         toml::from_str::<Self>(&text).map_err(parse)?.check()
     }
@@ -213,6 +220,18 @@ impl Config {
         // `check` leaves at least one.
         self.data.first().map_or(Path::new("."), PathBuf::as_path)
     }
+}
+
+/// The text of a file that an operator wrote.
+fn read_whole(path: &Path) -> Result<String, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(read)?;
+    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    Ok(text)
 }
 
 /// Where data go when nothing is said: the user's data directory.

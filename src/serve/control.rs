@@ -1,6 +1,7 @@
 //! The control socket: a Unix socket in the first data directory by which `anello status` asks the
 //! running server. Whoever may open the file (mode 0600, in a directory of mode 0700) may ask. It speaks
-//! HTTP: `GET /status` and `GET /metrics`; `curl --unix-socket` does too.
+//! HTTP: `GET /status`, `GET /metrics`, and Keystone's API below `/identity` without a token;
+//! `curl --unix-socket` does too.
 
 use std::fs::{File, Permissions};
 use std::os::fd::AsRawFd;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -22,6 +24,9 @@ use crate::serve::connection::{self, Peer, Service};
 use crate::serve::gateway::{Shared, fault, json as json_answer, metrics_answer};
 use crate::serve::home::HomeError;
 use crate::serve::rooms::Rooms;
+
+/// Where identity's records are to go: an address of a database.
+const MIGRATE_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// A listener as `anello status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -51,6 +56,28 @@ impl Control {
             "store": self.shared.rooms.get().map(Rooms::status),
         })
     }
+
+    /// The body says where to.
+    async fn migrate_identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let body = http_body_util::Limited::new(request.into_body(), MIGRATE_BODY_BYTES_MAX).collect().await;
+        let wanted = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
+        let Some(to) = wanted.as_ref().and_then(|wanted| wanted["to"].as_str()) else {
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …}.");
+        };
+        match rooms.migrate_identity(to).await {
+            Ok(count) => json_answer(StatusCode::OK, &json!({"records": count})),
+            Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+
+    async fn rotate_identity_keys(&self) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        match rooms.rotate_identity_keys().await {
+            Ok(()) => json_answer(StatusCode::OK, &json!({"rotated": true})),
+            Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
 }
 
 impl Service for Control {
@@ -58,9 +85,19 @@ impl Service for Control {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => json_answer(StatusCode::OK, &self.status()),
             (&Method::GET, "/metrics") => metrics_answer(&self.shared),
-            _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics."),
+            (_, path) if path.starts_with("/identity/") => match self.shared.rooms.get() {
+                Some(rooms) => rooms.identity_for_operator(request).await,
+                None => starting(),
+            },
+            (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys().await,
+            (&Method::POST, "/identity-records/migrate") => self.migrate_identity(request).await,
+            _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
     }
+}
+
+fn starting() -> Response<ResponseBody> {
+    fault(StatusCode::SERVICE_UNAVAILABLE, "The server is starting.")
 }
 
 /// Opens the socket, taking the place of one that a killed server left: the directory's lock is held.

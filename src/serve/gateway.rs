@@ -92,7 +92,7 @@ impl Gateway {
         }
         match (route, self.shared.rooms.get()) {
             (Route::Swift, Some(rooms)) => rooms.swift(request).await,
-            (Route::Identity, Some(rooms)) => rooms.identity(request).await,
+            (Route::Identity, Some(rooms)) => rooms.identity(peer, request).await,
             (Route::Swift | Route::Identity, None) => unavailable("The server is starting."),
             (Route::Health, _) => plain(StatusCode::OK, "ok\n"),
             (Route::Ready, _) => readiness(self.shared.phase.get()),

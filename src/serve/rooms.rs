@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anello_api::rest::PeerAddress;
+use anello_identity::records::{ObjectRecords, SqlRecords};
 use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
@@ -21,6 +23,7 @@ use tower::ServiceExt;
 use crate::config::Config;
 use crate::limits::{CLUSTER_IDENTITY_REFRESH_INTERVAL, IDENTITY_REFRESH_INTERVAL};
 use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::connection::Peer;
 use crate::serve::home::{Cluster, Urls};
 use crate::serve::{daemons, devices};
 
@@ -50,8 +53,17 @@ impl Rooms {
     /// Opens the rooms of a store.
     pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store) -> Result<Self> {
         let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
-        let identity_config = IdentityConfig { cluster_secret: cluster.secret(), public_url };
-        let identity = IdentityRoom::open(store.clone(), identity_config).await?;
+        let identity_config = IdentityConfig {
+            cluster_secret: cluster.secret(),
+            public_url,
+            compliance: config.identity.security_compliance.clone(),
+            policy_overrides: config.identity.policy_overrides()?,
+            audit_log: config.identity.audit_log.clone(),
+        };
+        let identity = match &config.identity.database {
+            None => IdentityRoom::open(store.clone(), identity_config).await?,
+            Some(url) => IdentityRoom::open_with(Arc::new(SqlRecords::connect(url).await?), identity_config).await?,
+        };
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         let is_alone = store.status().cluster.is_none();
@@ -95,11 +107,37 @@ impl Rooms {
     }
 
     /// Answers `/identity/…`.
-    pub(crate) async fn identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    pub(crate) async fn identity(&self, peer: Peer, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        if let Some(address) = peer.address {
+            request.extensions_mut().insert(PeerAddress(address.ip()));
+        }
         match self.keystone.clone().oneshot(request.map(axum::body::Body::new)).await {
             Ok(response) => response.map(ResponseBody::from),
             Err(never) => match never {},
         }
+    }
+
+    /// Answers `/identity/…` on the control socket: every request is the operator's.
+    pub(crate) async fn identity_for_operator(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let router = axum::Router::new().nest_service("/identity", self.identity.operator_router());
+        match router.oneshot(request.map(axum::body::Body::new)).await {
+            Ok(response) => response.map(ResponseBody::from),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Copies identity's records to a database, or (`objects`) back into the store, and tells how many. Identity then
+    /// changes nothing until the next start.
+    pub(crate) async fn migrate_identity(&self, to: &str) -> Result<usize> {
+        Ok(match to {
+            "objects" => self.identity.migrate(&ObjectRecords::new(self.store.clone())).await?,
+            url => self.identity.migrate(&SqlRecords::connect(url).await?).await?,
+        })
+    }
+
+    /// Moves the keys of tokens on by one.
+    pub(crate) async fn rotate_identity_keys(&self) -> Result<()> {
+        Ok(self.identity.rotate_token_keys().await?)
     }
 
     /// The figures of devices and daemons.

@@ -5,6 +5,7 @@
 //! Requests that change something run in a task of their own, so that a client that hangs up does not
 //! stop a change half-way; the task ends with its one change.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,12 +14,14 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use super::{Credentials, Dialect, Fault, Links, Policy, Query, Target};
+use super::audit::Trail;
+use super::reply::finish;
+use super::{Audited, Credentials, Dialect, Fault, Granted, Links, PeerAddress, Policy, Query, Reply, Target};
 use crate::limits::JSON_BODY_BYTES_MAX;
 
 /// What a room tells the dispatcher.
@@ -37,6 +40,14 @@ pub trait Service: Send + Sync + 'static {
 
     /// Who is calling; `None` without a token or with an invalid one.
     fn identify<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Option<Arc<Self::Caller>>, Fault>>;
+
+    /// Whether a known caller may make this request at all, whatever the policy says of it. 401 where not.
+    fn admit(&self, _caller: &Self::Caller, _method: &Method, _path: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Takes note of a request that was to change something, once it is answered.
+    fn audit(&self, _request: &Audited<'_, Self::Caller>) {}
 }
 
 type Handler<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
@@ -77,6 +88,8 @@ pub struct Call<S: Service> {
     pub headers: HeaderMap,
     /// Builds links under the address that the client used.
     pub links: Links,
+    /// Where it comes from, where that is known.
+    pub peer: Option<IpAddr>,
     caller: Option<Arc<S::Caller>>,
     rule: &'static str,
     params: Vec<(String, String)>,
@@ -93,7 +106,7 @@ impl<S: Service> Call<S> {
     pub fn authorize_as(&self, rule: &str, target: &Target) -> Result<Granted, Fault> {
         let caller = self.caller.as_deref().map(|caller| caller as &dyn Credentials);
         if self.service.policy().allows(rule, caller, target) {
-            return Ok(Granted(()));
+            return Ok(Granted::new());
         }
         Err(match caller {
             None => Fault::unauthenticated(),
@@ -115,51 +128,6 @@ impl<S: Service> Call<S> {
     pub fn json(&self) -> Result<Value, Fault> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Fault::invalid(format!("The request body is not valid JSON: {error}.")))
-    }
-}
-
-/// The policy said yes. Replies are made from it.
-#[derive(Debug, Clone, Copy)]
-pub struct Granted(());
-
-impl Granted {
-    /// 200 with a JSON body.
-    pub fn ok(self, body: Value) -> Reply {
-        self.status(StatusCode::OK, Some(body))
-    }
-
-    /// 201 with a JSON body.
-    pub fn created(self, body: Value) -> Reply {
-        self.status(StatusCode::CREATED, Some(body))
-    }
-
-    /// 204.
-    pub fn no_content(self) -> Reply {
-        self.status(StatusCode::NO_CONTENT, None)
-    }
-
-    /// Another status.
-    pub fn status(self, status: StatusCode, body: Option<Value>) -> Reply {
-        Reply { status, body, headers: HeaderMap::new() }
-    }
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub struct Reply {
-    status: StatusCode,
-    body: Option<Value>,
-    headers: HeaderMap,
-}
-
-impl Reply {
-    /// With one header more. A value that is no header value is left out.
-    #[must_use]
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
-        }
-        self
     }
 }
 
@@ -225,9 +193,12 @@ async fn serve<S: Service>(
     let dialect = service.dialect();
     let method = request.method().clone();
     let path = route.path;
-    let result = answer(service, route, params, links.clone(), request).await;
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+    let trail = Trail { service: Arc::clone(&service), rule: route.rule, peer, request_id: request_id.clone() };
+    let result = answer(service, route, (params, links.clone()), (parts, body), trail).await;
     match &result {
-        Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status.as_u16(), "{}", dialect.name),
+        Ok(reply) => tracing::debug!(%method, path, request_id, status = reply.status().as_u16(), "{}", dialect.name),
         Err(fault) if fault.status.is_server_error() => {
             tracing::error!(%method, path, request_id, status = fault.status.as_u16(), message = fault.message);
         }
@@ -239,22 +210,43 @@ async fn serve<S: Service>(
 async fn answer<S: Service>(
     service: Arc<S>,
     route: &Route<S>,
-    params: Vec<(String, String)>,
-    links: Links,
-    request: Request,
+    (params, links): (Vec<(String, String)>, Links),
+    (parts, body): (Parts, axum::body::Body),
+    trail: Trail<S>,
 ) -> Result<Reply, Fault> {
-    let (parts, body) = request.into_parts();
     let caller = service.identify(&parts.headers).await?;
-    if caller.is_none() && !service.policy().is_public(route.rule) {
-        return Err(Fault::unauthenticated());
+    let is_change = !parts.method.is_safe();
+    let admitted = match &caller {
+        None if !service.policy().is_public(route.rule) => Err(Fault::unauthenticated()),
+        Some(caller) => service.admit(caller, &parts.method, parts.uri.path()),
+        None => Ok(()),
+    };
+    let read = async {
+        admitted?;
+        Ok((Query::parse(&parts.uri)?, read(body).await?))
+    };
+    let (query, body) = match read.await {
+        Ok(read) => read,
+        Err(fault) => {
+            let refused = Err(fault);
+            if is_change {
+                trail.note(&params, caller.as_deref(), &refused);
+            }
+            return refused;
+        }
+    };
+    let noted = (params.clone(), caller.clone());
+    let (headers, peer) = (parts.headers, trail.peer);
+    let call = Call { service, query, headers, links, peer, caller, rule: route.rule, params, body };
+    let handled = (route.handler)(call);
+    if !is_change {
+        return handled.await;
     }
-    let query = Query::parse(&parts.uri)?;
-    let body = read(body).await?;
-    let call = Call { service, query, headers: parts.headers, links, caller, rule: route.rule, params, body };
-    if parts.method.is_safe() {
-        return (route.handler)(call).await;
-    }
-    let change = tokio::spawn((route.handler)(call));
+    let change = tokio::spawn(async move {
+        let result = handled.await;
+        trail.note(&noted.0, noted.1.as_deref(), &result);
+        result
+    });
     change.await.unwrap_or_else(|_| Err(Fault::of(anello_base::Class::Internal, "An unexpected error occurred.")))
 }
 
@@ -267,34 +259,4 @@ async fn read(body: axum::body::Body) -> Result<Bytes, Fault> {
         )),
         Err(_) => Err(Fault::invalid("The request body could not be read.")),
     }
-}
-
-/// The answer with the headers that every answer of the dialect has.
-fn finish(dialect: &Dialect, links: &Links, request_id: &str, result: Result<Reply, Fault>) -> Response {
-    let (status, mut headers, body) = match result {
-        Ok(reply) => (reply.status, reply.headers, reply.body),
-        Err(fault) => {
-            let mut headers: HeaderMap = fault.headers.iter().cloned().collect();
-            if let (StatusCode::UNAUTHORIZED, Some(path)) = (fault.status, dialect.challenge_path) {
-                let challenge = format!("Keystone uri=\"{}\"", links.to(path));
-                headers.extend(HeaderValue::from_str(&challenge).ok().map(|value| (WWW_AUTHENTICATE, value)));
-            }
-            (fault.status, headers, Some((dialect.fault)(&fault)))
-        }
-    };
-    for name in dialect.request_id_headers {
-        headers.extend(HeaderValue::from_str(request_id).ok().map(|id| (HeaderName::from_static(name), id)));
-    }
-    headers.extend(dialect.vary.map(|vary| (VARY, HeaderValue::from_static(vary))));
-    let body = match body {
-        Some(body) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            axum::body::Body::from(body.to_string())
-        }
-        None => axum::body::Body::empty(),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

@@ -4,6 +4,7 @@
 //!
 //! Left out on purpose: the byte path. The object doors don't come through here.
 
+mod audit;
 mod dialect;
 mod dispatch;
 mod fault;
@@ -11,15 +12,18 @@ mod fields;
 mod link;
 mod policy;
 mod query;
+mod reply;
 mod token;
 mod version;
 
+pub use audit::{Audited, PeerAddress};
 pub use dialect::{Dialect, KEYSTONE};
-pub use dispatch::{Call, Granted, Reply, Route, Service, router};
+pub use dispatch::{Call, Route, Service, router};
 pub use fault::{Fault, status};
 pub use fields::Fields;
 pub use link::Links;
-pub use policy::{Check, Credentials, Policy, Rule, Target};
+pub use policy::{Aliases, Check, Credentials, Policy, PolicyError, Rule, Target};
 pub use query::{Page, Query};
+pub use reply::{Granted, Reply};
 pub use token::{identify, token_header};
 pub use version::{Status, Version, version_document, versions_document};

@@ -93,6 +93,13 @@ impl Page {
         })
     }
 
+    /// With at most so many rows, where no fewer were asked for.
+    #[must_use]
+    pub fn at_most(mut self, limit: usize) -> Self {
+        self.limit = self.limit.min(limit);
+        self
+    }
+
     /// Cuts `rows` (which come sorted by id, each with it) to the page and shows it in Keystone's envelope:
     /// `{"<plural>":[…],"links":{"self","next","previous"}}`, with `"truncated":true` where a limit of ours cut it.
     pub fn envelope<'a, R>(

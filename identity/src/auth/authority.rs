@@ -2,14 +2,17 @@
 //! that is taken away, a user who is disabled, or a revocation counts at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use anello_api::identity::Caller;
+use anello_api::identity::{AccessRule, Caller};
 use anello_api::rest::Credentials;
+use bytes::Bytes;
 
 use super::roles::{effective_roles, expand};
+use super::token_view;
 use crate::directory::View;
-use crate::model::{ApplicationCredential, Domain, Project, Revoked, Role, Scope, User};
+use crate::limits::TRUST_REDELEGATIONS_MAX;
+use crate::model::{ApplicationCredential, Domain, Project, Revoked, Role, Scope, Trust, User};
 use crate::time::SECOND_US;
 use crate::token::{Method, Payload, TokenScope};
 
@@ -30,14 +33,22 @@ pub(crate) struct Authority {
     pub(crate) domain: Option<Arc<Domain>>,
     pub(crate) roles: Vec<Arc<Role>>,
     pub(crate) application_credential: Option<Arc<ApplicationCredential>>,
+    pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) caller: Arc<Caller>,
+    /// The token with its catalog as it was last shown. An authority stands for one state of the view.
+    shown: OnceLock<Bytes>,
 }
 
 impl Authority {
     /// What `payload` means now; a [`Refusal`] where it is good for nothing. The token's own end is not looked
     /// at, because it passes without a change.
     pub(crate) fn resolve(view: &View, payload: Payload, issued_at_us: u64) -> Result<Self, Refusal> {
-        let (user, user_domain) = enabled_user(view, &payload.user_id)?;
+        let trust = match &payload.scope {
+            TokenScope::Trust { trust_id, .. } => Some(usable_trust(view, trust_id, &payload.user_id)?),
+            _ => None,
+        };
+        let impersonated = trust.as_ref().filter(|trust| trust.impersonation).map(|trust| &trust.trustor_user_id);
+        let (user, user_domain) = enabled_user(view, impersonated.unwrap_or(&payload.user_id))?;
         let mut project = None;
         let mut domain = None;
         if let Some(id) = payload.scope.project_id() {
@@ -46,7 +57,7 @@ impl Authority {
         if let TokenScope::Domain(id) = &payload.scope {
             domain = Some(enabled_domain(view, id)?);
         }
-        let (roles, application_credential) = scoped_roles(view, &payload)?;
+        let (roles, application_credential) = scoped_roles(view, &payload, trust.as_deref())?;
         if payload.scope != TokenScope::Unscoped && roles.is_empty() {
             return Err(Refusal("the user has no role in the scope"));
         }
@@ -61,6 +72,7 @@ impl Authority {
             system: payload.scope == TokenScope::System,
             roles: roles.values().map(|role| role.name.clone()).collect(),
             expires_at: payload.expires_at_us / SECOND_US,
+            access_rules: application_credential.as_deref().and_then(|it| access_rules(view, it)),
         };
         let authority = Self {
             payload,
@@ -71,7 +83,9 @@ impl Authority {
             domain,
             roles: roles.into_values().collect(),
             application_credential,
+            trust,
             caller: Arc::new(caller),
+            shown: OnceLock::new(),
         };
         if authority.concerns().iter().any(|revoked| authority.is_revoked(view, revoked)) {
             return Err(Refusal("the token is revoked"));
@@ -79,16 +93,43 @@ impl Authority {
         Ok(authority)
     }
 
+    /// An authority that no token stands for.
+    pub(super) fn without_token(payload: Payload, user: User, user_domain: Domain, caller: Caller) -> Self {
+        Self {
+            payload,
+            issued_at_us: 0,
+            user: Arc::new(user),
+            user_domain: Arc::new(user_domain),
+            project: None,
+            domain: None,
+            roles: Vec::new(),
+            application_credential: None,
+            trust: None,
+            caller: Arc::new(caller),
+            shown: OnceLock::new(),
+        }
+    }
+
+    /// The token with its catalog, as it goes out. Written once: services validate the same token again and again.
+    pub(crate) fn shown(&self, view: &View) -> Bytes {
+        let write = || Bytes::from(token_view(view, self, true).to_string());
+        self.shown.get_or_init(write).clone()
+    }
+
     /// Whether the token came of less than a full log-in, so that it must not make other credentials.
     pub(crate) fn is_delegated(&self) -> bool {
         let restricted = self.application_credential.as_ref().is_some_and(|it| !it.unrestricted);
-        restricted || self.payload.methods.contains(&Method::Ec2Credential)
+        restricted || self.trust.is_some() || self.payload.methods.contains(&Method::Ec2Credential)
     }
 
     /// Everything whose revocation concerns this token.
     fn concerns(&self) -> Vec<Revoked> {
         let mut concerns = vec![Revoked::User(self.user.id.clone()), Revoked::Domain(self.user.domain_id.clone())];
         concerns.extend(self.payload.audit_ids.first().cloned().map(Revoked::Token));
+        if let Some(trust) = &self.trust {
+            let both = [&trust.trustor_user_id, &trust.trustee_user_id];
+            concerns.extend(both.map(|id| Revoked::User(id.clone())));
+        }
         if let Some((project, domain)) = &self.project {
             concerns.push(Revoked::Project(project.id.clone()));
             concerns.push(Revoked::Domain(domain.id.clone()));
@@ -143,13 +184,14 @@ pub(super) fn enabled_project(view: &View, id: &str) -> Result<(Arc<Project>, Ar
 
 type Scoped = (BTreeMap<String, Arc<Role>>, Option<Arc<ApplicationCredential>>);
 
-fn scoped_roles(view: &View, payload: &Payload) -> Result<Scoped, Refusal> {
+fn scoped_roles(view: &View, payload: &Payload, trust: Option<&Trust>) -> Result<Scoped, Refusal> {
     let held = |scope| effective_roles(view, &payload.user_id, &scope);
     Ok(match &payload.scope {
         TokenScope::Unscoped => (BTreeMap::new(), None),
         TokenScope::Domain(id) => (held(Scope::Domain(id.clone())), None),
         TokenScope::Project(id) => (held(Scope::Project(id.clone())), None),
         TokenScope::System => (held(Scope::System), None),
+        TokenScope::Trust { .. } => (trust.map_or_else(|| Ok(BTreeMap::new()), |trust| lent_roles(view, trust))?, None),
         TokenScope::ApplicationCredential { credential_id, .. } => {
             let credential = usable_credential(view, credential_id)?;
             (credential_roles(view, &credential), Some(credential))
@@ -168,4 +210,42 @@ pub(super) fn usable_credential(view: &View, id: &str) -> Result<Arc<Application
 pub(super) fn credential_roles(view: &View, credential: &ApplicationCredential) -> BTreeMap<String, Arc<Role>> {
     let held = effective_roles(view, &credential.user_id, &Scope::Project(credential.project_id.clone()));
     expand(view, credential.role_ids.iter().filter(|id| held.contains_key(*id)).cloned())
+}
+
+/// A trust that stands, with all that it was passed on from, between users who are enabled. Whether it is used up
+/// or has ended is no matter of tokens that were got with it before.
+pub(super) fn usable_trust(view: &View, id: &str, trustee_id: &str) -> Result<Arc<Trust>, Refusal> {
+    let trust = view.trusts.get(id).ok_or(Refusal("there is no such trust"))?;
+    if trust.trustee_user_id != trustee_id {
+        return Err(Refusal("the trust is for somebody else"));
+    }
+    enabled_user(view, &trust.trustor_user_id)?;
+    enabled_user(view, &trust.trustee_user_id)?;
+    let mut above = trust.redelegated_trust_id.as_ref();
+    for _ in 0..=TRUST_REDELEGATIONS_MAX {
+        let Some(id) = above else { return Ok(Arc::clone(trust)) };
+        let parent = view.trusts.get(id).ok_or(Refusal("the trust was passed on from one that is gone"))?;
+        above = parent.redelegated_trust_id.as_ref();
+    }
+    Err(Refusal("the trust was passed on too often"))
+}
+
+/// What a trust lends, with what that implies. The trustor must still hold all of it.
+pub(super) fn lent_roles(view: &View, trust: &Trust) -> Result<BTreeMap<String, Arc<Role>>, Refusal> {
+    let held = effective_roles(view, &trust.trustor_user_id, &Scope::Project(trust.project_id.clone()));
+    if trust.role_ids.iter().any(|id| !held.contains_key(id)) {
+        return Err(Refusal("the trustor no longer holds what the trust lends"));
+    }
+    Ok(expand(view, trust.role_ids.iter().cloned()))
+}
+
+/// The only requests that the credential may make, where it may not make all.
+pub(super) fn access_rules(view: &View, credential: &ApplicationCredential) -> Option<Vec<AccessRule>> {
+    let ids = credential.access_rule_ids.as_ref()?;
+    let rules = ids.iter().filter_map(|id| view.access_rules.get(id)).map(|it| AccessRule {
+        service: it.service.clone(),
+        method: it.method.clone(),
+        path: it.path.clone(),
+    });
+    Some(rules.collect())
 }

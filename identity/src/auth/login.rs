@@ -1,31 +1,37 @@
 //! Checks a log-in and gives a token for it. Whatever is wrong with who or what for, the client is told the same.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::authority::{enabled_project, enabled_user, usable_credential};
-use super::request::{CredentialNamed, Domainly, Named, Proof, ScopeWanted};
-use super::{Authority, Issue, LoginRequest, Refusal, effective_roles};
+use http::StatusCode;
+
+use super::prove::Proven;
+use super::receipt::Incomplete;
+use super::request::{Proof, ScopeWanted};
+use super::{Authority, Issue, LoginRequest, Refusal, named, now_us};
 use crate::IdentityRoom;
-use crate::auth::tokens::now_us;
-use crate::directory::View;
+use crate::audit::Event;
 use crate::error::{Error, Result};
-use crate::model::{ApplicationCredential, Scope};
+use crate::model::{Trust, User};
 use crate::token::{Method, TokenScope};
 
-/// A proof that holds: who it is, and what the token takes from it.
-struct Proven {
-    user_id: String,
-    method: Method,
-    parent: Option<Arc<Authority>>,
-    credential: Option<Arc<ApplicationCredential>>,
-}
+/// Where a log-in comes from, as far as that is known.
+type Peer = Option<IpAddr>;
 
 /// Why there is no token.
 pub(crate) enum LoginError {
     /// 401 without more.
     Refused(Refusal),
+    /// 404: the token that was to be a proof is not valid.
+    UnknownToken,
+    /// 401: the password of this user only serves to be changed.
+    Expired(String),
+    /// 401 with a receipt: more proofs are needed.
+    Incomplete(Box<Incomplete>),
     /// 403: known, and may not get this one.
     Forbidden(&'static str),
+    /// 429: too many failures of late.
+    TooMany,
     /// Something of ours failed.
     Failed(Error),
 }
@@ -45,126 +51,116 @@ impl From<Error> for LoginError {
 impl IdentityRoom {
     /// Checks every proof of the request and gives a token for the scope that it wants.
     pub(crate) async fn login(&self, request: LoginRequest) -> Result<(String, Arc<Authority>), LoginError> {
+        let guessers: Vec<_> = request.proofs.iter().filter_map(|it| Some((it.names()?, request.peer))).collect();
+        if guessers.iter().any(|who| self.throttle.is_over(who)) {
+            return Err(LoginError::TooMany);
+        }
+        let (claimed, peer) = (self.claimed(&request), request.peer);
+        let result = self.check(request).await;
+        self.note_login(&result, claimed.as_deref(), peer);
+        if matches!(result, Err(LoginError::Refused(_))) {
+            guessers.into_iter().for_each(|who| self.throttle.count(who));
+        }
+        result
+    }
+
+    /// Whom the log-in is about, where he is known. What is no known name is not noted: it may be a password that was
+    /// typed into the wrong field.
+    fn claimed(&self, request: &LoginRequest) -> Option<String> {
+        let view = self.directory.view();
+        let id = request.proofs.iter().find_map(|proof| match proof {
+            Proof::Password { user, .. } | Proof::Totp { user, .. } => named::user_id(&view, user).ok(),
+            Proof::ApplicationCredential { credential, .. } => {
+                named::credential(&view, credential).ok().map(|it| it.user_id.clone())
+            }
+            Proof::Token(_) => None,
+        });
+        id.filter(|id| view.users.get(id).is_some())
+    }
+
+    fn note_login(&self, result: &Result<(String, Arc<Authority>), LoginError>, claimed: Option<&str>, peer: Peer) {
+        let status = match result {
+            Ok(_) => StatusCode::CREATED,
+            Err(LoginError::Failed(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Err(LoginError::Forbidden(_)) => StatusCode::FORBIDDEN,
+            Err(_) => StatusCode::UNAUTHORIZED,
+        };
+        let caller = result.as_ref().ok().map(|(_, authority)| &*authority.caller);
+        let (rule, request_id) = ("identity:authenticate", None);
+        self.audit.write(&Event { rule, caller, user_id: claimed, peer, request_id, target_id: None, status });
+    }
+
+    async fn check(&self, request: LoginRequest) -> Result<(String, Arc<Authority>), LoginError> {
         let mut proven = Vec::new();
         for proof in request.proofs {
             proven.push(self.prove(proof).await?);
         }
-        let Some(first) = proven.first() else { return Err(Refusal("no method was given").into()) };
-        if proven.iter().any(|other| other.user_id != first.user_id) {
-            return Err(Refusal("the methods name different users").into());
-        }
+        let user_id = the_user(&proven)?;
+        let methods = self.given(&proven, &user_id, request.receipt.as_deref())?;
+        let user = self.directory.get::<User>(&user_id).ok_or(Refusal("there is no such user"))?;
+        self.check_proofs(&user, &methods).map_err(|incomplete| LoginError::Incomplete(Box::new(incomplete)))?;
+        self.note_success(&user).await?;
         let credential = proven.iter().find_map(|it| it.credential.clone());
         let parent = proven.iter().find_map(|it| it.parent.clone());
         if parent.as_ref().is_some_and(|it| it.application_credential.is_some() || it.is_delegated()) {
-            return Err(LoginError::Forbidden("A token of an application credential or EC2 key can't be rescoped."));
+            return Err(LoginError::Forbidden("A token of an application credential, trust or EC2 key has one scope."));
         }
         let scope = match (&credential, &request.scope) {
             (Some(it), ScopeWanted::Default) => {
                 TokenScope::ApplicationCredential { project_id: it.project_id.clone(), credential_id: it.id.clone() }
             }
             (Some(_), _) => return Err(Refusal("an application credential has its own scope").into()),
-            (None, wanted) => scope(&self.directory.view(), &first.user_id, wanted)?,
+            (None, wanted) => named::scope(&self.directory.view(), &user_id, wanted)?,
         };
-        let methods = proven.iter().map(|it| it.method).collect();
-        let issue = Issue { user_id: first.user_id.clone(), methods, scope, parent };
-        let ends_at_us = credential.and_then(|it| it.expires_at_us);
+        let mut ends_at_us = credential.and_then(|it| it.expires_at_us);
+        if let TokenScope::Trust { trust_id, .. } = &scope {
+            ends_at_us = self.use_trust(trust_id, &user_id).await?;
+        }
+        let issue = Issue { user_id, methods, scope, parent };
         Ok(self.tokens.issue(&self.directory, &issue, ends_at_us).await??)
     }
 
-    async fn prove(&self, proof: Proof) -> Result<Proven, LoginError> {
-        match proof {
-            Proof::Password { user, password } => self.prove_password(&user, password).await,
-            Proof::Token(token) => {
-                let parent = self.tokens.validate(&self.directory, &token, false)?;
-                let user_id = parent.user.id.clone();
-                Ok(Proven { user_id, method: Method::Token, parent: Some(parent), credential: None })
+    /// How the user has shown who he is, with what his token or receipt says of before.
+    fn given(&self, proven: &[Proven], user_id: &str, receipt: Option<&str>) -> Result<Vec<Method>, Refusal> {
+        let mut methods: Vec<Method> = proven.iter().map(|it| it.method).collect();
+        let before = proven.iter().filter_map(|it| it.parent.as_ref()).flat_map(|it| it.payload.methods.clone());
+        let mut more: Vec<Method> = before.collect();
+        if let Some(sealed) = receipt {
+            let receipt = self.receipt(sealed).filter(|it| it.user_id == user_id);
+            more.extend(receipt.ok_or(Refusal("the receipt is not valid"))?.methods);
+        }
+        for method in more {
+            if !methods.contains(&method) {
+                methods.push(method);
             }
-            Proof::ApplicationCredential { credential, secret } => self.prove_credential(&credential, secret).await,
         }
+        Ok(methods)
     }
 
-    async fn prove_password(&self, user: &Named, password: String) -> Result<Proven, LoginError> {
-        let user = {
-            let view = self.directory.view();
-            user_id(&view, user).and_then(|id| enabled_user(&view, &id)).map(|(user, _)| user)
-        };
-        let phc = user.as_ref().ok().and_then(|user| user.password.as_ref()).map(|it| it.hash.clone());
-        let is_right = self.hasher.verify(password, phc).await?;
-        let user = user?;
-        if !is_right {
-            return Err(Refusal("the password is wrong").into());
+    /// Takes one of a trust's uses, if it is the user's and usable. Tells when it ends.
+    async fn use_trust(&self, id: &str, user_id: &str) -> Result<Option<u64>, LoginError> {
+        let trust = self.directory.get::<Trust>(id).filter(|it| it.is_usable(now_us()));
+        let trust = trust.ok_or(Refusal("there is no such trust, or it has ended or is used up"))?;
+        if trust.trustee_user_id != user_id {
+            return Err(LoginError::Forbidden("The trust is for somebody else."));
         }
-        Ok(Proven { user_id: user.id.clone(), method: Method::Password, parent: None, credential: None })
-    }
-
-    async fn prove_credential(&self, named: &CredentialNamed, secret: String) -> Result<Proven, LoginError> {
-        let credential = {
-            let view = self.directory.view();
-            credential(&view, named)
-        };
-        let phc = credential.as_ref().ok().map(|it| it.secret_hash.clone());
-        let is_right = self.hasher.verify(secret, phc).await?;
-        let credential = credential?;
-        if !is_right {
-            return Err(Refusal("the secret is wrong").into());
+        if trust.remaining_uses.is_some() {
+            let change = |it: &mut Trust| {
+                let left = it.remaining_uses.unwrap_or(1).checked_sub(1);
+                it.remaining_uses = Some(left.ok_or_else(|| Error::Forbidden("The trust is used up.".to_owned()))?);
+                Ok(())
+            };
+            self.directory.update::<Trust>(id, change).await?;
         }
-        if credential.expires_at_us.is_some_and(|end| end <= now_us()) {
-            return Err(Refusal("the application credential has ended").into());
-        }
-        let user_id = credential.user_id.clone();
-        Ok(Proven { user_id, method: Method::ApplicationCredential, parent: None, credential: Some(credential) })
+        Ok(trust.expires_at_us)
     }
 }
 
-fn credential(view: &View, named: &CredentialNamed) -> Result<Arc<ApplicationCredential>, Refusal> {
-    let credential = match named {
-        CredentialNamed::Id(id) => usable_credential(view, id)?,
-        CredentialNamed::Name { name, user } => {
-            let owner = user_id(view, user)?;
-            let found = view.application_credentials.by_name(&owner, name);
-            Arc::clone(found.ok_or(Refusal("there is no such application credential"))?)
-        }
-    };
-    enabled_user(view, &credential.user_id)?;
-    Ok(credential)
-}
-
-fn domain_id(view: &View, domain: &Domainly) -> Result<String, Refusal> {
-    let found = match domain {
-        Domainly::Id(id) => view.domains.get(id),
-        Domainly::Name(name) => view.domains.by_name("", name),
-    };
-    found.map(|domain| domain.id.clone()).ok_or(Refusal("there is no such domain"))
-}
-
-fn user_id(view: &View, user: &Named) -> Result<String, Refusal> {
-    match user {
-        Named::Id(id) => Ok(id.clone()),
-        Named::Name { name, domain } => {
-            let found = view.users.by_name(&domain_id(view, domain)?, name);
-            found.map(|user| user.id.clone()).ok_or(Refusal("there is no such user"))
-        }
+/// Whom all proofs name.
+fn the_user(proven: &[Proven]) -> Result<String, Refusal> {
+    let first = proven.first().ok_or(Refusal("no method was given"))?;
+    if proven.iter().any(|other| other.user_id != first.user_id) {
+        return Err(Refusal("the methods name different users"));
     }
-}
-
-fn scope(view: &View, user_id: &str, wanted: &ScopeWanted) -> Result<TokenScope, Refusal> {
-    match wanted {
-        ScopeWanted::Unscoped => Ok(TokenScope::Unscoped),
-        ScopeWanted::System => Ok(TokenScope::System),
-        ScopeWanted::Domain(domain) => Ok(TokenScope::Domain(domain_id(view, domain)?)),
-        ScopeWanted::Project(Named::Id(id)) => Ok(TokenScope::Project(id.clone())),
-        ScopeWanted::Project(Named::Name { name, domain }) => {
-            let found = view.projects.by_name(&domain_id(view, domain)?, name);
-            let id = found.map(|project| project.id.clone()).ok_or(Refusal("there is no such project"))?;
-            Ok(TokenScope::Project(id))
-        }
-        ScopeWanted::Default => {
-            let (user, _) = enabled_user(view, user_id)?;
-            let usable = user.default_project_id.clone().filter(|id| {
-                let has_role = !effective_roles(view, user_id, &Scope::Project(id.clone())).is_empty();
-                has_role && enabled_project(view, id).is_ok()
-            });
-            Ok(usable.map_or(TokenScope::Unscoped, TokenScope::Project))
-        }
-    }
+    Ok(first.user_id.clone())
 }

@@ -1,9 +1,11 @@
 //! The body of `POST /v3/auth/tokens`, parsed.
 
+use std::net::IpAddr;
+
 use anello_api::rest::{Fault, Fields};
 use serde_json::Value;
 
-use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, PASSWORD_CHARS_MAX};
+use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, PASSCODE_CHARS_MAX, PASSWORD_CHARS_MAX};
 
 /// A thing named by its id, or by name and domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,25 @@ pub(crate) enum Proof {
     Password { user: Named, password: String },
     Token(String),
     ApplicationCredential { credential: CredentialNamed, secret: String },
+    Totp { user: Named, passcode: String },
+}
+
+impl Proof {
+    /// Whom the proof names, in a form that is the same for the same words. Nothing where it needs no guessing.
+    pub(crate) fn names(&self) -> Option<String> {
+        let named = |user: &Named| match user {
+            Named::Id(id) => format!("user {id}"),
+            Named::Name { name, domain } => format!("user {name} of {domain:?}"),
+        };
+        match self {
+            Self::Password { user, .. } | Self::Totp { user, .. } => Some(named(user)),
+            Self::Token(_) => None,
+            Self::ApplicationCredential { credential: CredentialNamed::Id(id), .. } => Some(format!("credential {id}")),
+            Self::ApplicationCredential { credential: CredentialNamed::Name { name, user }, .. } => {
+                Some(format!("credential {name} of {}", named(user)))
+            }
+        }
+    }
 }
 
 /// An application credential named by its id, or by its name and its owner.
@@ -41,12 +62,17 @@ pub(crate) enum ScopeWanted {
     Project(Named),
     Domain(Domainly),
     System,
+    Trust(String),
 }
 
 /// A log-in.
 pub(crate) struct LoginRequest {
     pub(crate) proofs: Vec<Proof>,
     pub(crate) scope: ScopeWanted,
+    /// What was given before, from the header `Openstack-Auth-Receipt`.
+    pub(crate) receipt: Option<String>,
+    /// Where it comes from, as far as that is known.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl LoginRequest {
@@ -69,7 +95,7 @@ impl LoginRequest {
             proofs.push(proof(name, &mut identity)?);
             seen.push(name.to_owned());
         }
-        Ok(Self { proofs, scope })
+        Ok(Self { proofs, scope, receipt: None, peer: None })
     }
 }
 
@@ -81,6 +107,11 @@ fn proof(method: &str, identity: &mut Fields) -> Result<Proof, Fault> {
             let password = fields.text("password", PASSWORD_CHARS_MAX)?;
             let password = password.ok_or_else(|| fields.wrong("password", "is required"))?;
             Ok(Proof::Password { user: named(&mut fields)?, password })
+        }
+        "totp" => {
+            let mut fields = Fields::of(body("totp")?, "user")?;
+            let passcode = fields.required("passcode", PASSCODE_CHARS_MAX)?;
+            Ok(Proof::Totp { user: named(&mut fields)?, passcode })
         }
         "token" => {
             let mut fields = Fields::bare(body("token")?, "token")?;
@@ -144,11 +175,12 @@ fn scope(value: Option<Value>) -> Result<ScopeWanted, Fault> {
         }
         scopes.push(ScopeWanted::System);
     }
-    if fields.has("OS-TRUST:trust") {
-        return Err(Fault::unsupported("Trusts are not offered."));
+    if let Some(trust) = fields.value("OS-TRUST:trust") {
+        let mut trust = Fields::bare(trust, "OS-TRUST:trust")?;
+        scopes.push(ScopeWanted::Trust(trust.required("id", ID_CHARS_MAX)?));
     }
     match (scopes.pop(), scopes.is_empty()) {
         (Some(scope), true) => Ok(scope),
-        _ => Err(Fault::invalid("The scope must name exactly one of project, domain, system, or unscoped.")),
+        _ => Err(Fault::invalid("The scope must name exactly one of project, domain, system, trust, or unscoped.")),
     }
 }

@@ -7,7 +7,7 @@ use anello_api::identity::{Caller, SigningKey};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
-use super::authority::{credential_roles, enabled_project, enabled_user, usable_credential};
+use super::authority::{credential_roles, enabled_project, enabled_user, lent_roles, usable_credential, usable_trust};
 use super::{Refusal, effective_roles, now_us};
 use crate::directory::{Directory, View};
 use crate::limits::SIGNING_KEYS_CACHED_MAX;
@@ -57,10 +57,14 @@ impl SigningKeys {
     }
 
     fn resolve(&self, view: &View, access: &str) -> Result<SigningKey, Refusal> {
-        let credential = view.credentials.get(&access_id(access)).filter(|it| it.kind == EC2);
-        let credential = credential.ok_or(Refusal("there is no such access key"))?;
+        let credential = key_of(view, access).ok_or(Refusal("there is no such access key"))?;
         let blob = self.ec2_blob(credential).ok_or(Refusal("the key can't be opened"))?;
         Ok(SigningKey { secret: blob.secret, caller: Arc::new(owner(view, credential)?) })
+    }
+
+    /// A credential's blob.
+    pub(crate) fn open_sealed(&self, sealed: &str) -> Option<Vec<u8>> {
+        self.ring.open_sealed(sealed)
     }
 
     /// The access and secret key of a credential.
@@ -69,12 +73,21 @@ impl SigningKeys {
     }
 }
 
+/// The credential of an access key: by its id, or (rarely) one that was given another access key later.
+pub(crate) fn key_of<'a>(view: &'a View, access: &str) -> Option<&'a Arc<Credential>> {
+    let id = access_id(access);
+    let own = view.credentials.get(&id).filter(|it| it.moved_to.is_none());
+    let found = own.or_else(|| view.credentials.iter().find(|it| it.moved_to.as_ref() == Some(&id)));
+    found.filter(|it| it.kind == EC2)
+}
+
 /// Whoever signs with the key: its user on its project, with the roles that he has there now.
 fn owner(view: &View, credential: &Credential) -> Result<Caller, Refusal> {
     let (user, _) = enabled_user(view, &credential.user_id)?;
     let project_id = credential.project_id.as_deref().ok_or(Refusal("the key is for no project"))?;
     let (project, domain) = enabled_project(view, project_id)?;
     let mut expires_at = u64::MAX;
+
     let roles = match &credential.delegate {
         None => effective_roles(view, &user.id, &Scope::Project(project.id.clone())),
         Some(Delegate::ApplicationCredential(id)) => {
@@ -83,7 +96,20 @@ fn owner(view: &View, credential: &Credential) -> Result<Caller, Refusal> {
                 return Err(Refusal("the key is for more than what it was made with"));
             }
             expires_at = delegate.expires_at_us.map_or(u64::MAX, |end_us| end_us / SECOND_US);
+            // A signature says nothing of services and paths that rules could be held against.
+            if delegate.access_rule_ids.is_some() {
+                return Err(Refusal("the key was made with an application credential that has access rules"));
+            }
             credential_roles(view, &delegate)
+        }
+        Some(Delegate::Trust(id)) => {
+            let trust = view.trusts.get(id).ok_or(Refusal("there is no such trust"))?;
+            let trust = usable_trust(view, id, &trust.trustee_user_id)?;
+            if trust.project_id != project.id || trust.trustor_user_id != user.id {
+                return Err(Refusal("the key is for more than what it was made with"));
+            }
+            expires_at = trust.expires_at_us.map_or(u64::MAX, |end_us| end_us / SECOND_US);
+            lent_roles(view, &trust)?
         }
     };
     if roles.is_empty() {
@@ -100,5 +126,6 @@ fn owner(view: &View, credential: &Credential) -> Result<Caller, Refusal> {
         system: false,
         roles: roles.values().map(|role| role.name.clone()).collect(),
         expires_at,
+        access_rules: None,
     })
 }

@@ -146,7 +146,7 @@ impl Issue {
         let mut expires_at_us = now_us + TOKEN_LIFE.as_secs() * SECOND_US;
         expires_at_us = ends_at_us.map_or(expires_at_us, |end| end.min(expires_at_us));
         if let Some(parent) = &self.parent {
-            expires_at_us = parent.payload.expires_at_us;
+            expires_at_us = parent.payload.expires_at_us.min(expires_at_us);
             audit_ids.extend(parent.payload.audit_ids.last().cloned());
             for method in &parent.payload.methods {
                 if !methods.contains(method) {

@@ -16,7 +16,7 @@ pub(crate) fn token_view(view: &View, authority: &Authority, with_catalog: bool)
             "id": authority.user.id,
             "name": authority.user.name,
             "domain": domain_view(&authority.user_domain),
-            "password_expires_at": null,
+            "password_expires_at": crate::compliance::expires_at_us(&authority.user).map(iso),
         },
         "audit_ids": payload.audit_ids,
         "expires_at": iso_z(payload.expires_at_us),
@@ -45,6 +45,18 @@ pub(crate) fn token_view(view: &View, authority: &Authority, with_catalog: bool)
             "name": credential.name,
             "restricted": !credential.unrestricted,
             "expires_at": credential.expires_at_us.map(iso),
+        });
+    }
+    if let Some(rules) = &authority.caller.access_rules {
+        let rules = rules.iter().map(|it| json!({"service": it.service, "method": it.method, "path": it.path}));
+        token["application_credential"]["access_rules"] = rules.collect();
+    }
+    if let Some(trust) = &authority.trust {
+        token["OS-TRUST:trust"] = json!({
+            "id": trust.id,
+            "impersonation": trust.impersonation,
+            "trustor_user": {"id": trust.trustor_user_id},
+            "trustee_user": {"id": trust.trustee_user_id},
         });
     }
     json!({ "token": token })

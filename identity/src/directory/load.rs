@@ -12,8 +12,9 @@ use super::write::unpack;
 use crate::error::{Error, Result};
 use crate::limits::LOADS_AT_ONCE_MAX;
 use crate::model::{
-    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
-    Revocation, Role, Service, User,
+    AccessRule, ApplicationCredential, Credential, Domain, DomainConfig, Endpoint, EndpointFilter, EndpointGroup,
+    Failure, Grant, Group, Implication, Kept, Limit, Membership, Policy, PolicyAssociation, Project, Region,
+    RegisteredLimit, Revocation, Role, Service, Trust, User,
 };
 use crate::records::{Kind, Version};
 
@@ -24,23 +25,35 @@ impl Directory {
     /// Brings the view up to what the back end holds. Costs one listing per kind, and one read per record
     /// that changed.
     pub(crate) async fn refresh(&self) -> Result<()> {
-        self.refresh_kind::<Domain>().await?;
-        self.refresh_kind::<Project>().await?;
-        self.refresh_kind::<User>().await?;
-        self.refresh_kind::<Group>().await?;
-        self.refresh_kind::<Membership>().await?;
-        self.refresh_kind::<Role>().await?;
-        self.refresh_kind::<Implication>().await?;
-        self.refresh_kind::<Grant>().await?;
-        self.refresh_kind::<Service>().await?;
-        self.refresh_kind::<Endpoint>().await?;
-        self.refresh_kind::<Region>().await?;
-        self.refresh_kind::<Credential>().await?;
-        self.refresh_kind::<ApplicationCredential>().await?;
-        self.refresh_kind::<Revocation>().await
+        let mut claims = None;
+        self.refresh_kind::<Domain>(&mut claims).await?;
+        self.refresh_kind::<Project>(&mut claims).await?;
+        self.refresh_kind::<User>(&mut claims).await?;
+        self.refresh_kind::<Group>(&mut claims).await?;
+        self.refresh_kind::<Membership>(&mut claims).await?;
+        self.refresh_kind::<Role>(&mut claims).await?;
+        self.refresh_kind::<Implication>(&mut claims).await?;
+        self.refresh_kind::<Grant>(&mut claims).await?;
+        self.refresh_kind::<Service>(&mut claims).await?;
+        self.refresh_kind::<Endpoint>(&mut claims).await?;
+        self.refresh_kind::<Region>(&mut claims).await?;
+        self.refresh_kind::<Credential>(&mut claims).await?;
+        self.refresh_kind::<ApplicationCredential>(&mut claims).await?;
+        self.refresh_kind::<Trust>(&mut claims).await?;
+        self.refresh_kind::<AccessRule>(&mut claims).await?;
+        self.refresh_kind::<RegisteredLimit>(&mut claims).await?;
+        self.refresh_kind::<Limit>(&mut claims).await?;
+        self.refresh_kind::<Policy>(&mut claims).await?;
+        self.refresh_kind::<PolicyAssociation>(&mut claims).await?;
+        self.refresh_kind::<EndpointGroup>(&mut claims).await?;
+        self.refresh_kind::<EndpointFilter>(&mut claims).await?;
+        self.refresh_kind::<DomainConfig>(&mut claims).await?;
+        self.refresh_kind::<Failure>(&mut claims).await?;
+        self.refresh_kind::<Revocation>(&mut claims).await
     }
 
-    async fn refresh_kind<T: Kept>(&self) -> Result<()> {
+    /// `claims` are listed once, for the first kind that needs them: those that are younger are read one by one.
+    async fn refresh_kind<T: Kept>(&self, claims: &mut Option<Claims>) -> Result<()> {
         let (known, deletions) = self.known::<T>();
         let listed = self.records.versions(T::KIND).await?;
         let there: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
@@ -56,10 +69,14 @@ impl Directory {
         let new: Vec<String> =
             listed.into_iter().filter(|(id, version)| is_new(id, version)).map(|(id, _)| id).collect();
         if !new.is_empty() {
-            let claims = self.records.versions(Kind::Name).await?;
-            let claims: Claims = claims.into_iter().map(|(id, version)| (id, version.etag)).collect();
+            if claims.is_none() && T::NAMED {
+                let listed = self.records.versions(Kind::Name).await?;
+                *claims = Some(listed.into_iter().map(|(id, version)| (id, version.etag)).collect());
+            }
+            let none = Claims::new();
+            let claims = claims.as_ref().unwrap_or(&none);
             // Gathered first: a closure held across the await would keep this future from being spawned.
-            let read: Vec<_> = new.iter().map(|id| self.read::<T>(id, &claims)).collect();
+            let read: Vec<_> = new.iter().map(|id| self.read::<T>(id, claims)).collect();
             stream::iter(read).buffer_unordered(LOADS_AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);

@@ -17,13 +17,14 @@ mod table;
 mod tests;
 mod write;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use anello_base::Timestamp;
 
 pub(crate) use table::{Table, View};
 
+use crate::error::{Error, Result};
 use crate::model::Kept;
 use crate::records::{Records, Version};
 
@@ -34,12 +35,14 @@ pub(crate) struct Directory {
     view: RwLock<View>,
     /// Grows with each change of the view.
     generation: AtomicU64,
+    /// Whether changes are refused, because the records have moved.
+    is_frozen: AtomicBool,
 }
 
 impl Directory {
     /// A directory over a back end; empty until [`Directory::refresh`].
     pub(crate) fn new(records: Arc<dyn Records>) -> Self {
-        Self { records, view: RwLock::default(), generation: AtomicU64::new(1) }
+        Self { records, view: RwLock::default(), generation: AtomicU64::new(1), is_frozen: AtomicBool::new(false) }
     }
 
     /// What is known now.
@@ -62,12 +65,32 @@ impl Directory {
         &*self.records
     }
 
+    /// Refuses changes from now on, or lets them again.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.is_frozen.store(is_frozen, Ordering::Release);
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.is_frozen.load(Ordering::Acquire) {
+            true => Err(Error::Moved),
+            false => Ok(()),
+        }
+    }
+
     fn show<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
         let record = Arc::new(record);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).put(Arc::clone(&record), version);
         self.generation.fetch_add(1, Ordering::AcqRel);
         record
+    }
+
+    /// Shows what another source keeps, in the place of those records of such a source that `is_own` picks.
+    pub(crate) fn show_foreign<T: Kept + PartialEq>(&self, records: Vec<T>, is_own: impl Fn(&T) -> bool) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if T::table_mut(&mut view).replace_foreign(records, is_own) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     fn hide<T: Kept>(&self, id: &str, deleted: Timestamp) {

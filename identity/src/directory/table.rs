@@ -1,13 +1,14 @@
 //! The records of all kinds in memory, by id and by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use anello_base::Timestamp;
 
 use crate::model::{
-    ApplicationCredential, Credential, Domain, Endpoint, Grant, Group, Implication, Kept, Membership, Project, Region,
-    Revocation, Role, Service, User,
+    AccessRule, ApplicationCredential, Credential, Domain, DomainConfig, Endpoint, EndpointFilter, EndpointGroup,
+    Failure, Grant, Group, Implication, Kept, Limit, Membership, Policy, PolicyAssociation, Project, Region,
+    RegisteredLimit, Revocation, Role, Service, Trust, User,
 };
 use crate::records::Version;
 
@@ -40,6 +41,26 @@ pub(crate) struct View {
     pub(crate) credentials: Table<Credential>,
     /// Application credentials.
     pub(crate) application_credentials: Table<ApplicationCredential>,
+    /// Trusts.
+    pub(crate) trusts: Table<Trust>,
+    /// Access rules.
+    pub(crate) access_rules: Table<AccessRule>,
+    /// Registered limits.
+    pub(crate) registered_limits: Table<RegisteredLimit>,
+    /// Limits.
+    pub(crate) limits: Table<Limit>,
+    /// Policies.
+    pub(crate) policies: Table<Policy>,
+    /// What policies are for.
+    pub(crate) policy_associations: Table<PolicyAssociation>,
+    /// Endpoint groups.
+    pub(crate) endpoint_groups: Table<EndpointGroup>,
+    /// Endpoints of projects.
+    pub(crate) endpoint_filters: Table<EndpointFilter>,
+    /// Configurations of domains.
+    pub(crate) domain_configs: Table<DomainConfig>,
+    /// Failed log-ins.
+    pub(crate) failures: Table<Failure>,
     /// Revocations.
     pub(crate) revocations: Table<Revocation>,
 }
@@ -49,6 +70,16 @@ pub(super) struct Row<T> {
     pub(super) record: Arc<T>,
     pub(super) version: Version,
 }
+
+impl<T> Row<T> {
+    /// Whether another source keeps the record.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.version.etag == FOREIGN
+    }
+}
+
+/// In the place of a tag: the record is no record of ours. No MD5 looks like it.
+const FOREIGN: &str = "foreign";
 
 /// The records of one kind.
 pub(crate) struct Table<T> {
@@ -73,6 +104,14 @@ impl<T: Kept> Table<T> {
     /// A record by the scope and name that only it has.
     pub(crate) fn by_name(&self, scope: &str, name: &str) -> Option<&Arc<T>> {
         self.get(self.ids_by_name.get(&(scope.to_owned(), name.to_owned()))?)
+    }
+
+    /// The records of a name in all of these scopes, sorted by id.
+    pub(crate) fn named<'a>(&'a self, scopes: impl Iterator<Item = &'a str>, name: &str) -> Vec<(&'a str, &'a Arc<T>)> {
+        let ids = scopes.filter_map(|scope| self.ids_by_name.get(&(scope.to_owned(), name.to_owned())));
+        let mut found: Vec<_> = ids.filter_map(|id| Some((id.as_str(), self.get(id)?))).collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found
     }
 
     /// All records, sorted by id.
@@ -102,7 +141,7 @@ impl<T: Kept> Table<T> {
     }
 
     pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &Version)> {
-        self.rows.iter().map(|(id, row)| (id.as_str(), &row.version))
+        self.rows.iter().filter(|(_, row)| !row.is_foreign()).map(|(id, row)| (id.as_str(), &row.version))
     }
 
     /// Shows a record, unless a later version is shown or deleted already.
@@ -132,6 +171,36 @@ impl<T: Kept> Table<T> {
         }
         let until = self.deleted.entry(id.to_owned()).or_default();
         *until = deleted.max(*until);
+    }
+
+    /// Shows records of another source in the place of those of such a source that `is_own` picks; tells whether
+    /// anything changed. A record of ours is never replaced.
+    pub(super) fn replace_foreign(&mut self, records: Vec<T>, is_own: impl Fn(&T) -> bool) -> bool
+    where
+        T: PartialEq,
+    {
+        let new: HashSet<String> = records.iter().map(Kept::id).collect();
+        let is_gone = |(id, row): &(&String, &Row<T>)| row.is_foreign() && is_own(&row.record) && !new.contains(*id);
+        let gone: Vec<String> = self.rows.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        let mut is_changed = !gone.is_empty();
+        for id in gone {
+            self.forget_name(&id);
+            self.rows.remove(&id);
+        }
+        for record in records {
+            let id = record.id();
+            if self.rows.get(&id).is_some_and(|row| !row.is_foreign() || *row.record == record) {
+                continue;
+            }
+            self.forget_name(&id);
+            if let Some((scope, name)) = record.unique_name() {
+                self.ids_by_name.insert((scope, name.to_owned()), id.clone());
+            }
+            let version = Version { timestamp: Timestamp::ZERO, etag: FOREIGN.to_owned() };
+            self.rows.insert(id, Row { record: Arc::new(record), version });
+            is_changed = true;
+        }
+        is_changed
     }
 
     fn forget_name(&mut self, id: &str) {

@@ -46,6 +46,7 @@ impl Directory {
     /// Durable in this order: the reserved claim, the record, the held claim. Dropped or killed in between,
     /// either nothing or a whole record is left.
     pub(crate) async fn create<T: Kept>(&self, record: T) -> Result<Arc<T>> {
+        self.check_open()?;
         let id = record.id();
         let name = record.unique_name().map(|(scope, name)| (scope, name.to_owned()));
         if let Some((scope, name)) = &name {
@@ -74,6 +75,7 @@ impl Directory {
 
     /// Writes a record that has no unique name, whether it was there or not.
     pub(crate) async fn put<T: Kept>(&self, record: T) -> Result<Arc<T>> {
+        self.check_open()?;
         debug_assert!(record.unique_name().is_none(), "a unique name needs its claim");
         let version = self.records.put(T::KIND, &record.id(), pack(&record, None)?, Expect::Anything).await?;
         Ok(self.show(record, version))
@@ -85,6 +87,7 @@ impl Directory {
         id: &str,
         change: impl Fn(&mut T) -> Result<()> + Send,
     ) -> Result<Arc<T>> {
+        self.check_open()?;
         for _ in 0..UPDATE_ATTEMPTS_MAX {
             let (old, version) = self.current::<T>(id)?;
             let mut new = T::clone(&old);
@@ -101,6 +104,9 @@ impl Directory {
     fn current<T: Kept>(&self, id: &str) -> Result<(Arc<T>, Version)> {
         let view = self.view();
         let row = T::table(&view).row(id).ok_or_else(|| missing::<T>(id))?;
+        if row.is_foreign() {
+            return Err(Error::Forbidden(format!("The {} comes from a directory and is read-only.", T::KIND.noun())));
+        }
         Ok((Arc::clone(&row.record), row.version.clone()))
     }
 
@@ -153,6 +159,7 @@ impl Directory {
 
     /// Deletes a record: first the record, then its claim. Tells what it was.
     pub(crate) async fn delete<T: Kept>(&self, id: &str) -> Result<Arc<T>> {
+        self.check_open()?;
         let (record, version) = self.current::<T>(id)?;
         let deleted = self.records.delete(T::KIND, id, Expect::Anything).await?;
         self.hide::<T>(id, deleted.unwrap_or(Timestamp::ZERO).max(version.timestamp));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Route, list, of_user};
+use super::{Answer, Call, Route, access_rule, list, of_user};
 use crate::auth::{Authority, now_us};
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, PASSWORD_CHARS_MAX};
 use crate::model::{ApplicationCredential, User};
@@ -31,7 +31,7 @@ fn view(call: &Call, credential: &ApplicationCredential) -> Value {
     let roles = credential.role_ids.iter().filter_map(|id| directory.roles.get(id));
     let roles: Vec<_> = roles.map(|it| json!({"id": it.id, "name": it.name, "domain_id": it.domain_id})).collect();
     let path = format!("/v3/users/{}/application_credentials/{}", credential.user_id, credential.id);
-    json!({
+    let mut view = json!({
         "id": credential.id,
         "name": credential.name,
         "description": credential.description,
@@ -42,7 +42,12 @@ fn view(call: &Call, credential: &ApplicationCredential) -> Value {
         "expires_at": credential.expires_at_us.map(iso),
         "unrestricted": credential.unrestricted,
         "links": {"self": call.links.to(&path)},
-    })
+    });
+    if let Some(ids) = &credential.access_rule_ids {
+        let rules = ids.iter().filter_map(|id| directory.access_rules.get(id));
+        view["access_rules"] = rules.map(|it| access_rule::brief(it)).collect();
+    }
+    view
 }
 
 async fn index(call: Call) -> Answer {
@@ -100,6 +105,14 @@ fn role_ids(caller: &Authority, wanted: Option<Vec<Value>>) -> Result<Vec<String
     Ok(ids)
 }
 
+/// The only requests that the credential may make. A list that names none is none: clients send it unasked.
+async fn rules(call: &Call, user_id: &str, wanted: Option<Vec<Value>>) -> Result<Option<Vec<String>>, Fault> {
+    match wanted.filter(|rules| !rules.is_empty()) {
+        Some(rules) => Ok(Some(access_rule::named(call, user_id, rules).await?)),
+        None => Ok(None),
+    }
+}
+
 async fn create(call: Call) -> Answer {
     let user_id = call.param("user_id");
     let granted = call.authorize(&of_user(user_id))?;
@@ -109,9 +122,6 @@ async fn create(call: Call) -> Answer {
         return Err(Fault::invalid("Application credentials are made with a token that is scoped to a project."));
     };
     let mut fields = Fields::of(call.json()?, "application_credential")?;
-    if fields.list("access_rules")?.is_some_and(|rules| !rules.is_empty()) {
-        return Err(Fault::unsupported("Access rules are not offered."));
-    }
     if fields.text("project_id", ID_CHARS_MAX)?.is_some_and(|id| id != project.id) {
         return Err(fields.wrong("project_id", "is not the token's project"));
     }
@@ -132,6 +142,7 @@ async fn create(call: Call) -> Answer {
         role_ids: role_ids(caller, fields.list("roles")?)?,
         expires_at_us,
         unrestricted: fields.flag("unrestricted")?.unwrap_or(false),
+        access_rule_ids: rules(&call, user_id, fields.list("access_rules")?).await?,
         secret_hash: call.service.hasher.hash(secret.clone()).await?,
     };
     let credential = call.service.directory.create(credential).await?;

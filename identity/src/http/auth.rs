@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use anello_api::rest::{Fault, Target, token_header};
-use http::Method;
+use anello_api::rest::{Fault, Granted, Target, token_header};
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{Answer, Call, Route, domain, list, of_user, project};
@@ -25,46 +25,71 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn authenticate(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
-    let request = LoginRequest::parse(call.json()?)?;
-    let (token, authority) = call.service.login(request).await.map_err(|error| match error {
-        LoginError::Refused(refusal) => {
-            tracing::info!(%refusal, "a log-in was refused");
-            Fault::unauthenticated()
+    let mut request = LoginRequest::parse(call.json()?)?;
+    let receipt = call.headers.get("openstack-auth-receipt").and_then(|it| it.to_str().ok());
+    (request.receipt, request.peer) = (receipt.map(str::to_owned), call.peer);
+    let (token, authority) = match call.service.login(request).await {
+        Ok(issued) => issued,
+        Err(LoginError::Incomplete(incomplete)) => {
+            let reply = granted.status(StatusCode::UNAUTHORIZED, Some(incomplete.body));
+            return Ok(reply.with("openstack-auth-receipt", &incomplete.receipt));
         }
-        LoginError::Forbidden(why) => Fault::forbidden(why),
-        LoginError::Failed(error) => error.into(),
-    })?;
+        Err(error) => return Err(refusal(error)),
+    };
     let body = token_view(&call.service.directory.view(), &authority, call.query.get("nocatalog").is_none());
     Ok(granted.created(body).with("x-subject-token", &token))
 }
 
-/// The token that the request is about; 404 after the policy has agreed that the caller may know.
-fn subject(call: &Call) -> Option<(&str, Arc<Authority>)> {
-    let token = token_header(&call.headers, "x-subject-token")?;
-    let authority = call.service.tokens.validate(&call.service.directory, token, call.query.switch("allow_expired"));
-    Some((token, authority.ok()?))
+fn refusal(error: LoginError) -> Fault {
+    match error {
+        LoginError::Refused(refusal) => {
+            tracing::info!(%refusal, "a log-in was refused");
+            Fault::unauthenticated()
+        }
+        LoginError::UnknownToken => unknown_token(),
+        LoginError::Expired(id) => {
+            let message = format!("The password is expired and needs to be changed for user: {id}.");
+            Fault::of(anello_base::Class::Unauthenticated, message)
+        }
+        LoginError::Forbidden(why) => Fault::forbidden(why),
+        LoginError::TooMany => too_many(),
+        LoginError::Failed(error) => error.into(),
+        LoginError::Incomplete(_) => Fault::unauthenticated(),
+    }
 }
 
-fn target(subject: Option<&(&str, Arc<Authority>)>) -> Target {
-    subject.map_or_else(Target::none, |(_, authority)| of_user(&authority.user.id))
+/// 429 for whoever has failed too often of late.
+pub(super) fn too_many() -> Fault {
+    let mut fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many failed log-ins; try again in a minute.");
+    fault.headers.push((http::header::RETRY_AFTER, http::HeaderValue::from_static("60")));
+    fault
+}
+
+/// The token that the request is about, once the policy agrees. That one is not valid is told to everybody, as
+/// upstream: nobody guesses a token.
+fn subject(call: &Call) -> Result<(Granted, &str, Arc<Authority>), Fault> {
+    let token = token_header(&call.headers, "x-subject-token").ok_or_else(unknown_token)?;
+    let authority = call.service.tokens.validate(&call.service.directory, token, call.query.switch("allow_expired"));
+    let authority = authority.map_err(|_| unknown_token())?;
+    Ok((call.authorize(&of_user(&authority.user.id))?, token, authority))
 }
 
 fn unknown_token() -> Fault {
-    Fault::of(anello_base::Class::Missing, "Could not recognize the subject token.")
+    Fault::of(anello_base::Class::Missing, "Could not recognize the token.")
 }
 
 async fn validate(call: Call) -> Answer {
-    let subject = subject(&call);
-    let granted = call.authorize(&target(subject.as_ref()))?;
-    let (token, authority) = subject.ok_or_else(unknown_token)?;
-    let body = token_view(&call.service.directory.view(), &authority, call.query.get("nocatalog").is_none());
-    Ok(granted.ok(body).with("x-subject-token", token))
+    let (granted, token, authority) = subject(&call)?;
+    let view = call.service.directory.view();
+    let reply = match call.query.get("nocatalog") {
+        None => granted.written(authority.shown(&view)),
+        Some(_) => granted.ok(token_view(&view, &authority, false)),
+    };
+    Ok(reply.with("x-subject-token", token))
 }
 
 async fn revoke(call: Call) -> Answer {
-    let subject = subject(&call);
-    let granted = call.authorize(&target(subject.as_ref()))?;
-    let (_, authority) = subject.ok_or_else(unknown_token)?;
+    let (granted, _, authority) = subject(&call)?;
     if let Some(audit_id) = authority.payload.audit_ids.first() {
         call.service.revoke(Revoked::Token(audit_id.clone())).await?;
     }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Route, extra, list, of_user, with_extra};
-use crate::auth::{EC2, Ec2Blob};
+use crate::auth::{Authority, EC2, Ec2Blob, key_of};
 use crate::limits::{BLOB_BYTES_MAX, ID_CHARS_MAX, NAME_CHARS_MAX};
 use crate::model::{Credential, Delegate, access_id};
 
@@ -39,7 +39,8 @@ fn view(call: &Call, credential: &Credential) -> Value {
 
 fn authorized(call: &Call) -> Result<(Granted, Arc<Credential>), Fault> {
     let id = call.param("credential_id");
-    let credential = call.service.directory.get::<Credential>(id);
+    let caller = call.caller()?;
+    let credential = call.service.directory.get::<Credential>(id).filter(|it| is_in_reach(caller, it));
     let owner = credential.as_ref().map_or("", |it| it.user_id.as_str());
     let granted = call.authorize(&of_user(owner))?;
     Ok((granted, credential.ok_or_else(|| Fault::missing("credential", id))?))
@@ -49,6 +50,12 @@ fn authorized(call: &Call) -> Result<(Granted, Arc<Credential>), Fault> {
 /// application credential makes such that end with that.
 pub(super) fn delegate(call: &Call, project_id: Option<&str>) -> Result<Option<Delegate>, Fault> {
     let caller = call.caller()?;
+    if let Some(trust) = &caller.trust {
+        if !trust.impersonation || project_id != Some(trust.project_id.as_str()) {
+            return Err(Fault::forbidden("A trust makes credentials for its trustor and its own project only."));
+        }
+        return Ok(Some(Delegate::Trust(trust.id.clone())));
+    }
     if caller.is_delegated() {
         return Err(Fault::forbidden("A token of a restricted credential can't make or change credentials."));
     }
@@ -59,15 +66,27 @@ pub(super) fn delegate(call: &Call, project_id: Option<&str>) -> Result<Option<D
     Ok(Some(Delegate::ApplicationCredential(credential.id.clone())))
 }
 
+/// Whether a caller may see a credential's secret as far as his token goes: one that came of less than a log-in shows
+/// what was made with the same, and not what its user has besides.
+pub(super) fn is_in_reach(caller: &Authority, credential: &Credential) -> bool {
+    match (&caller.trust, &caller.application_credential) {
+        (Some(trust), _) => credential.delegate == Some(Delegate::Trust(trust.id.clone())),
+        (None, Some(own)) => credential.delegate == Some(Delegate::ApplicationCredential(own.id.clone())),
+        (None, None) => true,
+    }
+}
+
 /// Without an owner's filter everybody sees his own, and whoever may see all sees all.
 async fn index(call: Call) -> Answer {
-    let own = call.caller()?.user.id.clone();
+    let caller = call.caller()?;
+    let own = caller.user.id.clone();
     let granted = call.authorize(&of_user(call.query.get("user_id").unwrap_or(&own)))?;
     let directory = call.service.directory.view();
     let wanted = |it: &Credential| {
         call.query.admits("user_id", &it.user_id)
             && call.query.admits("type", &it.kind)
             && call.authorize(&of_user(&it.user_id)).is_ok()
+            && is_in_reach(caller, it)
     };
     let rows = directory.credentials.rows().filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "credentials", "/v3/credentials", rows, |it| view(&call, it))?))
@@ -127,13 +146,13 @@ async fn create(call: Call) -> Answer {
         anello_base::id::hex_id()
     };
     let sealed_blob = call.service.signing_keys.ring.seal(blob.as_bytes());
-    let credential = Credential { id, kind, user_id, project_id, sealed_blob, delegate, extra: extra(fields) };
+    let extra = extra(fields);
+    let credential = Credential { id, kind, user_id, project_id, sealed_blob, moved_to: None, delegate, extra };
     let credential = call.service.directory.create(credential).await?;
     Ok(granted.created(json!({"credential": view(&call, &credential)})))
 }
 
-/// The owner as he is and as he is to be must both be in the caller's reach. An EC2 key keeps its access key,
-/// which it is found by.
+/// The owner as he is and as he is to be must both be in the caller's reach.
 async fn update(call: Call) -> Answer {
     let (granted, credential) = authorized(&call)?;
     delegate(&call, credential.project_id.as_deref())?;
@@ -150,10 +169,14 @@ async fn update(call: Call) -> Answer {
         return Err(Fault::forbidden("A credential made with an application credential keeps its owner and project."));
     }
     let blob = blob(&mut fields)?;
-    if let (Some(blob), true) = (&blob, kind == EC2)
-        && access_id(&ec2_access(blob)?) != credential.id
-    {
-        return Err(fields.wrong("blob", "must keep its access key"));
+    let mut moved_to = credential.moved_to.clone();
+    if let (Some(blob), true) = (&blob, kind == EC2) {
+        let access = ec2_access(blob)?;
+        let is_taken = key_of(&call.service.directory.view(), &access).is_some_and(|it| it.id != credential.id);
+        if is_taken {
+            return Err(Fault::conflict("Another credential has this access key."));
+        }
+        moved_to = Some(access_id(&access)).filter(|id| *id != credential.id);
     }
     let sealed_blob = blob.map(|blob| call.service.signing_keys.ring.seal(blob.as_bytes()));
     let extra = extra(fields);
@@ -161,6 +184,7 @@ async fn update(call: Call) -> Answer {
         it.user_id.clone_from(&user_id);
         it.project_id.clone_from(&project_id);
         it.kind.clone_from(&kind);
+        it.moved_to.clone_from(&moved_to);
         it.sealed_blob = sealed_blob.clone().unwrap_or_else(|| it.sealed_blob.clone());
         it.extra.extend(extra.clone());
         Ok(())

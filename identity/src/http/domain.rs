@@ -1,12 +1,14 @@
 //! Domains.
 
+use std::sync::Arc;
+
 use anello_api::rest::{Fault, Fields, Target};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
-use crate::model::{Domain, Grant, Group, Project, Revoked, Role, Scope, User};
+use crate::model::{Domain, DomainConfig, Grant, Group, Limit, Limited, Project, Revoked, Role, Scope, User};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/domains";
@@ -56,7 +58,12 @@ async fn show(call: Call) -> Answer {
 
 async fn create(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
-    let mut fields = Fields::of(call.json()?, "domain")?;
+    let domain = make(&call, Fields::of(call.json()?, "domain")?).await?;
+    Ok(granted.created(json!({"domain": view(&call, &domain)})))
+}
+
+/// Makes a domain, also where it is asked for as a project.
+pub(super) async fn make(call: &Call, mut fields: Fields) -> Result<Arc<Domain>, Fault> {
     let id = fields.text("explicit_domain_id", ID_CHARS_MAX)?;
     if id.as_ref().is_some_and(|id| id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Err(fields.wrong("explicit_domain_id", "is not 32 hex digits"));
@@ -69,14 +76,18 @@ async fn create(call: Call) -> Answer {
         options: fields.object("options")?.unwrap_or_default(),
         extra: extra(fields),
     };
-    let domain = call.service.directory.create(domain).await?;
-    Ok(granted.created(json!({"domain": view(&call, &domain)})))
+    Ok(call.service.directory.create(domain).await?)
 }
 
 async fn update(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
-    let id = call.param("domain_id");
-    let mut fields = Fields::of(call.json()?, "domain")?;
+    let fields = Fields::of(call.json()?, "domain")?;
+    let domain = change(&call, call.param("domain_id"), fields).await?;
+    Ok(granted.ok(json!({"domain": view(&call, &domain)})))
+}
+
+/// Changes a domain, also where it is named as a project.
+pub(super) async fn change(call: &Call, id: &str, mut fields: Fields) -> Result<Arc<Domain>, Fault> {
     let name = fields.replaced("name", PROJECT_NAME_CHARS_MAX)?;
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
@@ -95,19 +106,26 @@ async fn update(call: Call) -> Answer {
     if enabled == Some(false) {
         call.service.revoke(Revoked::Domain(domain.id.clone())).await?;
     }
-    Ok(granted.ok(json!({"domain": view(&call, &domain)})))
+    Ok(domain)
+}
+
+async fn delete(call: Call) -> Answer {
+    let granted = call.authorize(&Target::none())?;
+    remove(&call, call.param("domain_id")).await?;
+    Ok(granted.no_content())
 }
 
 /// Deletes what is in the domain first, so that a deletion that was cut short is finished by repeating it.
-async fn delete(call: Call) -> Answer {
-    let granted = call.authorize(&Target::none())?;
-    let id = call.param("domain_id");
+pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     let directory = &call.service.directory;
     let domain = directory.get::<Domain>(id).ok_or_else(|| Fault::missing("domain", id))?;
     guard_change("domain", id, &domain.options, None)?;
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
+    // What comes from a directory is no longer shown then.
+    directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
+    call.service.follow_configurations();
     let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
         (
             view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
@@ -127,6 +145,7 @@ async fn delete(call: Call) -> Answer {
     }
     directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
     directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
+    directory.delete_all(|it: &Limit| it.of == Limited::Domain(id.to_owned())).await?;
     directory.delete::<Domain>(id).await?;
-    Ok(granted.no_content())
+    Ok(())
 }

@@ -6,11 +6,11 @@ use anello_api::rest::{Fault, Fields, Granted};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::credential::delegate;
+use super::credential::{delegate, is_in_reach};
 use super::{Answer, Call, Route, list, of_user};
-use crate::auth::EC2;
+use crate::auth::{EC2, key_of};
 use crate::limits::ID_CHARS_MAX;
-use crate::model::{Credential, Project, User, access_id};
+use crate::model::{Credential, Delegate, Project, User};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/users/{user_id}/credentials/OS-EC2";
@@ -32,7 +32,10 @@ fn view(call: &Call, credential: &Credential) -> Option<Value> {
         "secret": blob.secret,
         "user_id": credential.user_id,
         "tenant_id": credential.project_id,
-        "trust_id": null,
+        "trust_id": match &credential.delegate {
+            Some(Delegate::Trust(id)) => Some(id),
+            _ => None,
+        },
         "links": {"self": call.links.to(&path)},
     }))
 }
@@ -42,7 +45,9 @@ async fn index(call: Call) -> Answer {
     let granted = call.authorize(&of_user(user_id))?;
     let directory = call.service.directory.view();
     directory.users.get(user_id).ok_or_else(|| Fault::missing("user", user_id))?;
-    let own = directory.credentials.rows().filter(|(_, it)| it.kind == EC2 && it.user_id == user_id);
+    let caller = call.caller()?;
+    let is_own = |it: &Credential| it.kind == EC2 && it.user_id == user_id && is_in_reach(caller, it);
+    let own = directory.credentials.rows().filter(|(_, it)| is_own(it));
     let shown: Vec<(&str, Value)> = own.filter_map(|(id, it)| Some((id, view(&call, it)?))).collect();
     let path = format!("/v3/users/{user_id}/credentials/OS-EC2");
     Ok(granted.ok(list(&call, "credentials", &path, shown.into_iter(), |it| it)?))
@@ -51,8 +56,9 @@ async fn index(call: Call) -> Answer {
 fn authorized(call: &Call) -> Result<(Granted, Arc<Credential>), Fault> {
     let (user_id, access) = (call.param("user_id"), call.param("access"));
     let granted = call.authorize(&of_user(user_id))?;
-    let credential = call.service.directory.get::<Credential>(&access_id(access));
-    let own = credential.filter(|it| it.kind == EC2 && it.user_id == user_id);
+    let credential = key_of(&call.service.directory.view(), access).cloned();
+    let caller = call.caller()?;
+    let own = credential.filter(|it| it.kind == EC2 && it.user_id == user_id && is_in_reach(caller, it));
     Ok((granted, own.ok_or_else(|| Fault::missing("credential", access))?))
 }
 

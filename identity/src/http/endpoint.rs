@@ -21,7 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-fn view(call: &Call, endpoint: &Endpoint) -> Value {
+pub(super) fn view(call: &Call, endpoint: &Endpoint) -> Value {
     let view = json!({
         "id": endpoint.id,
         "service_id": endpoint.service_id,
@@ -128,6 +128,6 @@ async fn update(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
-    call.service.directory.delete::<Endpoint>(call.param("endpoint_id")).await?;
+    call.service.forget::<Endpoint>(call.param("endpoint_id")).await?;
     Ok(granted.no_content())
 }

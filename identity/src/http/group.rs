@@ -54,7 +54,7 @@ async fn index(call: Call) -> Answer {
             && query.admits("domain_id", &it.domain_id)
     };
     let directory = call.service.directory.view();
-    let rows = directory.groups.rows().filter(|(_, it)| wanted(it));
+    let rows = super::in_domains::<Group>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "groups", "/v3/groups", rows, |it| view(&call, it))?))
 }
 
@@ -68,6 +68,7 @@ async fn create(call: Call) -> Answer {
     let domain_id = domain_for_new(&call, &mut fields)?;
     let granted = call.authorize(&in_domain(Some(&domain_id)))?;
     call.service.directory.get::<Domain>(&domain_id).ok_or_else(|| Fault::missing("domain", &domain_id))?;
+    call.service.check_writable(&domain_id)?;
     let group = Group {
         id: anello_base::id::hex_id(),
         name: fields.required("name", NAME_CHARS_MAX)?,
@@ -100,6 +101,7 @@ async fn update(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     let (granted, group) = authorized(&call)?;
+    call.service.check_writable(&group.domain_id)?;
     call.service.forget::<Group>(&group.id).await?;
     Ok(granted.no_content())
 }
@@ -129,12 +131,19 @@ fn membership(call: &Call) -> Result<(Granted, Membership), Fault> {
     Ok((granted, Membership { user_id: user_id.to_owned(), group_id: group_id.to_owned() }))
 }
 
+/// A group of a directory has the members that it has there.
+fn check_writable(call: &Call, membership: &Membership) -> Result<(), Fault> {
+    let group = call.service.directory.get::<Group>(&membership.group_id);
+    group.map_or(Ok(()), |group| Ok(call.service.check_writable(&group.domain_id)?))
+}
+
 fn not_a_member(membership: &Membership) -> Fault {
     Fault::missing("user in group", &format!("{} in {}", membership.user_id, membership.group_id))
 }
 
 async fn add_user(call: Call) -> Answer {
     let (granted, membership) = membership(&call)?;
+    check_writable(&call, &membership)?;
     call.service.directory.put(membership).await?;
     Ok(granted.no_content())
 }
@@ -148,6 +157,7 @@ async fn check_user(call: Call) -> Answer {
 
 async fn remove_user(call: Call) -> Answer {
     let (granted, membership) = membership(&call)?;
+    check_writable(&call, &membership)?;
     let found = call.service.directory.get::<Membership>(&membership.id());
     found.ok_or_else(|| not_a_member(&membership))?;
     call.service.directory.delete::<Membership>(&membership.id()).await?;

@@ -106,8 +106,8 @@ async fn create(call: Call) -> Answer {
     if pair.implied.name == "admin" {
         return Err(Fault::forbidden("The role admin must not be implied."));
     }
-    if pair.implied.domain_id.is_some() && pair.implied.domain_id != pair.prior.domain_id {
-        return Err(Fault::forbidden("A domain's own role can't be implied by a role outside of it."));
+    if pair.implied.domain_id.is_some() && pair.prior.domain_id.is_none() {
+        return Err(Fault::forbidden("A domain's own role can't be implied by a global role."));
     }
     if pair.prior.id == pair.implied.id {
         return Err(Fault::invalid("A role does not imply itself."));

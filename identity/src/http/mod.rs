@@ -1,38 +1,51 @@
 //! Keystone's v3 API: one file per resource. A handler extracts, loads, authorizes, makes one call, and shows.
 
+mod access_rule;
 mod application_credential;
 mod auth;
 mod credential;
 mod domain;
+mod domain_config;
 mod ec2;
 mod endpoint;
+mod endpoint_filter;
+mod endpoint_group;
 mod grant;
 mod group;
 mod implication;
+mod limit;
 mod not_offered;
+mod password;
+mod policy;
+mod policy_association;
 mod project;
 mod project_tag;
 mod region;
+mod registered_limit;
 mod role;
 mod role_assignment;
 mod service;
 mod signed;
+mod trust;
 mod user;
 mod version;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ::http::HeaderMap;
-use anello_api::rest::{self, Dialect, Fault, Fields, Granted, KEYSTONE, Page, Policy, Reply, Target, token_header};
+use ::http::{HeaderMap, Method};
+use anello_api::rest::{
+    self, Audited, Dialect, Fault, Fields, Granted, KEYSTONE, Page, Policy, Reply, Target, token_header,
+};
 use futures::future::{BoxFuture, ready};
 use serde_json::{Map, Value};
 
 use crate::IdentityRoom;
-use crate::auth::Authority;
+use crate::audit::Event;
+use crate::auth::{Authority, operator};
+use crate::directory::View;
 use crate::error::Error;
-use crate::model::Extra;
-use crate::policy::RULES;
+use crate::model::{Extra, Kept};
 
 type Call = rest::Call<Door>;
 type Route = rest::Route<Door>;
@@ -41,19 +54,25 @@ type Answer = Result<Reply, Fault>;
 /// The room as the dispatcher sees it.
 pub(crate) struct Door {
     room: Arc<IdentityRoom>,
-    policy: Policy,
+    /// Who everybody is who comes through this door, where it asks for no token.
+    operator: Option<Arc<Authority>>,
 }
 
 impl Door {
     pub(crate) fn new(room: Arc<IdentityRoom>) -> Self {
-        Self { room, policy: Policy::new(RULES) }
+        Self { room, operator: None }
+    }
+
+    /// A door for the host's operator alone.
+    pub(crate) fn for_operator(room: Arc<IdentityRoom>) -> Self {
+        Self { room, operator: Some(operator()) }
     }
 }
 
 impl Deref for Door {
-    type Target = IdentityRoom;
+    type Target = Arc<IdentityRoom>;
 
-    fn deref(&self) -> &IdentityRoom {
+    fn deref(&self) -> &Arc<IdentityRoom> {
         &self.room
     }
 }
@@ -66,7 +85,7 @@ impl rest::Service for Door {
     }
 
     fn policy(&self) -> &Policy {
-        &self.policy
+        &self.room.policy
     }
 
     fn public_url(&self) -> Option<&str> {
@@ -74,9 +93,38 @@ impl rest::Service for Door {
     }
 
     fn identify<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Option<Arc<Authority>>, Fault>> {
+        if let Some(operator) = &self.operator {
+            return Box::pin(ready(Ok(Some(Arc::clone(operator)))));
+        }
         let token = token_header(headers, "x-auth-token");
         let caller = token.and_then(|token| self.room.tokens.validate(&self.room.directory, token, false).ok());
         Box::pin(ready(Ok(caller)))
+    }
+
+    /// A token with access rules may always be validated, and otherwise does what its rules say.
+    fn admit(&self, caller: &Authority, method: &Method, path: &str) -> Result<(), Fault> {
+        let is_validation = *method == Method::GET && path.trim_end_matches('/') == "/v3/auth/tokens";
+        match is_validation || caller.caller.admits("identity", method.as_str(), path) {
+            true => Ok(()),
+            false => Err(Fault::unauthenticated()),
+        }
+    }
+
+    /// Log-ins are noted where they are checked.
+    fn audit(&self, request: &Audited<'_, Authority>) {
+        if request.rule == "identity:authenticate" {
+            return;
+        }
+        let named = request.params.last().map(|(_, id)| id.as_str());
+        self.room.audit.write(&Event {
+            rule: request.rule,
+            caller: request.caller.map(|caller| &*caller.caller),
+            user_id: None,
+            peer: request.peer,
+            request_id: Some(request.request_id),
+            target_id: request.shown_id.or(named),
+            status: request.status,
+        });
     }
 }
 
@@ -101,6 +149,16 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(credential::routes());
     routes.extend(ec2::routes());
     routes.extend(application_credential::routes());
+    routes.extend(access_rule::routes());
+    routes.extend(trust::routes());
+    routes.extend(domain_config::routes());
+    routes.extend(password::routes());
+    routes.extend(registered_limit::routes());
+    routes.extend(limit::routes());
+    routes.extend(policy::routes());
+    routes.extend(policy_association::routes());
+    routes.extend(endpoint_group::routes());
+    routes.extend(endpoint_filter::routes());
     routes.extend(not_offered::routes());
     routes
 }
@@ -113,7 +171,31 @@ fn list<'a, R>(
     rows: impl Iterator<Item = (&'a str, R)>,
     view: impl Fn(R) -> Value,
 ) -> Result<Value, Fault> {
-    Ok(Page::parse(&call.query)?.envelope(plural, path, &call.links, rows, view))
+    let mut page = Page::parse(&call.query)?;
+    if let Some(limit) = list_limit(call, plural) {
+        page = page.at_most(limit);
+    }
+    Ok(page.envelope(plural, path, &call.links, rows, view))
+}
+
+/// Records that are named in domains, sorted by id: all of them, or at once those of the name that the query asks for.
+fn in_domains<'a, T: Kept>(call: &Call, view: &'a View) -> Box<dyn Iterator<Item = (&'a str, &'a Arc<T>)> + 'a> {
+    match call.query.get("name") {
+        Some(name) => Box::new(T::table(view).named(view.domains.iter().map(|it| it.id.as_str()), name).into_iter()),
+        None => Box::new(T::table(view).rows()),
+    }
+}
+
+/// How many users or groups of a domain one answer shows, where the domain's configuration says so.
+fn list_limit(call: &Call, plural: &str) -> Option<usize> {
+    if !matches!(plural, "users" | "groups") {
+        return None;
+    }
+    let own = call.caller().ok().and_then(|caller| caller.caller.domain_id.clone());
+    let domain_id = call.query.get("domain_id").map(str::to_owned).or(own)?;
+    let configuration = call.service.directory.get::<crate::model::DomainConfig>(&domain_id)?;
+    let limit = configuration.groups.get("identity")?.get("list_limit")?.as_u64()?;
+    usize::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
 /// Asks for a list of what is in domains. A token for a domain sees that domain only, which is returned.
@@ -188,6 +270,7 @@ fn with_extra(mut view: Value, extra: &Extra) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::RULES;
 
     /// Every route with its rule, one per line. A change of it is a change of who may do what: look at it, and
     /// then take it over with `ANELLO_GOLDEN=write`.

@@ -7,24 +7,11 @@ use super::{Answer, Call, Route};
 
 /// Resources, with all that lies below them.
 const PATHS: &[&str] = &[
-    "/v3/OS-TRUST/{*rest}",
     "/v3/OS-FEDERATION/{*rest}",
     "/v3/OS-OAUTH1/{*rest}",
     "/v3/OS-OAUTH2/{*rest}",
-    "/v3/OS-EP-FILTER/{*rest}",
-    "/v3/OS-ENDPOINT-POLICY/{*rest}",
     "/v3/OS-REVOKE/{*rest}",
     "/v3/OS-SIMPLE-CERT/{*rest}",
-    "/v3/registered_limits",
-    "/v3/registered_limits/{*rest}",
-    "/v3/limits",
-    "/v3/limits/{*rest}",
-    "/v3/policies",
-    "/v3/policies/{*rest}",
-    "/v3/domains/{domain_id}/config",
-    "/v3/domains/{domain_id}/config/{*rest}",
-    "/v3/users/{user_id}/access_rules",
-    "/v3/users/{user_id}/access_rules/{*rest}",
 ];
 
 pub(super) fn routes() -> Vec<Route> {

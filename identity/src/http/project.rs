@@ -1,6 +1,7 @@
 //! Projects.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anello_api::rest::{Fault, Fields, Target};
 use http::Method;
@@ -43,6 +44,20 @@ pub(super) fn view(call: &Call, project: &Project) -> Value {
     with_extra(view, &project.extra)
 }
 
+/// A domain as a project: the one that acts as it, above all others of it.
+fn domain_view(call: &Call, domain: &Domain) -> Value {
+    let mut view = super::domain::view(call, domain);
+    let fields = [("domain_id", Value::Null), ("parent_id", Value::Null), ("is_domain", true.into())];
+    fields.into_iter().for_each(|(name, value)| view[name] = value);
+    view["links"] = json!({"self": call.links.to(&format!("/v3/projects/{}", domain.id))});
+    view
+}
+
+/// The domain that the path names in the place of a project.
+fn domain(call: &Call) -> Option<Arc<Domain>> {
+    call.service.directory.get::<Domain>(call.param("project_id"))
+}
+
 /// A project for the policy: its id, and its domain's.
 pub(super) fn target(project: Option<&Project>) -> Target {
     project.map_or_else(Target::none, |it| in_domain(Some(&it.domain_id)).with("project_id", it.id.clone()))
@@ -57,17 +72,27 @@ async fn index(call: Call) -> Answer {
             && query.admits("domain_id", &it.domain_id)
             && query.admits("parent_id", it.parent_id.as_ref().unwrap_or(&it.domain_id))
             && query.admits_bool("enabled", it.enabled)
-            && query.admits_bool("is_domain", false)
             && admits_tags(query, &it.tags)
     };
     let directory = call.service.directory.view();
-    let rows = directory.projects.rows().filter(|(_, it)| wanted(it));
+    if query.switch("is_domain") {
+        let is_own = |it: &Domain| own.as_ref().is_none_or(|own| *own == it.id);
+        let wanted =
+            |it: &Domain| is_own(it) && query.admits("name", &it.name) && query.admits_bool("enabled", it.enabled);
+        let rows = directory.domains.rows().filter(|(_, it)| wanted(it));
+        return Ok(granted.ok(list(&call, "projects", "/v3/projects", rows, |it| domain_view(&call, it))?));
+    }
+    let rows = super::in_domains::<Project>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "projects", "/v3/projects", rows, |it| view(&call, it))?))
 }
 
 async fn show(call: Call) -> Answer {
     let id = call.param("project_id");
     let project = call.service.directory.get::<Project>(id);
+    if let Some(domain) = domain(&call) {
+        let granted = call.authorize(&in_domain(Some(id)))?;
+        return Ok(granted.ok(json!({"project": domain_view(&call, &domain)})));
+    }
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
     let mut shown = view(&call, &project);
@@ -116,7 +141,12 @@ fn subtree_ids(view: &View, id: &str) -> Value {
 async fn create(call: Call) -> Answer {
     let mut fields = Fields::of(call.json()?, "project")?;
     if fields.flag("is_domain")? == Some(true) {
-        return Err(Fault::unsupported("Projects that act as domains are made through /v3/domains."));
+        let granted = call.authorize(&Target::none())?;
+        if fields.value("domain_id").is_some() || fields.value("parent_id").is_some() {
+            return Err(Fault::invalid("A project that acts as a domain is in no domain and below no project."));
+        }
+        let domain = super::domain::make(&call, fields).await?;
+        return Ok(granted.created(json!({"project": domain_view(&call, &domain)})));
     }
     let parent = fields.text("parent_id", ID_CHARS_MAX)?;
     let parent = parent.filter(|id| call.service.directory.get::<Domain>(id).is_none() || fields.has("domain_id"));
@@ -166,6 +196,15 @@ fn check_place(call: &Call, parent: Option<&str>, project: Option<&Project>, dom
 
 async fn update(call: Call) -> Answer {
     let id = call.param("project_id");
+    if domain(&call).is_some() {
+        let granted = call.authorize(&Target::none())?;
+        let mut fields = Fields::of(call.json()?, "project")?;
+        if fields.flag("is_domain")? == Some(false) {
+            return Err(Fault::invalid("A project that acts as a domain stays one."));
+        }
+        let domain = super::domain::change(&call, id, fields).await?;
+        return Ok(granted.ok(json!({"project": domain_view(&call, &domain)})));
+    }
     let project = call.service.directory.get::<Project>(id);
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
@@ -220,6 +259,11 @@ fn check_enabled(call: &Call, project: &Project, enabled: Option<bool>) -> Resul
 
 async fn delete(call: Call) -> Answer {
     let id = call.param("project_id");
+    if domain(&call).is_some() {
+        let granted = call.authorize(&Target::none())?;
+        super::domain::remove(&call, id).await?;
+        return Ok(granted.no_content());
+    }
     let project = call.service.directory.get::<Project>(id);
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;

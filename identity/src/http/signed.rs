@@ -7,9 +7,11 @@ use http::Method;
 use serde_json::Value;
 
 use super::{Answer, Call, Route};
-use crate::auth::{Authority, EC2, Issue, ec2_signature_matches, now_us, s3_signature_matches, signed_at, token_view};
+use crate::auth::{
+    Authority, Issue, ec2_signature_matches, key_of, now_us, s3_signature_matches, signed_at, token_view,
+};
 use crate::limits::SIGNATURE_AGE_MAX;
-use crate::model::{Delegate, access_id};
+use crate::model::{Delegate, Trust};
 use crate::time::SECOND_US;
 use crate::token::{Method as Proof, TokenScope};
 
@@ -54,7 +56,7 @@ async fn token(
     let access = credentials.get("access").and_then(Value::as_str);
     let access = access.ok_or_else(|| unauthorized("EC2 Signature not supplied"))?;
     let room = &call.service;
-    let credential = room.directory.get::<crate::model::Credential>(&access_id(access)).filter(|it| it.kind == EC2);
+    let credential = key_of(&room.directory.view(), access).cloned();
     let credential = credential.ok_or_else(|| Fault::of(anello_base::Class::Missing, "EC2 access key not found."))?;
     let key = room.signing_keys.get(&room.directory, access).map_err(|_| Fault::unauthenticated())?;
     if !matches(&key.secret) {
@@ -71,8 +73,17 @@ async fn token(
         Some(Delegate::ApplicationCredential(id)) => {
             TokenScope::ApplicationCredential { project_id, credential_id: id.clone() }
         }
+        Some(Delegate::Trust(id)) => TokenScope::Trust { project_id, trust_id: id.clone() },
     };
-    let issue = Issue { user_id: credential.user_id.clone(), methods: vec![Proof::Ec2Credential], scope, parent: None };
+    // A token of a trust is its trustee's, whom it then names or not.
+    let trustee = match &scope {
+        TokenScope::Trust { trust_id, .. } => {
+            room.directory.get::<Trust>(trust_id).map(|it| it.trustee_user_id.clone())
+        }
+        _ => None,
+    };
+    let user_id = trustee.unwrap_or_else(|| credential.user_id.clone());
+    let issue = Issue { user_id, methods: vec![Proof::Ec2Credential], scope, parent: None };
     let ends_at_us = key.caller.expires_at.checked_mul(SECOND_US);
     let issued = room.tokens.issue(&room.directory, &issue, ends_at_us).await?;
     issued.map_err(|_| Fault::unauthenticated())

@@ -6,13 +6,15 @@ use anello_api::rest::{Fault, Fields, Granted, Target};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::password::hashed;
 use super::{
     Answer, Call, Route, authorize_list, domain_for_new, extra, group, in_domain, list, merge, project, with_extra,
 };
 use crate::auth::{now_us, projects_of};
-use crate::error::Error;
+use crate::compliance::{expires_at_us, today};
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, NAME_CHARS_MAX, PASSWORD_CHARS_MAX};
-use crate::model::{Domain, Extra, Password, Revoked, User};
+use crate::model::{Domain, Extra, Revoked, User};
+use crate::time::{iso, parse};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/users";
@@ -23,7 +25,6 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::GET, ONE, "identity:get_user", show),
         Route::new(Method::PATCH, ONE, "identity:update_user", update),
         Route::new(Method::DELETE, ONE, "identity:delete_user", delete),
-        Route::new(Method::POST, "/v3/users/{user_id}/password", "identity:change_password", change_password),
         Route::new(Method::GET, "/v3/users/{user_id}/projects", "identity:list_user_projects", list_projects),
         Route::new(Method::GET, "/v3/users/{user_id}/groups", "identity:list_groups_for_user", list_groups),
     ]
@@ -36,7 +37,7 @@ pub(super) fn view(call: &Call, user: &User) -> Value {
         "name": user.name,
         "domain_id": user.domain_id,
         "enabled": user.enabled,
-        "password_expires_at": null,
+        "password_expires_at": expires_at_us(user).map(iso),
         "options": user.options,
         "links": {"self": call.links.to(&format!("/v3/users/{}", user.id))},
     });
@@ -64,19 +65,21 @@ fn authorized(call: &Call) -> Result<(Granted, Arc<User>), Fault> {
 async fn index(call: Call) -> Answer {
     let (granted, own) = authorize_list(&call)?;
     let query = &call.query;
-    for unserved in ["idp_id", "protocol_id", "unique_id", "password_expires_at"] {
+    for unserved in ["idp_id", "protocol_id", "unique_id"] {
         if query.get(unserved).is_some() {
             return Err(Fault::unsupported(format!("The filter {unserved} is not offered.")));
         }
     }
+    let ends = query.get("password_expires_at").map(ends).transpose()?;
     let wanted = |it: &User| {
         own.as_ref().is_none_or(|own| *own == it.domain_id)
             && query.admits("name", &it.name)
             && query.admits("domain_id", &it.domain_id)
             && query.admits_bool("enabled", it.enabled)
+            && ends.as_ref().is_none_or(|ends| ends(expires_at_us(it)))
     };
     let directory = call.service.directory.view();
-    let rows = directory.users.rows().filter(|(_, it)| wanted(it));
+    let rows = super::in_domains::<User>(&call, &directory).filter(|(_, it)| wanted(it));
     Ok(granted.ok(list(&call, "users", "/v3/users", rows, |it| view(&call, it))?))
 }
 
@@ -85,26 +88,47 @@ async fn show(call: Call) -> Answer {
     Ok(granted.ok(json!({"user": view(&call, &user)})))
 }
 
-/// A password from a request, hashed.
-async fn password(call: &Call, text: Option<String>) -> Result<Option<Password>, Fault> {
-    let Some(text) = text else { return Ok(None) };
-    if text.is_empty() {
-        return Err(Fault::invalid("A password must not be empty."));
-    }
-    let hash = call.service.hasher.hash(text).await?;
-    Ok(Some(Password { hash, set_at_us: now_us() }))
-}
+/// Options of a user that are known here; the others are kept as they come.
+const FLAGS: &[&str] = &[
+    "ignore_change_password_upon_first_use",
+    "ignore_password_expiry",
+    "ignore_lockout_failure_attempts",
+    "ignore_user_inactivity",
+    "lock_password",
+    "multi_factor_auth_enabled",
+];
 
-/// Options that would change how a user logs in, and are not offered, are refused.
+/// Options from a request: switches are true, false, or null to take them away; rules are lists of lists of words.
 fn options(fields: &mut Fields) -> Result<Option<Extra>, Fault> {
-    let options = fields.object("options")?;
-    for name in ["multi_factor_auth_enabled", "multi_factor_auth_rules"] {
-        let value = options.as_ref().and_then(|it| it.get(name));
-        if value.is_some_and(|it| !matches!(it, Value::Null | Value::Bool(false)) && *it != json!([])) {
-            return Err(Fault::unsupported(format!("The option {name} is not offered.")));
+    let Some(options) = fields.object("options")? else { return Ok(None) };
+    for (name, value) in &options {
+        if FLAGS.contains(&name.as_str()) && !matches!(value, Value::Null | Value::Bool(_)) {
+            return Err(Fault::invalid(format!("The option {name} is true, false or null.")));
         }
     }
-    Ok(options)
+    let is_word = |it: &Value| it.as_str().is_some_and(|word| !word.is_empty());
+    let is_rule = |it: &Value| it.as_array().is_some_and(|words| !words.is_empty() && words.iter().all(is_word));
+    let rules = options.get("multi_factor_auth_rules").filter(|rules| !rules.is_null());
+    if rules.is_some_and(|rules| !rules.as_array().is_some_and(|rules| rules.iter().all(is_rule))) {
+        return Err(Fault::invalid("multi_factor_auth_rules is a list of lists of methods."));
+    }
+    Ok(Some(options))
+}
+
+/// Whether a user's password ends as the filter says: `lt:2030-01-01T00:00:00Z`, or with `lte`, `gt`, `gte`, `eq`, `neq`.
+fn ends(filter: &str) -> Result<impl Fn(Option<u64>) -> bool + use<>, Fault> {
+    let (operator, time) = filter.split_once(':').unwrap_or(("eq", filter));
+    let compare: fn(u64, u64) -> bool = match operator {
+        "lt" => |end, time| end < time,
+        "lte" => |end, time| end <= time,
+        "gt" => |end, time| end > time,
+        "gte" => |end, time| end >= time,
+        "eq" => |end, time| end == time,
+        "neq" => |end, time| end != time,
+        _ => return Err(Fault::invalid("password_expires_at is operator:time, as in lt:2030-01-01T00:00:00Z.")),
+    };
+    let time = parse(time).ok_or_else(|| Fault::invalid("password_expires_at names no time."))?;
+    Ok(move |end: Option<u64>| end.is_some_and(|end| compare(end, time)))
 }
 
 async fn create(call: Call) -> Answer {
@@ -112,8 +136,10 @@ async fn create(call: Call) -> Answer {
     let domain_id = domain_for_new(&call, &mut fields)?;
     let granted = call.authorize(&in_domain(Some(&domain_id)))?;
     call.service.directory.get::<Domain>(&domain_id).ok_or_else(|| Fault::missing("domain", &domain_id))?;
+    call.service.check_writable(&domain_id)?;
     let name = fields.required("name", NAME_CHARS_MAX)?;
     let text = fields.text("password", PASSWORD_CHARS_MAX)?;
+    let options = options(&mut fields)?.unwrap_or_default();
     let user = User {
         id: anello_base::id::hex_id(),
         name,
@@ -121,9 +147,12 @@ async fn create(call: Call) -> Answer {
         default_project_id: fields.text("default_project_id", ID_CHARS_MAX)?,
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?,
         enabled: fields.flag("enabled")?.unwrap_or(true),
-        options: options(&mut fields)?.unwrap_or_default(),
+        password: hashed(&call, text, &options, false).await?,
+        password_history: Vec::new(),
+        last_active_day: Some(today(now_us())),
+        options,
         extra: extra(fields),
-        password: password(&call, text).await?,
+        dn: None,
     };
     let user = call.service.directory.create(user).await?;
     Ok(granted.created(json!({"user": view(&call, &user)})))
@@ -144,7 +173,7 @@ async fn update(call: Call) -> Answer {
     let text = fields.text("password", PASSWORD_CHARS_MAX)?;
     let options = options(&mut fields)?;
     let extra = extra(fields);
-    let password = password(&call, text).await?;
+    let password = hashed(&call, text, &user.options, false).await?;
     let change = |it: &mut User| {
         it.name = name.clone().unwrap_or_else(|| it.name.clone());
         it.enabled = enabled.unwrap_or(it.enabled);
@@ -154,7 +183,13 @@ async fn update(call: Call) -> Answer {
         if sets_description {
             it.description.clone_from(&description);
         }
-        it.password = password.clone().or_else(|| it.password.clone());
+        if let Some(password) = password.clone() {
+            call.service.rules.replace(it, password);
+        }
+        // Who is enabled again starts anew.
+        if enabled == Some(true) {
+            it.last_active_day = Some(today(now_us()));
+        }
         options.iter().for_each(|options| merge(&mut it.options, options));
         it.extra.extend(extra.clone());
         Ok(())
@@ -168,34 +203,8 @@ async fn update(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     let (granted, user) = authorized(&call)?;
+    call.service.check_writable(&user.domain_id)?;
     call.service.forget::<User>(&user.id).await?;
-    Ok(granted.no_content())
-}
-
-/// A user's own change: the old password is the proof. Ends all of his tokens.
-async fn change_password(call: Call) -> Answer {
-    let granted = call.authorize(&Target::none())?;
-    let mut fields = Fields::of(call.json()?, "user")?;
-    let original = fields.required("original_password", PASSWORD_CHARS_MAX)?;
-    let new = fields.required("password", PASSWORD_CHARS_MAX)?;
-    let user = call.service.directory.get::<User>(call.param("user_id")).filter(|user| user.enabled);
-    let phc = user.as_ref().and_then(|user| user.password.as_ref()).map(|password| password.hash.clone());
-    let is_right = call.service.hasher.verify(original, phc.clone()).await?;
-    let user = user.filter(|_| is_right).ok_or_else(Fault::unauthenticated)?;
-    if user.options.get("lock_password") == Some(&Value::Bool(true)) {
-        return Err(Fault::forbidden("The password of this user can't be changed by the user."));
-    }
-    let password = password(&call, Some(new)).await?;
-    let change = |it: &mut User| {
-        // Another change meanwhile: the old password that was shown is no longer the one that counts.
-        if it.password.as_ref().map(|password| &password.hash) != phc.as_ref() {
-            return Err(Error::Changed);
-        }
-        it.password.clone_from(&password);
-        Ok(())
-    };
-    call.service.directory.update(&user.id, change).await?;
-    call.service.revoke(Revoked::User(user.id.clone())).await?;
     Ok(granted.no_content())
 }
 

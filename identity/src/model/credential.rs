@@ -20,6 +20,9 @@ pub(crate) struct Credential {
     pub(crate) project_id: Option<String>,
     /// The secret, sealed with the credentials' key.
     pub(crate) sealed_blob: String,
+    /// Of an EC2 key that was given another access key than the one that its id is made from: [`access_id`] of that.
+    #[serde(default)]
+    pub(crate) moved_to: Option<String>,
     /// What the key was made with, where that was not the user's own full token.
     pub(crate) delegate: Option<Delegate>,
     /// Attributes not known here.
@@ -31,6 +34,8 @@ pub(crate) struct Credential {
 pub(crate) enum Delegate {
     /// It was made with an application credential, and ends with it.
     ApplicationCredential(String),
+    /// It was made with a trust, and ends with it.
+    Trust(String),
 }
 
 impl fmt::Debug for Credential {
@@ -65,6 +70,9 @@ pub(crate) struct ApplicationCredential {
     pub(crate) unrestricted: bool,
     /// PHC string of the secret.
     pub(crate) secret_hash: String,
+    /// The only requests that it may make, by the ids of their access rules; `None` where it may make all.
+    #[serde(default)]
+    pub(crate) access_rule_ids: Option<Vec<String>>,
 }
 
 impl fmt::Debug for ApplicationCredential {

@@ -3,23 +3,37 @@
 //!
 //! Times are microseconds since 1970.
 
+mod access_rule;
 mod assignment;
 mod catalog;
+mod compliance;
 mod credential;
+mod domain_config;
+mod endpoint_group;
+mod limit;
 mod people;
+mod policy;
 mod resource;
 mod revocation;
+mod trust;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub(crate) use access_rule::AccessRule;
 pub(crate) use assignment::{Actor, Grant, Implication, Membership, Role, Scope};
 pub(crate) use catalog::{Endpoint, Interface, Region, Service};
+pub(crate) use compliance::Failure;
 pub(crate) use credential::{ApplicationCredential, Credential, Delegate, access_id};
+pub(crate) use domain_config::DomainConfig;
+pub(crate) use endpoint_group::{EndpointFilter, EndpointGroup, Filtered};
+pub(crate) use limit::{Limit, Limited, RegisteredLimit};
 pub(crate) use people::{Group, Password, User};
+pub(crate) use policy::{Policy, PolicyAssociation};
 pub(crate) use resource::{Domain, Project};
 pub(crate) use revocation::{Revocation, Revoked};
+pub(crate) use trust::Trust;
 
 use crate::directory::{Table, View};
 use crate::records::Kind;
@@ -31,6 +45,9 @@ pub(crate) type Extra = Map<String, Value>;
 pub(crate) trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Its kind.
     const KIND: Kind;
+
+    /// Whether it has a unique name.
+    const NAMED: bool = false;
 
     /// Its id, unique in its kind.
     fn id(&self) -> String;
@@ -62,6 +79,8 @@ macro_rules! kept {
             }
 
             $(
+                const NAMED: bool = true;
+
                 fn unique_name(&self) -> Option<(String, &str)> {
                     let name: fn(&Self) -> (String, &str) = $name;
                     Some(name(self))

@@ -23,10 +23,19 @@ pub(crate) struct User {
     pub(crate) enabled: bool,
     /// The password, where there is one.
     pub(crate) password: Option<Password>,
+    /// Earlier passwords, the latest first, as many as the rules ask for.
+    #[serde(default)]
+    pub(crate) password_history: Vec<Password>,
+    /// Day (since 1970) of the last log-in, or of the making, for the rule that disables inactive users.
+    #[serde(default)]
+    pub(crate) last_active_day: Option<u64>,
     /// `lock_password` and the like.
     pub(crate) options: Extra,
     /// Attributes not known here, `email` among them.
     pub(crate) extra: Extra,
+    /// The entry of a user who comes from a directory, and is in no record.
+    #[serde(skip)]
+    pub(crate) dn: Option<String>,
 }
 
 /// A password as it is kept.
@@ -36,6 +45,12 @@ pub(crate) struct Password {
     pub(crate) hash: String,
     /// When it was set, in microseconds since 1970.
     pub(crate) set_at_us: u64,
+    /// From when it only serves to be changed, in microseconds since 1970.
+    #[serde(default)]
+    pub(crate) expires_at_us: Option<u64>,
+    /// Whether the user set it himself.
+    #[serde(default)]
+    pub(crate) self_service: bool,
 }
 
 impl fmt::Debug for Password {

@@ -1,11 +1,11 @@
-//! Where identity's records are kept: the seam between the room and its back ends (objects now; SQL and LDAP
-//! are further implementations of [`Records`]).
+//! Where identity's records are kept: the seam between the room and its back ends, objects or a SQL database.
 //!
 //! A record is a few hundred bytes of JSON under a kind and an id. All that a back end must give is: each
 //! write is durable before it returns, and a write with an expectation is one step with its check.
 
 mod memory;
 mod objects;
+mod sql;
 
 use anello_base::Timestamp;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use md5::{Digest, Md5};
 
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
+pub use sql::SqlRecords;
 
 use crate::error::Result;
 
@@ -46,6 +47,26 @@ pub enum Kind {
     Credential,
     /// Application credentials.
     ApplicationCredential,
+    /// Roles that one user lends another.
+    Trust,
+    /// Requests that an application credential may make.
+    AccessRule,
+    /// What everybody may have of a resource.
+    RegisteredLimit,
+    /// What one project or domain may have of a resource.
+    Limit,
+    /// Policies that services fetch.
+    Policy,
+    /// Which policy is for what.
+    PolicyAssociation,
+    /// Endpoints chosen by what they are.
+    EndpointGroup,
+    /// Which endpoints a project sees.
+    EndpointFilter,
+    /// Where a domain's users come from.
+    DomainConfig,
+    /// Failed log-ins.
+    Failure,
     /// What tokens are revoked.
     Revocation,
     /// Key repositories, sealed.
@@ -56,7 +77,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 26] = [
         Self::Domain,
         Self::Project,
         Self::User,
@@ -70,6 +91,16 @@ impl Kind {
         Self::Region,
         Self::Credential,
         Self::ApplicationCredential,
+        Self::Trust,
+        Self::AccessRule,
+        Self::RegisteredLimit,
+        Self::Limit,
+        Self::Policy,
+        Self::PolicyAssociation,
+        Self::EndpointGroup,
+        Self::EndpointFilter,
+        Self::DomainConfig,
+        Self::Failure,
         Self::Revocation,
         Self::Keys,
         Self::Name,
@@ -91,6 +122,16 @@ impl Kind {
             Self::Region => "regions",
             Self::Credential => "credentials",
             Self::ApplicationCredential => "application_credentials",
+            Self::Trust => "trusts",
+            Self::AccessRule => "access_rules",
+            Self::RegisteredLimit => "registered_limits",
+            Self::Limit => "limits",
+            Self::Policy => "policies",
+            Self::PolicyAssociation => "policy_associations",
+            Self::EndpointGroup => "endpoint_groups",
+            Self::EndpointFilter => "endpoint_filters",
+            Self::DomainConfig => "domain_configs",
+            Self::Failure => "failures",
             Self::Revocation => "revocations",
             Self::Keys => "keys",
             Self::Name => "names",
@@ -113,6 +154,16 @@ impl Kind {
             Self::Region => "region",
             Self::Credential => "credential",
             Self::ApplicationCredential => "application credential",
+            Self::Trust => "trust",
+            Self::AccessRule => "access rule",
+            Self::RegisteredLimit => "registered limit",
+            Self::Limit => "limit",
+            Self::Policy => "policy",
+            Self::PolicyAssociation => "policy association",
+            Self::EndpointGroup => "endpoint group",
+            Self::EndpointFilter => "endpoint association",
+            Self::DomainConfig => "domain configuration",
+            Self::Failure => "failed log-in",
             Self::Revocation => "revocation event",
             Self::Keys => "key repository",
             Self::Name => "name",

@@ -5,4 +5,4 @@ mod keys;
 mod payload;
 
 pub(crate) use keys::{KeyRing, sealed_at};
-pub(crate) use payload::{Method, Payload, TokenScope, audit_id};
+pub(crate) use payload::{Method, Payload, Receipt, TokenScope, audit_id};

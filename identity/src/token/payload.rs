@@ -1,14 +1,15 @@
-//! What a Fernet token carries: Keystone's MessagePack payloads of versions 0 (unscoped), 1 (domain), 2 (project),
+//! What a Fernet token carries: Keystone's MessagePack payloads of versions 0 (unscoped), 1 (domain), 2 (project), 3 (trust),
 //! 8 (system) and 9 (application credential).
 //!
 //! ```text
 //! 0: [0, user, methods,         expires_at, [audit ids]]
 //! 1: [1, user, methods, domain, expires_at, [audit ids]]          domain: 16 bytes, or a string ("default")
 //! 2: [2, user, methods, project, expires_at, [audit ids]]
+//! 3: [3, user, methods, project, expires_at, [audit ids], trust]
 //! 8: [8, user, methods, "all",  expires_at, [audit ids]]
 //! 9: [9, user, methods, project, expires_at, [audit ids], application credential]
 //! ```
-//! User, project, application credential: `[true, 16 bytes]` of a hex id, or `[false, string]`. Methods: a bit
+//! User, project, trust, application credential: `[true, 16 bytes]` of a hex id, or `[false, string]`. Methods: a bit
 //! mask. Time: seconds as a float. Audit ids: 16 random bytes each, shown as base64url. Bytes from outside:
 //! whatever does not have this shape is no token.
 
@@ -24,10 +25,13 @@ pub(crate) enum Method {
     ApplicationCredential,
     /// A signed request, by an EC2 key.
     Ec2Credential,
+    /// A passcode that changes with time.
+    Totp,
 }
 
 impl Method {
-    const ALL: [Self; 4] = [Self::Password, Self::Token, Self::ApplicationCredential, Self::Ec2Credential];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Password, Self::Token, Self::ApplicationCredential, Self::Ec2Credential, Self::Totp];
 
     /// The bit that Keystone's default list of methods gives it (external 1, oauth1 8 and mapped 16 are not
     /// offered here).
@@ -37,7 +41,16 @@ impl Method {
             Self::Token => 4,
             Self::ApplicationCredential => 32,
             Self::Ec2Credential => 64,
+            Self::Totp => 128,
         }
+    }
+
+    fn mask(methods: &[Self]) -> u64 {
+        methods.iter().fold(0, |mask, method| mask | method.bit())
+    }
+
+    fn unmask(mask: u64) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|method| mask & method.bit() != 0).collect()
     }
 
     pub(crate) fn word(self) -> &'static str {
@@ -46,6 +59,7 @@ impl Method {
             Self::Token => "token",
             Self::ApplicationCredential => "application_credential",
             Self::Ec2Credential => "ec2credential",
+            Self::Totp => "totp",
         }
     }
 }
@@ -57,6 +71,11 @@ pub(crate) enum TokenScope {
     Domain(String),
     Project(String),
     System,
+    /// A project, by what a trust lends there.
+    Trust {
+        project_id: String,
+        trust_id: String,
+    },
     /// A project, and the application credential that it was got with.
     ApplicationCredential {
         project_id: String,
@@ -67,7 +86,9 @@ pub(crate) enum TokenScope {
 impl TokenScope {
     pub(crate) fn project_id(&self) -> Option<&str> {
         match self {
-            Self::Project(id) | Self::ApplicationCredential { project_id: id, .. } => Some(id),
+            Self::Project(id)
+            | Self::Trust { project_id: id, .. }
+            | Self::ApplicationCredential { project_id: id, .. } => Some(id),
             _ => None,
         }
     }
@@ -92,12 +113,13 @@ pub(crate) fn audit_id() -> String {
 impl Payload {
     /// The MessagePack form.
     pub(crate) fn pack(&self) -> Vec<u8> {
-        let methods = self.methods.iter().fold(0, |mask, method| mask | method.bit());
+        let methods = Method::mask(&self.methods);
         let user = pack_id(&self.user_id);
         let mut fields = match &self.scope {
             TokenScope::Unscoped => vec![0.into(), user, methods.into()],
             TokenScope::Domain(id) => vec![1.into(), user, methods.into(), pack_bare_id(id)],
             TokenScope::Project(id) => vec![2.into(), user, methods.into(), pack_id(id)],
+            TokenScope::Trust { project_id, .. } => vec![3.into(), user, methods.into(), pack_id(project_id)],
             TokenScope::System => vec![8.into(), user, methods.into(), "all".into()],
             TokenScope::ApplicationCredential { project_id, .. } => {
                 vec![9.into(), user, methods.into(), pack_id(project_id)]
@@ -106,8 +128,10 @@ impl Payload {
         fields.push(Value::F64(self.expires_at_us as f64 / 1e6));
         let audit_ids = self.audit_ids.iter().filter_map(|id| URL_SAFE_NO_PAD.decode(id).ok());
         fields.push(Value::Array(audit_ids.map(Value::Binary).collect()));
-        if let TokenScope::ApplicationCredential { credential_id, .. } = &self.scope {
-            fields.push(pack_id(credential_id));
+        if let TokenScope::ApplicationCredential { credential_id: id, .. } | TokenScope::Trust { trust_id: id, .. } =
+            &self.scope
+        {
+            fields.push(pack_id(id));
         }
         let mut bytes = Vec::new();
         rmpv::encode::write_value(&mut bytes, &Value::Array(fields)).expect("writing to memory does not fail");
@@ -132,6 +156,10 @@ impl Payload {
                 (TokenScope::Domain(unpack_bare_id(domain)?), expires_at, audit_ids)
             }
             (2, [project, expires_at, audit_ids]) => (TokenScope::Project(unpack_id(project)?), expires_at, audit_ids),
+            (3, [project, expires_at, audit_ids, trust]) => {
+                let (project_id, trust_id) = (unpack_id(project)?, unpack_id(trust)?);
+                (TokenScope::Trust { project_id, trust_id }, expires_at, audit_ids)
+            }
             (8, [system, expires_at, audit_ids]) if text(system)? == "all" => {
                 (TokenScope::System, expires_at, audit_ids)
             }
@@ -145,10 +173,42 @@ impl Payload {
         let audit_ids = audit_ids.as_array()?.iter().map(|id| Some(URL_SAFE_NO_PAD.encode(id.as_slice()?)));
         Some(Self {
             user_id: user,
-            methods: Method::ALL.into_iter().filter(|method| methods & method.bit() != 0).collect(),
+            methods: Method::unmask(methods),
             scope,
             expires_at_us: (expires_at * 1e6).round() as u64,
             audit_ids: audit_ids.collect::<Option<Vec<_>>>().filter(|ids| !ids.is_empty())?,
+        })
+    }
+}
+
+/// What an authentication receipt carries: `[0, user, methods, expires_at]`. It says which proofs somebody has
+/// given already who must give more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Receipt {
+    pub(crate) user_id: String,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) expires_at_us: u64,
+}
+
+impl Receipt {
+    /// The MessagePack form.
+    pub(crate) fn pack(&self) -> Vec<u8> {
+        let expires_at = Value::F64(self.expires_at_us as f64 / 1e6);
+        let fields = vec![0.into(), pack_id(&self.user_id), Method::mask(&self.methods).into(), expires_at];
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, &Value::Array(fields)).expect("writing to memory does not fail");
+        bytes
+    }
+
+    /// From the MessagePack form.
+    pub(crate) fn unpack(mut bytes: &[u8]) -> Option<Self> {
+        let fields = rmpv::decode::read_value(&mut bytes).ok().filter(|_| bytes.is_empty())?;
+        let [version, user, methods, expires_at] = fields.as_array()?.as_slice() else { return None };
+        let expires_at = expires_at.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
+        Some(Self {
+            user_id: version.as_u64().filter(|version| *version == 0).and_then(|_| unpack_id(user))?,
+            methods: Method::unmask(methods.as_u64()?),
+            expires_at_us: (expires_at * 1e6).round() as u64,
         })
     }
 }
@@ -216,6 +276,7 @@ mod tests {
             TokenScope::Project(id()),
             TokenScope::Project("not-hex".to_owned()),
             TokenScope::System,
+            TokenScope::Trust { project_id: id(), trust_id: id() },
             TokenScope::ApplicationCredential { project_id: id(), credential_id: id() },
         ] {
             let payload = payload(scope);

@@ -33,7 +33,11 @@ pub(crate) struct Login {
 }
 
 pub(crate) async fn open(records: &MemoryRecords) -> (Arc<IdentityRoom>, Bootstrapped) {
-    let config = IdentityConfig { cluster_secret: b"secret of the cluster".to_vec(), public_url: None };
+    open_with(records, IdentityConfig::default()).await
+}
+
+async fn open_with(records: &MemoryRecords, config: IdentityConfig) -> (Arc<IdentityRoom>, Bootstrapped) {
+    let config = IdentityConfig { cluster_secret: b"secret of the cluster".to_vec(), ..config };
     let room = IdentityRoom::open_with(Arc::new(records.clone()), config).await.expect("opens");
     let entry = |kind: &str, url: &str| CatalogEntry { kind: kind.into(), name: kind.into(), url: url.into() };
     let bootstrap = Bootstrap {
@@ -47,8 +51,13 @@ pub(crate) async fn open(records: &MemoryRecords) -> (Arc<IdentityRoom>, Bootstr
 
 impl Cloud {
     pub(crate) async fn new() -> Self {
+        Self::with(IdentityConfig::default()).await
+    }
+
+    /// A cloud with settings of its own.
+    pub(crate) async fn with(config: IdentityConfig) -> Self {
         let records = MemoryRecords::default();
-        let (room, made) = open(&records).await;
+        let (room, made) = open_with(&records, config).await;
         Self { records, room, made }
     }
 

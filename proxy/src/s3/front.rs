@@ -25,6 +25,8 @@ pub(super) struct Front {
 /// An access key as it is remembered.
 pub(super) struct KnownKey {
     pub(super) signing: SigningKey,
+    /// Identity's when it was asked.
+    generation: Option<u64>,
     /// Date and region of the scope that a signature was last checked for, and its key.
     scope: Mutex<Option<(String, String, [u8; 32])>>,
 }
@@ -57,7 +59,11 @@ impl Front {
 
     /// The same, with what was derived from it.
     pub(super) async fn known_key(&self, access: &str) -> S3Result<Arc<KnownKey>> {
-        if let Some(key) = self.keys.get(access) {
+        // Read before the answer: a change in between makes the answer old, never wrong.
+        let generation = self.identity.generation();
+        if let Some(key) = self.keys.get(access)
+            && key.generation == generation
+        {
             return Ok(key);
         }
         let signing = self.identity.signing_key(access).await.map_err(|error| match error {
@@ -67,7 +73,7 @@ impl Front {
                 s3_error!(ServiceUnavailable, "The access key can't be checked now. Please try again.")
             }
         })?;
-        let key = Arc::new(KnownKey { signing, scope: Mutex::new(None) });
+        let key = Arc::new(KnownKey { signing, generation, scope: Mutex::new(None) });
         self.keys.insert(access.to_owned(), key.clone());
         Ok(key)
     }

@@ -16,6 +16,9 @@ use super::policy::Rule;
 use super::reply;
 use crate::acl::Acl;
 
+/// The type of this service in the catalog, and in access rules.
+const SERVICE: &str = "object-store";
+
 /// What the domain of an account's project is called while no owner has made it known.
 const UNKNOWN_DOMAIN: &str = "_unknown";
 
@@ -34,7 +37,8 @@ impl SwiftDoor {
             return Ok(None);
         };
         match self.identity.token(token).await {
-            Ok(caller) => Ok(Some(caller)),
+            // What its access rules do not let pass, it is no token for.
+            Ok(caller) => Ok(Some(caller).filter(|it| it.admits(SERVICE, call.method.as_str(), call.uri.path()))),
             Err(IdentityError::NotValid) => Ok(None),
             Err(IdentityError::Unavailable(reason)) => {
                 tracing::warn!(%reason, "identity can't be asked about a token");

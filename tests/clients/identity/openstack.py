@@ -9,9 +9,11 @@ again. Exits with 0 when all held.
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import uuid
@@ -189,11 +191,57 @@ def roles_and_catalog_entries():
     run("region", "delete", name("region"))
 
 
+def extensions(own):
+    trustee = shown("user", "create", name("trustee"), "--password", "p")
+    # By their ids: who is no administrator can't look names up.
+    token, role = shown("token", "issue", env=own), shown("role", "show", "member")["id"]
+    trust = shown("trust", "create", "--project", token["project_id"], "--role", role, token["user_id"], trustee["id"],
+                  env=own)
+    check(trust["trustee_user_id"] == trustee["id"], "trust create lends a role")
+    check(trust["id"] in run("trust", "list"), "trust list has it")
+    lent = {**own, "OS_USERNAME": name("trustee"), "OS_PASSWORD": "p", "OS_TRUST_ID": trust["id"]}
+    lent.update({"OS_PROJECT_NAME": "", "OS_PROJECT_DOMAIN_NAME": ""})
+    clean = {key: value for key, value in {**os.environ, **lent}.items() if value}
+    done = subprocess.run([OPENSTACK, "token", "issue", "-f", "json"], capture_output=True, text=True, env=clean)
+    check(done.returncode == 0 and json.loads(done.stdout)["project_id"] == trust["project_id"], "a trust logs in")
+    run("trust", "delete", trust["id"], env=own)
+    check("No Trust found" in run("trust", "show", trust["id"], fails=True), "a deleted trust is gone")
+    rules = json.dumps([{"service": "identity", "method": "GET", "path": "/v3/users/*"}])
+    run("application", "credential", "create", name("ruled"), "--access-rules", rules, env=own)
+    (rule,) = shown("access", "rule", "list", env=own)
+    check(rule["Path"] == "/v3/users/*", "access rule list has the credential's rule")
+    run("application", "credential", "delete", name("ruled"), env=own)
+    run("access", "rule", "delete", rule["ID"], env=own)
+    run("service", "create", "--name", name("limited"), name("limited"))
+    registered = shown("registered", "limit", "create", "--service", name("limited"), "--default-limit", "5", name("r"))
+    limit = shown("limit", "create", "--service", name("limited"), "--resource-limit", "7", "--project",
+                  name("project"), name("r"))
+    check(limit["resource_limit"] == 7 and limit["id"] in run("limit", "list"), "limit create and list")
+    check(shown("limit", "set", limit["id"], "--resource-limit", "8")["resource_limit"] == 8, "limit set")
+    run("limit", "delete", limit["id"])
+    run("registered", "limit", "delete", registered["id"])
+    policy = pathlib.Path(tempfile.mkdtemp(), "policy")
+    policy.write_text("{}")
+    made = shown("policy", "create", "--type", "application/json", str(policy))
+    check(made["id"] in run("policy", "list"), "policy list has it")
+    run("policy", "delete", made["id"])
+    filters = policy.with_name("filters")
+    filters.write_text(json.dumps({"interface": "public"}))
+    group = shown("endpoint", "group", "create", name("group"), str(filters))
+    check(group["id"] in run("endpoint", "group", "list"), "endpoint group list has it")
+    run("endpoint", "group", "add", "project", name("group"), name("project"))
+    run("endpoint", "group", "remove", "project", name("group"), name("project"))
+    run("endpoint", "group", "delete", group["id"])
+    run("service", "delete", name("limited"))
+    run("user", "delete", name("trustee"))
+
+
 def main():
     faults_and_versions()
     tokens_and_catalog()
     own = projects_and_users()
     credentials(own)
+    extensions(own)
     groups_and_domains()
     roles_and_catalog_entries()
     run("user", "delete", name("user"))

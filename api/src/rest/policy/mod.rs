@@ -1,7 +1,14 @@
 //! Who may do what. A [`Rule`] has a name (upstream's, which Horizon evaluates too) and a [`Check`] over the
-//! caller and the target. What no rule allows is denied, and so is a rule that nobody declared.
+//! caller and the target. What no rule allows is denied, and so is a rule that nobody declared. An operator's file in
+//! oslo.policy's YAML form puts rules of his own in the place of the built-in ones ([`Policy::with_overrides`]).
+
+mod expression;
+mod overrides;
 
 use std::collections::BTreeMap;
+
+use expression::{Expression, Subject};
+pub use overrides::PolicyError;
 
 /// What a policy sees of a caller.
 pub trait Credentials: Send + Sync + 'static {
@@ -115,17 +122,30 @@ impl Target {
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: BTreeMap<&'static str, Check>,
+    overrides: BTreeMap<String, Expression>,
+    aliases: Aliases,
 }
+
+/// Upstream's names for attributes of targets, each with the names that handlers use, in order of preference.
+pub type Aliases = &'static [(&'static str, &'static [&'static str])];
 
 impl Policy {
     /// From a table. A name that stands in it twice keeps the last check.
     pub fn new(rules: &[Rule]) -> Self {
-        Self { rules: rules.iter().map(|rule| (rule.name, rule.check)).collect() }
+        let rules = rules.iter().map(|rule| (rule.name, rule.check)).collect();
+        Self { rules, overrides: BTreeMap::new(), aliases: &[] }
     }
 
     /// Whether the rule lets the caller do it; `false` for a rule that is not declared.
     pub fn allows(&self, rule: &str, caller: Option<&dyn Credentials>, target: &Target) -> bool {
-        self.rules.get(rule).is_some_and(|check| check.holds(caller, target))
+        match (self.overrides.get(rule), caller) {
+            (Some(expression), Some(caller)) => {
+                let rule = |name: &str| self.allows(name, Some(caller), target);
+                expression.holds(&Subject { caller, target, aliases: self.aliases, rule: &rule })
+            }
+            (Some(_), None) => false,
+            (None, caller) => self.rules.get(rule).is_some_and(|check| check.holds(caller, target)),
+        }
     }
 
     /// Whether the rule is declared.
@@ -133,7 +153,7 @@ impl Policy {
         self.rules.contains_key(rule)
     }
 
-    /// Whether the rule lets everybody in, token or not.
+    /// Whether the rule lets everybody in, token or not. No override changes that.
     pub fn is_public(&self, rule: &str) -> bool {
         self.rules.get(rule) == Some(&Check::Public)
     }

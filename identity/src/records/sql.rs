@@ -1,0 +1,217 @@
+//! Records in a SQL database (SQLite, PostgreSQL, MySQL or MariaDB): one table, a row per record. The database gives
+//! what the room asks of a back end: a statement is durable before it returns, and a change names the version that it
+//! replaces, so that of two writers one wins and the other learns of it.
+
+use anello_base::{HybridClock, SystemClock, Timestamp};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{AnyPool, Row};
+
+use super::{Expect, Kind, Records, Version, etag};
+use crate::error::{Error, Result};
+use crate::limits::{RECORD_BYTES_MAX, RECORDS_PAGE_ROWS, SQL_CONNECTIONS_MAX, SQL_WAIT_MAX, UPDATE_ATTEMPTS_MAX};
+
+/// The statements, as a database spells them. Ids are bytes everywhere: no database compares them by rules for texts.
+struct Dialect {
+    create: &'static str,
+    list: &'static str,
+    get: &'static str,
+    insert: &'static str,
+    update: &'static str,
+    delete: &'static str,
+    /// Connections at the same time.
+    connections: u32,
+    /// What is to be said to the database once.
+    prelude: Option<&'static str>,
+}
+
+const SQLITE: Dialect = Dialect {
+    create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BLOB NOT NULL, \
+             ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id))",
+    // A file has one writer: a second connection would only find it locked.
+    connections: 1,
+    // A commit then costs one sync, and is durable still (`synchronous` is full unless said otherwise).
+    prelude: Some("PRAGMA journal_mode = WAL"),
+    ..MYSQL
+};
+
+const MYSQL: Dialect = Dialect {
+    create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id VARBINARY(1024) NOT NULL, \
+             ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data MEDIUMBLOB NOT NULL, PRIMARY KEY (kind, id))",
+    list: "SELECT id, ticks, etag FROM identity_records WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
+    get: "SELECT ticks, etag, data FROM identity_records WHERE kind = ? AND id = ?",
+    insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES (?, ?, ?, ?, ?)",
+    update: "UPDATE identity_records SET ticks = ?, etag = ?, data = ? WHERE kind = ? AND id = ? AND ticks = ?",
+    delete: "DELETE FROM identity_records WHERE kind = ? AND id = ? AND ticks = ?",
+    connections: SQL_CONNECTIONS_MAX,
+    prelude: None,
+};
+
+const POSTGRES: Dialect = Dialect {
+    create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BYTEA NOT NULL, \
+             ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BYTEA NOT NULL, PRIMARY KEY (kind, id))",
+    list: "SELECT id, ticks, etag FROM identity_records WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
+    get: "SELECT ticks, etag, data FROM identity_records WHERE kind = $1 AND id = $2",
+    insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES ($1, $2, $3, $4, $5)",
+    update: "UPDATE identity_records SET ticks = $1, etag = $2, data = $3 WHERE kind = $4 AND id = $5 AND ticks = $6",
+    delete: "DELETE FROM identity_records WHERE kind = $1 AND id = $2 AND ticks = $3",
+    connections: SQL_CONNECTIONS_MAX,
+    prelude: None,
+};
+
+/// Records in a database.
+pub struct SqlRecords {
+    pool: AnyPool,
+    dialect: &'static Dialect,
+    clock: HybridClock,
+}
+
+impl SqlRecords {
+    /// Connects to `sqlite:///path/to/file?mode=rwc`, `postgres://user:password@host/database` or `mysql://…`.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let dialect = match url.split(':').next() {
+            Some("sqlite") => &SQLITE,
+            Some("postgres" | "postgresql") => &POSTGRES,
+            Some("mysql" | "mariadb") => &MYSQL,
+            // The address may bear a password: it is not repeated.
+            _ => return Err(Error::Invalid("the database is none of sqlite:, postgres: and mysql:".to_owned())),
+        };
+        sqlx::any::install_default_drivers();
+        let options = AnyPoolOptions::new().max_connections(dialect.connections).acquire_timeout(SQL_WAIT_MAX);
+        let pool = options.connect(url).await.map_err(failed)?;
+        Ok(Self { pool, dialect, clock: HybridClock::new(SystemClock) })
+    }
+
+    /// What is there: version and data.
+    async fn read(&self, kind: Kind, id: &str) -> Result<Option<(i64, Version, Bytes)>> {
+        let query = sqlx::query(self.dialect.get).bind(kind.container()).bind(id.as_bytes().to_vec());
+        let Some(row) = query.fetch_optional(&self.pool).await.map_err(failed)? else { return Ok(None) };
+        let (ticks, version) = version(&row)?;
+        let data: Vec<u8> = row.try_get("data").map_err(failed)?;
+        Ok(Some((ticks, version, data.into())))
+    }
+
+    /// Writes over what was read, or where nothing was; `None` where another was faster.
+    async fn write(&self, kind: Kind, id: &str, data: &Bytes, over: Option<i64>) -> Result<Option<Version>> {
+        // Later than what it replaces, whatever the clock of the host that wrote that.
+        let after = over.map_or(0, |ticks| ticks + 1);
+        let ticks = i64::try_from(self.clock.tick().ticks()).unwrap_or(i64::MAX).max(after);
+        let etag = etag(data);
+        let sql = if over.is_some() { self.dialect.update } else { self.dialect.insert };
+        let mut query = sqlx::query(sql).bind(ticks).bind(etag.clone()).bind(data.to_vec());
+        query = query.bind(kind.container()).bind(id.as_bytes().to_vec());
+        if let Some(over) = over {
+            query = query.bind(over);
+        }
+        match query.execute(&self.pool).await {
+            Ok(done) if done.rows_affected() == 1 => Ok(Some(Version { timestamp: timestamp(ticks), etag })),
+            Ok(_) => Ok(None),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn failed(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
+            tracing::warn!(%error, "the database does not answer");
+            Error::Busy
+        }
+        error => Error::Internal(format!("the database: {error}")),
+    }
+}
+
+fn timestamp(ticks: i64) -> Timestamp {
+    Timestamp::from_ticks(u64::try_from(ticks).unwrap_or(0))
+}
+
+fn version(row: &AnyRow) -> Result<(i64, Version)> {
+    let ticks: i64 = row.try_get("ticks").map_err(failed)?;
+    let etag: String = row.try_get("etag").map_err(failed)?;
+    Ok((ticks, Version { timestamp: timestamp(ticks), etag }))
+}
+
+fn holds(expect: Expect<'_>, found: Option<&Version>) -> bool {
+    match expect {
+        Expect::Anything => true,
+        Expect::Absent => found.is_none(),
+        Expect::Etag(etag) => found.is_some_and(|found| found.etag == etag),
+    }
+}
+
+impl Records for SqlRecords {
+    fn prepare(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            if let Some(prelude) = self.dialect.prelude {
+                sqlx::query(prelude).fetch_all(&self.pool).await.map_err(failed)?;
+            }
+            sqlx::query(self.dialect.create).execute(&self.pool).await.map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn versions(&self, kind: Kind) -> BoxFuture<'_, Result<Vec<(String, Version)>>> {
+        Box::pin(async move {
+            let mut versions: Vec<(String, Version)> = Vec::new();
+            loop {
+                let marker = versions.last().map_or(Vec::new(), |(id, _)| id.as_bytes().to_vec());
+                let query = sqlx::query(self.dialect.list).bind(kind.container()).bind(marker);
+                let query = query.bind(RECORDS_PAGE_ROWS as i64);
+                let rows = query.fetch_all(&self.pool).await.map_err(failed)?;
+                for row in &rows {
+                    let id: Vec<u8> = row.try_get("id").map_err(failed)?;
+                    let id = String::from_utf8(id).map_err(|_| {
+                        let why = "its id is no text".to_owned();
+                        Error::Corrupt { kind: kind.container(), id: String::new(), why }
+                    })?;
+                    versions.push((id, version(row)?.1));
+                }
+                if rows.len() < RECORDS_PAGE_ROWS {
+                    return Ok(versions);
+                }
+            }
+        })
+    }
+
+    fn get<'a>(&'a self, kind: Kind, id: &'a str) -> BoxFuture<'a, Result<Option<(Version, Bytes)>>> {
+        Box::pin(async move { Ok(self.read(kind, id).await?.map(|(_, version, data)| (version, data))) })
+    }
+
+    fn put<'a>(&'a self, kind: Kind, id: &'a str, data: Bytes, expect: Expect<'a>) -> BoxFuture<'a, Result<Version>> {
+        Box::pin(async move {
+            if data.len() > RECORD_BYTES_MAX {
+                return Err(Error::Invalid(format!("The record is longer than {RECORD_BYTES_MAX} bytes.")));
+            }
+            for _ in 0..UPDATE_ATTEMPTS_MAX {
+                let found = self.read(kind, id).await?;
+                if !holds(expect, found.as_ref().map(|(_, version, _)| version)) {
+                    return Err(Error::Changed);
+                }
+                if let Some(version) = self.write(kind, id, &data, found.map(|(ticks, _, _)| ticks)).await? {
+                    return Ok(version);
+                }
+            }
+            Err(Error::Busy)
+        })
+    }
+
+    fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>> {
+        Box::pin(async move {
+            for _ in 0..UPDATE_ATTEMPTS_MAX {
+                let found = self.read(kind, id).await?;
+                if !holds(expect, found.as_ref().map(|(_, version, _)| version)) {
+                    return Err(Error::Changed);
+                }
+                let Some((ticks, version, _)) = found else { return Ok(None) };
+                let query = sqlx::query(self.dialect.delete).bind(kind.container()).bind(id.as_bytes().to_vec());
+                let done = query.bind(ticks).execute(&self.pool).await.map_err(failed)?;
+                if done.rows_affected() == 1 {
+                    return Ok(Some(version.timestamp));
+                }
+            }
+            Err(Error::Busy)
+        })
+    }
+}
