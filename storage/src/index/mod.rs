@@ -7,12 +7,15 @@
 //! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a time.
 //!
 //! Left out on purpose: the objects' data and the names of objects (only the log and the listing rows
-//! have them), and digests for comparing replicas.
+//! have them).
 
 mod apply;
 mod codec;
 mod commit;
+mod digest;
+mod entries;
 mod history;
+mod lacking;
 mod limits;
 mod listing;
 mod moves;
@@ -25,12 +28,18 @@ mod totals;
 mod version;
 mod version_codec;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anello_base::Timestamp;
 
 use self::codec::Reader;
+pub use self::digest::{
+    DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, DigestEntry, EntryKey, EntryVersion, ItemVersion, LifeVersion,
+    NameVersion, RowVersion, Tree,
+};
+pub use self::lacking::Lacking;
 use self::overlay::Overlay;
 use self::reclaim::RECLAIMED;
 use self::shadow::DeadBytes;
@@ -38,8 +47,8 @@ use self::tables::{Table, Tables, behind};
 use self::totals::{Account, Container, ContainerRow};
 use self::version::{Data, Versions};
 use self::version_codec::{Form, decode_entry};
-use crate::error::Result;
-use crate::key::{KeyHash, ObjectPath};
+use crate::error::{Error, Result};
+use crate::key::{KeyHash, KeyHasher, ObjectPath};
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, ListQuery, Listed, ObjectEntry, ObjectInfo};
 use crate::mutation::{Applies, Extent, Location, LogPosition, Mutation};
 
@@ -128,6 +137,16 @@ impl Index {
         let tables = Tables::open(dir, cache_bytes)?;
         let (position, dead) = (tables.position()?, tables.dead_bytes()?);
         Ok((Self { tables, writer: Mutex::new(dead) }, position))
+    }
+
+    /// As [`Index::open`], except that an index of another format version is deleted first: it holds nothing
+    /// that the log could not give back, which is then replayed from its beginning.
+    pub fn open_or_renew(dir: &Path, cache_bytes: usize) -> Result<(Self, LogPosition)> {
+        if let Some(found) = Tables::format(dir)?.filter(|found| *found != tables::FORMAT_VERSION) {
+            tracing::info!(index = %dir.display(), found, "the index has another format and is rebuilt from the log");
+            std::fs::remove_dir_all(dir).map_err(|error| Error::io("remove", dir, &error))?;
+        }
+        Self::open(dir, cache_bytes)
     }
 
     /// Whoever panicked while it held the lock has written nothing, or everything.
@@ -305,6 +324,56 @@ impl Index {
             Ok(true)
         })?;
         Ok(objects)
+    }
+
+    /// Digests of the leaves of a tree that have entries, in order. A leaf is numbered by the top
+    /// [`DIGEST_LEAF_BITS`] bits of its entries' hashes.
+    pub fn digests(&self, tree: Tree, leaves: Range<u32>) -> Result<Vec<(u32, Digest)>> {
+        self.tables.digests(tree, leaves)
+    }
+
+    /// Digest of one partition of a ring with two to `part_power` (at most 32) of them. Up to
+    /// [`DIGEST_LEAF_BITS`] it is the sum of its leaves; beyond that several partitions share a leaf, of
+    /// which replicas hold different ones, and the sum is made from the partition's entries.
+    pub fn digest_of(&self, tree: Tree, partition: u32, part_power: u8) -> Result<Digest> {
+        self.tables.digest_of(tree, partition, part_power)
+    }
+
+    /// Entries below a leaf behind `after`, in the order of their keys, at most `limit`.
+    pub fn digest_entries(
+        &self,
+        tree: Tree,
+        leaf: u32,
+        after: Option<&EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<DigestEntry>> {
+        self.tables.digest_entries(tree, leaf, after, limit)
+    }
+
+    /// The version of one entry; `None` where nothing is known of it.
+    pub fn entry_version(&self, tree: Tree, key: &EntryKey) -> Result<Option<EntryVersion>> {
+        self.tables.entry_version(tree, key)
+    }
+
+    /// What a replica lacks of an entry of which it shows `have`.
+    pub fn lacking(
+        &self,
+        hasher: &KeyHasher,
+        tree: Tree,
+        key: &EntryKey,
+        have: Option<&EntryVersion>,
+    ) -> Result<Lacking> {
+        self.tables.lacking(hasher, tree, key, have)
+    }
+
+    /// Trees that have, or had, entries.
+    pub fn digest_trees(&self) -> Result<Vec<Tree>> {
+        self.tables.digest_trees()
+    }
+
+    /// What [`Index::digests`] should say of all leaves, made anew from every entry: for verification.
+    pub fn recomputed_digests(&self, tree: Tree) -> Result<Vec<(u32, Digest)>> {
+        self.tables.recomputed_digests(tree)
     }
 
     /// Makes everything applied so far durable, so that the next start replays nothing.

@@ -10,19 +10,17 @@ use anello_base::Timestamp;
 
 use super::Effect;
 use super::codec::Reader;
+use super::digest::Tree;
 use super::history::{History, Origin};
 use super::limits::RECLAIM_BATCH;
 use super::overlay::{Overlay, Parts};
 use super::shadow::DeadBytes;
-use super::tables::{PENDING_PARTS, Table, Tables, behind, stats_key};
+use super::tables::{HASH_BYTES, PENDING_PARTS, Table, Tables, behind, stats_key};
 use super::totals::{Account, Container, ContainerRow};
 use super::version::Versions;
 use super::version_codec::Form;
 use crate::error::Result;
 use crate::key::KeyHash;
-
-/// Length of the key of an object; a row's is longer.
-const HASH_BYTES: usize = 16;
 
 /// The tables in which something may be old. Containers' rows go before what they belong to.
 pub(super) const RECLAIMED: [Table; 4] =
@@ -115,6 +113,13 @@ impl Overlay<'_> {
         }
         // A row's record that is the object's own is not named in the row: it dies with the object.
         versions.records().for_each(|record| self.bury(record));
+        let mut reader = Reader::new("key of a tombstone in the index", key);
+        let hash = KeyHash(reader.array()?);
+        let (tree, counted) = match form(key) {
+            Form::Object => (Tree::Objects { policy: versions.policy() }, versions.number(hash, None)),
+            Form::Row => (Tree::Containers, versions.number(hash, Some(&reader.rest_as_text()?))),
+        };
+        self.digests.replace(tree, hash, counted, None);
         self.dropped.push((Table::Tombstones, key.to_vec()));
         Ok(true)
     }

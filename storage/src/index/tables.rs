@@ -8,10 +8,12 @@ use std::path::Path;
 use anello_base::Timestamp;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBPinnableSlice, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    DBPinnableSlice, FlushOptions, LogLevel, MergeOperands, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
 use super::codec::{Reader, Writer};
+use super::digest::merge_digests;
 use super::limits;
 use super::shadow::DeadBytes;
 use crate::error::{Error, Result};
@@ -20,7 +22,10 @@ use crate::mutation::{Extent, LogPosition};
 
 /// Version of the keys' and values' layout, `docs/formats/index.md`. An index of another version is not
 /// read; it is rebuilt from the log.
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// Length of the key of an object, a container or an account; a row's is longer.
+pub(super) const HASH_BYTES: usize = 16;
 
 /// A table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +53,12 @@ pub(super) enum Table {
     Expirations,
     /// Extents by volume and offset.
     Extents,
+    /// What replicas are compared by, by tree and leaf.
+    Digests,
 }
 
 impl Table {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Meta,
         Self::Objects,
         Self::Rows,
@@ -63,6 +70,7 @@ impl Table {
         Self::Pending,
         Self::Expirations,
         Self::Extents,
+        Self::Digests,
     ];
 
     const fn name(self) -> &'static str {
@@ -78,12 +86,13 @@ impl Table {
             Self::Pending => "pending",
             Self::Expirations => "expirations",
             Self::Extents => "extents",
+            Self::Digests => "digests",
         }
     }
 
     /// Whether it gets an entry per object.
     const fn is_large(self) -> bool {
-        matches!(self, Self::Objects | Self::Rows | Self::Tombstones)
+        matches!(self, Self::Objects | Self::Rows | Self::Tombstones | Self::Digests)
     }
 }
 
@@ -137,6 +146,17 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// Format version of the tables in `dir`; `None` where there are none. Their other tables, of which
+    /// another version has others, are not opened.
+    pub(super) fn format(dir: &Path) -> Result<Option<u32>> {
+        if !dir.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let db = DB::open_for_read_only(&Options::default(), dir, false)?;
+        let Some(found) = db.get(META_FORMAT)? else { return Ok(None) };
+        Reader::new("format version of the index", &found).array().map(|bytes| Some(u32::from_le_bytes(bytes)))
+    }
+
     /// Opens or creates the tables in `dir`.
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
         let memory = WriteBufferManager::new_write_buffer_manager(limits::MEMTABLE_BYTES, false);
@@ -243,6 +263,11 @@ impl Batch<'_> {
         self.batch.put_cf(self.tables.family(table), key, value);
     }
 
+    /// Leaves it to RocksDB to add `change` to the digest that stands there.
+    pub(super) fn merge(&mut self, table: Table, key: &[u8], change: &[u8]) {
+        self.batch.merge_cf(self.tables.family(table), key, change);
+    }
+
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) {
         self.batch.delete_cf(self.tables.family(table), key);
     }
@@ -321,6 +346,11 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     if !matches!(table, Table::Objects) {
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
     }
+    if matches!(table, Table::Digests) {
+        let sum = |_: &[u8], base: Option<&[u8]>, changes: &MergeOperands| merge_digests(base, changes.iter());
+        options.set_merge_operator_associative("sum of digests", sum);
+        options.set_max_successive_merges(limits::MERGES_MAX);
+    }
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_level_zero_file_num_compaction_trigger(limits::LEVEL0_TABLES);
     options.set_level_zero_slowdown_writes_trigger(limits::LEVEL0_TABLES_SLOW);
@@ -359,5 +389,6 @@ mod tests {
         batch.write().expect("writes");
         drop(tables);
         assert!(matches!(Tables::open(dir.path(), 1 << 20), Err(Error::Index(_))));
+        assert_eq!(Tables::format(dir.path()).expect("reads"), Some(FORMAT_VERSION + 1));
     }
 }

@@ -63,6 +63,7 @@ impl Store {
                 path: path.clone(),
                 hashes,
                 timestamp,
+                policy: 0,
                 content_type,
                 delete_at,
                 metadata,
@@ -91,7 +92,7 @@ impl Store {
         }
         if current.is_some() {
             self.commit_in_order(hashes, None, |timestamp, _, _| {
-                Ok(Mutation::ObjectDelete { path: path.clone(), hashes, timestamp })
+                Ok(Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy: 0 })
             })
             .await?;
         }
@@ -203,6 +204,7 @@ impl ObjectWriter {
                     path: path.clone(),
                     hashes,
                     timestamp,
+                    policy: 0,
                     size: head.size.unwrap_or(written),
                     etag,
                     content_type,

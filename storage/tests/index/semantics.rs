@@ -59,7 +59,7 @@ impl Fed {
 
     fn delete(&mut self, ticks: u64) -> Effect {
         let path = path();
-        self.apply(Mutation::ObjectDelete { hashes: hashes(&path), path, timestamp: at(ticks) })
+        self.apply(Mutation::ObjectDelete { hashes: hashes(&path), path, timestamp: at(ticks), policy: 0 })
     }
 
     fn post(&mut self, ticks: u64, content_type: Option<&str>) -> Effect {
@@ -71,6 +71,7 @@ impl Fed {
             path,
             hashes,
             timestamp,
+            policy: 0,
             content_type,
             delete_at: None,
             metadata,
@@ -108,6 +109,7 @@ fn put(ticks: u64) -> Mutation {
         hashes: hashes(&path),
         path,
         timestamp: at(ticks),
+        policy: 0,
         size: ticks,
         etag: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
         content_type: "text/plain".to_owned(),
