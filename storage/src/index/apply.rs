@@ -108,6 +108,10 @@ impl<'a> Overlay<'a> {
         let row = applies.container.then(|| merge(&mut name.row, placed, false));
         let object = applies.object.then(|| merge(&mut name.object, placed, true));
         let size_after = name.row.live().map(|live| live.size);
+        if applies.container {
+            // Kept also where nothing counts: its names are those of the rows.
+            self.container(hashes.container, hashes.account, &path.account, &path.container)?;
+        }
         if size_before != size_after {
             let container = self.container(hashes.container, hashes.account, &path.account, &path.container)?;
             container.now.count(size_before, size_after)?;

@@ -2,7 +2,7 @@
 //! extents, rows and totals of accounts, word for other devices), dead bytes and the log position.
 
 use super::codec::Writer;
-use super::digest::{Changes, Tree};
+use super::digest::{Changes, Digest, Tree};
 use super::overlay::{Name, Overlay, Stored, extent_keys};
 use super::shadow::DeadBytes;
 use super::tables::{Batch, Table, expiration_key, row_key, stats_key};
@@ -30,7 +30,7 @@ impl Overlay<'_> {
         for (hash, mut touched) in self.containers {
             touched.now.history.shadows.prune(&is_dead);
             digests.replace(Tree::Containers, hash, touched.counted, touched.now.number(hash));
-            let value = (!touched.now.is_empty()).then(|| touched.now.encode());
+            let value = (!touched.reclaimed).then(|| touched.now.encode());
             write_value(&mut batch, Table::Containers, &hash.0, touched.stored, value);
             if touched.elsewhere {
                 batch.put(Table::Pending, &stats_key(touched.now.account_hash, &touched.now.container), &hash.0);
@@ -56,7 +56,10 @@ impl Overlay<'_> {
             }
             batch.put(Table::Pending, &key, &parts.encode());
         }
-        digests.write(&mut batch);
+        let digests = digests.applied_to(&self.tables.leaves());
+        for (tree, leaf, digest) in &digests {
+            write_digest(&mut batch, *tree, *leaf, *digest);
+        }
         for (table, key) in &self.dropped {
             batch.delete(*table, key);
         }
@@ -64,6 +67,8 @@ impl Overlay<'_> {
             batch.position(position);
         }
         batch.write()?;
+        let mut leaves = self.tables.leaves_mut();
+        digests.into_iter().for_each(|(tree, leaf, digest)| leaves.set(tree, leaf, digest));
         for (volume, bytes) in self.died {
             *dead.entry(volume).or_default() += bytes;
         }
@@ -158,6 +163,15 @@ fn write_name(batch: &mut Batch<'_>, digests: &mut Changes, mut name: Name<'_>, 
     write_stored(batch, &row_key(name.hashes.container, &name.path.object), name.stored_row, row);
     let value = value(&name.object, Table::Objects, Form::Object);
     write_stored(batch, &object.0, name.stored_object, value);
+}
+
+fn write_digest(batch: &mut Batch<'_>, tree: Tree, leaf: u32, digest: Digest) {
+    let key = tree.leaf_key(leaf);
+    if digest == Digest::default() {
+        batch.delete(Table::Digests, &key);
+    } else {
+        batch.put(Table::Digests, &key, &digest.encode());
+    }
 }
 
 fn put_extent(batch: &mut Batch<'_>, key: &[u8], extent: Extent) {

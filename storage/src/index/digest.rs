@@ -12,7 +12,7 @@ use anello_base::Timestamp;
 
 use super::codec::{Reader, Writer};
 use super::history::History;
-use super::tables::{Batch, Table};
+use super::leaves::Leaves;
 use super::totals::{Account, Container, ContainerRow};
 use super::version::{Data, Versions};
 use crate::error::Result;
@@ -20,13 +20,13 @@ use crate::key::KeyHash;
 
 /// Bits of the placement key that number a leaf. A ring has 2^17 partitions at most where it is used
 /// sensibly, so that a partition is a run of whole leaves, two or more; and with 10 million entries a leaf
-/// that differs costs the look at some 40 of them. All leaves of a tree take some 5 MB.
+/// that differs costs the look at some 40 of them.
 pub const DIGEST_LEAF_BITS: u8 = 18;
 
 /// Leaves of a tree.
 pub const DIGEST_LEAVES: u32 = 1 << DIGEST_LEAF_BITS;
 
-/// Bytes of a leaf's value, and of what changes it.
+/// Bytes of a leaf's value.
 const DIGEST_BYTES: usize = 16;
 
 /// A tree of digests: what one ring places.
@@ -184,7 +184,7 @@ impl Digest {
         Self { sum: self.sum.wrapping_neg(), entries: self.entries.wrapping_neg() }
     }
 
-    fn encode(self) -> [u8; DIGEST_BYTES] {
+    pub(super) fn encode(self) -> [u8; DIGEST_BYTES] {
         let mut bytes = [0; DIGEST_BYTES];
         bytes[..8].copy_from_slice(&self.sum.to_le_bytes());
         bytes[8..].copy_from_slice(&self.entries.to_le_bytes());
@@ -198,16 +198,6 @@ impl Digest {
         reader.finish()?;
         Ok(digest)
     }
-}
-
-/// What RocksDB makes of a leaf and the changes behind it: their sum. `None`, which is an error to it, where
-/// one of them is no digest.
-pub(super) fn merge_digests<'a>(base: Option<&'a [u8]>, changes: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
-    let mut sum = Digest::default();
-    for part in base.into_iter().chain(changes) {
-        sum.add(Digest::decode(part).ok()?);
-    }
-    Some(sum.encode().to_vec())
 }
 
 impl EntryVersion {
@@ -375,12 +365,14 @@ impl Changes {
         }
     }
 
-    /// Adds them to the leaves, without reading any.
-    pub(super) fn write(self, batch: &mut Batch<'_>) {
-        for ((tree, leaf), change) in self.leaves {
-            if change != Digest::default() {
-                batch.merge(Table::Digests, &tree.leaf_key(leaf), &change.encode());
-            }
-        }
+    /// The leaves as they are with these changes.
+    pub(super) fn applied_to(self, leaves: &Leaves) -> Vec<(Tree, u32, Digest)> {
+        let changed = self.leaves.into_iter().filter(|(_, change)| *change != Digest::default());
+        let applied = changed.map(|((tree, leaf), change)| {
+            let mut digest = leaves.get(tree, leaf);
+            digest.add(change);
+            (tree, leaf, digest)
+        });
+        applied.collect()
     }
 }

@@ -1,8 +1,7 @@
-//! Reading digests: leaves, sums over partitions, and the entries below a leaf, in the order of their keys.
-//! All of it is seeks and what lies behind them, so that comparing replicas costs their differences.
+//! The entries below the leaves of digests, in the order of their keys: seeks and what lies behind them, so that
+//! comparing replicas costs their differences.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use rocksdb::{DBRawIterator, ReadOptions};
 
@@ -35,33 +34,13 @@ fn hash_range(first: u32, end: u32, bits: u8) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 impl Tables {
-    /// See [`super::Index::digests`].
-    pub(super) fn digests(&self, tree: Tree, leaves: Range<u32>) -> Result<Vec<(u32, Digest)>> {
-        let mut found = Vec::new();
-        let (low, high) = (tree.leaf_key(leaves.start), tree.leaf_key(leaves.end.min(DIGEST_LEAVES)));
-        if low >= high {
-            return Ok(found);
-        }
-        self.scan(Table::Digests, &low, Some(high.to_vec()), |key, value| {
-            let digest = Digest::decode(value)?;
-            if digest != Digest::default() {
-                found.push((Tree::of_leaf_key(key)?.1, digest));
-            }
-            Ok(true)
-        })?;
-        Ok(found)
-    }
-
     /// See [`super::Index::digest_of`].
     pub(super) fn digest_of(&self, tree: Tree, partition: u32, power: u8) -> Result<Digest> {
-        let mut sum = Digest::default();
         if power <= DIGEST_LEAF_BITS {
             let leaves = DIGEST_LEAF_BITS - power;
-            for (_, digest) in self.digests(tree, partition << leaves..(partition + 1) << leaves)? {
-                sum.add(digest);
-            }
-            return Ok(sum);
+            return Ok(self.leaves().sum(tree, partition << leaves..(partition + 1) << leaves));
         }
+        let mut sum = Digest::default();
         let (low, high) = hash_range(partition, partition.saturating_add(1), power);
         let mut walk = Walk::new(self, tree, &low, high.as_deref());
         while let Some(entry) = walk.next()? {
@@ -98,8 +77,11 @@ impl Tables {
         Ok(entries)
     }
 
-    /// The version of one entry.
+    /// See [`super::Index::entry_version`].
     pub(super) fn entry_version(&self, tree: Tree, key: &EntryKey) -> Result<Option<EntryVersion>> {
+        if matches!(tree, Tree::Objects { .. }) {
+            return Ok(self.object_versions(key.hash)?.and_then(|versions| versions.version()));
+        }
         let raw = [&key.hash.0, key.name.as_deref().unwrap_or("").as_bytes()].concat();
         for table in tree.tables() {
             if let Some(value) = self.get(*table, &raw)?
@@ -109,23 +91,6 @@ impl Tables {
             }
         }
         Ok(None)
-    }
-
-    /// Trees that have leaves.
-    pub(super) fn digest_trees(&self) -> Result<Vec<Tree>> {
-        let mut trees = Vec::new();
-        let mut low = Vec::new();
-        loop {
-            let mut found = None;
-            self.scan(Table::Digests, &low, None, |key, _| {
-                found = Some(Tree::of_leaf_key(key)?.0);
-                Ok(false)
-            })?;
-            let Some(tree) = found else { return Ok(trees) };
-            trees.push(tree);
-            let Some(next) = behind(&tree.prefix()) else { return Ok(trees) };
-            low = next;
-        }
     }
 
     /// All leaves, made anew from the entries.

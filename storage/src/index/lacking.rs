@@ -52,7 +52,8 @@ impl Tables {
         Ok(lacking)
     }
 
-    fn object_versions(&self, hash: KeyHash) -> Result<Option<Versions>> {
+    /// What is known of an object.
+    pub(super) fn object_versions(&self, hash: KeyHash) -> Result<Option<Versions>> {
         for table in [Table::Objects, Table::Tombstones] {
             if let Some(stored) = self.get(table, &hash.0)? {
                 return Versions::decode(&stored, Form::Object).map(Some);

@@ -77,10 +77,6 @@ pub(super) const CHANGES_KEPT: usize = 64;
 /// Volumes that one name remembers as holding its dead records; more are remembered as a range.
 pub(super) const SHADOWS_MAX: usize = 8;
 
-/// Changes of one digest that RocksDB keeps apart in a memtable before it adds them up: bounds what a reader
-/// adds up itself where one container is written to again and again.
-pub(super) const MERGES_MAX: usize = 64;
-
 /// Tombstones dropped in one write: bounds the memory of the write and how long a commit waits for it.
 pub(super) const RECLAIM_BATCH: usize = 1000;
 

@@ -4,7 +4,8 @@
 //!
 //! What the index says is a function of the set of records in the log, not of their order: a rebuild
 //! from a log in which compaction has moved records gives the same objects, rows, statistics and
-//! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a time.
+//! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a
+//! time. Digests alone are read from memory, under a lock that is held for a moment, and a moment behind.
 //!
 //! Left out on purpose: the objects' data and the names of objects (only the log and the listing rows
 //! have them).
@@ -16,6 +17,7 @@ mod digest;
 mod entries;
 mod history;
 mod lacking;
+mod leaves;
 mod limits;
 mod listing;
 mod moves;
@@ -329,7 +331,7 @@ impl Index {
     /// Digests of the leaves of a tree that have entries, in order. A leaf is numbered by the top
     /// [`DIGEST_LEAF_BITS`] bits of its entries' hashes.
     pub fn digests(&self, tree: Tree, leaves: Range<u32>) -> Result<Vec<(u32, Digest)>> {
-        self.tables.digests(tree, leaves)
+        Ok(self.tables.leaves().range(tree, leaves).collect())
     }
 
     /// Digest of one partition of a ring with two to `part_power` (at most 32) of them. Up to
@@ -350,7 +352,8 @@ impl Index {
         self.tables.digest_entries(tree, leaf, after, limit)
     }
 
-    /// The version of one entry; `None` where nothing is known of it.
+    /// The version of one entry; `None` where nothing is known of it. An object is found whatever its policy
+    /// is: a replica that has only heard of new metadata may place it in another tree.
     pub fn entry_version(&self, tree: Tree, key: &EntryKey) -> Result<Option<EntryVersion>> {
         self.tables.entry_version(tree, key)
     }
@@ -368,7 +371,7 @@ impl Index {
 
     /// Trees that have, or had, entries.
     pub fn digest_trees(&self) -> Result<Vec<Tree>> {
-        self.tables.digest_trees()
+        Ok(self.tables.leaves().trees())
     }
 
     /// What [`Index::digests`] should say of all leaves, made anew from every entry: for verification.

@@ -56,6 +56,8 @@ pub(super) struct Touched<T> {
     pub(super) stored: Option<Vec<u8>>,
     /// What it counted for in the digests.
     pub(super) counted: Option<u64>,
+    /// Nothing of it is to be kept.
+    pub(super) reclaimed: bool,
     /// The account is here: its row and totals follow.
     pub(super) here: bool,
     /// The account is elsewhere: an update is kept for it.
@@ -82,7 +84,7 @@ pub(super) struct Parts {
 
 impl<T> Touched<T> {
     fn new(now: T, stored: Option<Vec<u8>>, counted: Option<u64>) -> Self {
-        Self { now, stored, counted, here: false, elsewhere: false }
+        Self { now, stored, counted, reclaimed: false, here: false, elsewhere: false }
     }
 
     /// Whoever keeps the account is to hear of it.

@@ -4,16 +4,17 @@
 //! position among them, so that what is found after a crash is the index as it was at some position.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anello_base::Timestamp;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBPinnableSlice, FlushOptions, LogLevel, MergeOperands, Options, ReadOptions, WriteBatch, WriteBufferManager,
-    WriteOptions,
+    DBPinnableSlice, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::codec::{Reader, Writer};
-use super::digest::merge_digests;
+use super::digest::{Digest, Tree};
+use super::leaves::Leaves;
 use super::limits;
 use super::shadow::DeadBytes;
 use crate::error::{Error, Result};
@@ -143,6 +144,8 @@ pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
 #[derive(Debug)]
 pub(super) struct Tables {
     db: DB,
+    /// [`Table::Digests`] in memory; changed by whoever writes, behind its write.
+    leaves: RwLock<Leaves>,
 }
 
 impl Tables {
@@ -163,9 +166,26 @@ impl Tables {
         let cache = Cache::new_lru_cache(cache_bytes);
         let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&memory), dir, families)?;
-        let tables = Self { db };
+        let tables = Self { db, leaves: RwLock::default() };
         tables.check_format(dir)?;
+        let mut leaves = Leaves::default();
+        tables.scan(Table::Digests, &[], None, |key, value| {
+            let (tree, leaf) = Tree::of_leaf_key(key)?;
+            leaves.set(tree, leaf, Digest::decode(value)?);
+            Ok(true)
+        })?;
+        *tables.leaves_mut() = leaves;
         Ok(tables)
+    }
+
+    /// Digests as they are.
+    pub(super) fn leaves(&self) -> RwLockReadGuard<'_, Leaves> {
+        self.leaves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be changed behind a write only.
+    pub(super) fn leaves_mut(&self) -> RwLockWriteGuard<'_, Leaves> {
+        self.leaves.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_format(&self, dir: &Path) -> Result<()> {
@@ -263,11 +283,6 @@ impl Batch<'_> {
         self.batch.put_cf(self.tables.family(table), key, value);
     }
 
-    /// Leaves it to RocksDB to add `change` to the digest that stands there.
-    pub(super) fn merge(&mut self, table: Table, key: &[u8], change: &[u8]) {
-        self.batch.merge_cf(self.tables.family(table), key, change);
-    }
-
     pub(super) fn delete(&mut self, table: Table, key: &[u8]) {
         self.batch.delete_cf(self.tables.family(table), key);
     }
@@ -345,11 +360,6 @@ fn table_options(table: Table, cache: &Cache) -> Options {
     // An object's hash and MD5 don't compress, and a look-up pays for the block that it reads.
     if !matches!(table, Table::Objects) {
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    }
-    if matches!(table, Table::Digests) {
-        let sum = |_: &[u8], base: Option<&[u8]>, changes: &MergeOperands| merge_digests(base, changes.iter());
-        options.set_merge_operator_associative("sum of digests", sum);
-        options.set_max_successive_merges(limits::MERGES_MAX);
     }
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_level_zero_file_num_compaction_trigger(limits::LEVEL0_TABLES);

@@ -10,7 +10,8 @@ use crate::key::KeyHash;
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo};
 use crate::mutation::{Location, Mutation};
 
-/// A container. It is kept also where only rows of it have come, or where it is deleted.
+/// A container. It is kept also where only rows of it have come, or where it is deleted, as long as a row
+/// or the tombstone of one is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
     pub(super) account_hash: KeyHash,
@@ -67,8 +68,8 @@ impl Container {
         }
     }
 
-    /// Whether nothing need be stored.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing is known of it but its names, which its rows' tombstones may need.
+    pub(super) fn is_bare(&self) -> bool {
         self.history.is_empty() && self.object_count == 0
     }
 

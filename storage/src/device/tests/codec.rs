@@ -211,6 +211,25 @@ fn what_is_too_large_for_a_record_is_refused() {
     assert!(matches!(record::encode(&mutation, Applies::ALL), Err(Error::TooLarge { .. })));
 }
 
+/// Without this one mutation has two spellings, and records of before there were policies change.
+#[test]
+fn the_default_policy_is_left_out_and_refused_where_it_is_spelled() {
+    let with_policy = |policy| {
+        let Mutation::ObjectDelete { path, hashes, timestamp, .. } = sample::delete("a", 1) else { unreachable!() };
+        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy };
+        record::encode(&delete, Applies::ALL).expect("encode").head
+    };
+    assert_eq!(with_policy(0).len() + 1, with_policy(7).len());
+    let mut head = with_policy(7);
+    let last = head.len() - 1;
+    head[last] = 0;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head[..40]);
+    crc.update(&head[44..]);
+    head[40..44].copy_from_slice(&crc.finalize().to_le_bytes());
+    assert!(record::decode(&head).is_err());
+}
+
 #[test]
 fn a_small_object_costs_little_beyond_its_names() {
     let data = sample::bytes(1, 4096);
