@@ -9,7 +9,7 @@ use super::digest::{DIGEST_LEAVES, Digest, Tree};
 /// Leaves that are allocated together.
 const CHUNK: usize = 256;
 
-const _: () = assert!(DIGEST_LEAVES as usize % CHUNK == 0);
+const _: () = assert!((DIGEST_LEAVES as usize).is_multiple_of(CHUNK));
 
 /// All leaves of all trees.
 #[derive(Debug, Default)]
