@@ -60,6 +60,7 @@ impl Names {
             path,
             hashes,
             timestamp: self.tick(),
+            policy: 0,
             size: body.len(),
             etag: format!("{:032x}", self.made),
             content_type: "application/octet-stream".to_owned(),

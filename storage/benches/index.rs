@@ -1,11 +1,11 @@
-//! What the index costs: applying a batch of small PUTs, looking an object up, listing. The figures
+//! What the index costs: applying a batch of small PUTs, looking an object up, listing, comparing digests. The figures
 //! stand in `benches/README.md`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anello_base::Timestamp;
-use anello_storage::index::{Index, Placed};
+use anello_storage::index::{DIGEST_LEAVES, Index, Placed, Tree};
 use anello_storage::key::{KeyHash, KeyHasher, ObjectPath};
 use anello_storage::model::{Content, ListQuery};
 use anello_storage::mutation::{Applies, Body, ContainerPut, Location, LogPosition, Mutation, ObjectPut, PathHashes};
@@ -18,6 +18,8 @@ const BATCH: usize = 32;
 const FLAT_ROWS: usize = 10_000;
 const NESTED_ROWS: usize = 1_000_000;
 const ROWS_PER_PREFIX: usize = 1000;
+/// Partitions of a large ring's pass: two to this power, 131,072.
+const PASS_POWER: u8 = 17;
 
 struct Names {
     hasher: KeyHasher,
@@ -65,6 +67,7 @@ impl Names {
             path,
             hashes,
             timestamp,
+            policy: 0,
             size: 4096,
             etag: format!("{:032x}", u128::from(self.made).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
             content_type: "application/octet-stream".to_owned(),
@@ -143,10 +146,33 @@ fn benches(criterion: &mut Criterion) {
             bencher.iter(|| assert_eq!(black_box(index.list_objects(container, &rolled).expect("lists")).len(), 1000));
         });
     }
+    compare(criterion, &index);
     let apply_container = names.container_put("apply");
     index.apply(&[apply_container], LogPosition::default()).expect("applies");
     criterion.bench_function("apply 32 PUTs", |bencher| {
         bencher.iter_custom(|iterations| apply(&mut names, &index, iterations));
+    });
+}
+
+/// A pass of a replicator that finds nothing to do, and the look below one leaf.
+fn compare(criterion: &mut Criterion, index: &Index) {
+    let tree = Tree::Objects { policy: 0 };
+    criterion.bench_function("digests of all leaves", |bencher| {
+        bencher.iter(|| black_box(index.digests(tree, 0..DIGEST_LEAVES).expect("reads")).len());
+    });
+    criterion.bench_function("digests of 131,072 partitions, one by one", |bencher| {
+        bencher.iter(|| {
+            for partition in 0..1 << PASS_POWER {
+                black_box(index.digest_of(tree, partition, PASS_POWER).expect("reads"));
+            }
+        });
+    });
+    let mut leaf = 0;
+    criterion.bench_function("entries of one leaf of 1,000,000 objects", |bencher| {
+        bencher.iter(|| {
+            leaf = (leaf + 7919) % DIGEST_LEAVES;
+            black_box(index.digest_entries(tree, leaf, None, 1000).expect("reads")).len()
+        });
     });
 }
 

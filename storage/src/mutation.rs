@@ -55,6 +55,8 @@ pub enum Mutation {
         hashes: PathHashes,
         /// Version of the tombstone.
         timestamp: Timestamp,
+        /// Storage policy of the object, which names the ring that places it; 0 is the default.
+        policy: u32,
     },
     /// A container comes to be, or its metadata changes.
     ContainerPut(ContainerPut),
@@ -145,6 +147,8 @@ pub struct ObjectPut {
     pub hashes: PathHashes,
     /// Version of the data.
     pub timestamp: Timestamp,
+    /// Storage policy, which names the ring that places the object; 0 is the default.
+    pub policy: u32,
     /// Size in bytes as clients see it; the listing shows it.
     pub size: u64,
     /// Entity tag without quotes.
@@ -170,6 +174,8 @@ pub struct ObjectPost {
     pub hashes: PathHashes,
     /// Version of the metadata.
     pub timestamp: Timestamp,
+    /// Storage policy of the object; 0 is the default.
+    pub policy: u32,
     /// New media type, where it changes.
     pub content_type: Option<String>,
     /// Second since 1970 from which the object is gone; `None` clears it.

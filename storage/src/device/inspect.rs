@@ -18,7 +18,7 @@ use super::status::Counters;
 use super::superblock::{self, Superblock};
 use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
-use crate::index::{Index, ObjectRow, ObjectState};
+use crate::index::{DIGEST_LEAVES, Index, ObjectRow, ObjectState, Tree};
 use crate::key::KeyHash;
 use crate::limits::{BLOCK_BYTES, LOG_VOLUME_BYTES, READ_WINDOW_BYTES};
 use crate::mutation::{Body, Extents, Location, LogPosition, Mutation};
@@ -227,6 +227,7 @@ pub fn verify(dir: &Path, options: &DeviceOptions, progress: ProgressFn<'_>) -> 
         verifier.log_volume(&volume, position)?;
     }
     verifier.index()?;
+    verifier.digests()?;
     Ok(verifier.found)
 }
 
@@ -321,6 +322,24 @@ impl Verifier<'_, '_> {
                 }
             }
         }
+    }
+
+    /// The digests that were kept are those of the entries that are there.
+    fn digests(&mut self) -> Result<()> {
+        let mut trees = self.index.digest_trees()?;
+        trees.extend([Tree::Objects { policy: 0 }, Tree::Containers, Tree::Accounts]);
+        trees.sort_unstable();
+        trees.dedup();
+        for tree in trees {
+            let kept: BTreeMap<_, _> = self.index.digests(tree, 0..DIGEST_LEAVES)?.into_iter().collect();
+            let made: BTreeMap<_, _> = self.index.recomputed_digests(tree)?.into_iter().collect();
+            for leaf in kept.keys().chain(made.keys().filter(|leaf| !kept.contains_key(leaf))) {
+                if kept.get(leaf) != made.get(leaf) {
+                    self.problem(format!("digest of leaf {leaf} of {tree:?} is not that of its entries"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn row(&mut self, hash: KeyHash, row: &ObjectRow) -> Result<()> {

@@ -19,6 +19,7 @@ pub(crate) mod catalog;
 pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod engine;
+pub mod exchange;
 pub(crate) mod extent;
 mod floor;
 pub mod inspect;

@@ -101,7 +101,7 @@ impl Inner {
     pub(crate) fn open(dir: &Path, cluster_id: &str, options: &DeviceOptions) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir, true)?);
         let superblock = open_superblock(&*disk, dir, cluster_id, options.device_id.as_deref())?;
-        let (index, position) = Index::open(&dir.join(INDEX), options.index_cache_bytes as usize)?;
+        let (index, position) = Index::open_or_renew(&dir.join(INDEX), options.index_cache_bytes as usize)?;
         let index = Arc::new(index);
         let catalog = Arc::clone(&index) as Arc<dyn Catalog>;
         let kind = BackendKind::Chosen(options.backend);

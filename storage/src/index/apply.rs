@@ -24,7 +24,7 @@ impl<'a> Overlay<'a> {
         match &placed.mutation {
             Mutation::ObjectPut(put) => self.object(placed, &put.path, put.hashes, put.timestamp),
             Mutation::ObjectPost(post) => self.object(placed, &post.path, post.hashes, post.timestamp),
-            Mutation::ObjectDelete { path, hashes, timestamp } => self.object(placed, path, *hashes, *timestamp),
+            Mutation::ObjectDelete { path, hashes, timestamp, .. } => self.object(placed, path, *hashes, *timestamp),
             Mutation::ContainerPut(put) => self.container_put(put, placed.applies, record),
             Mutation::ContainerDelete { account, container, account_hash, container_hash, timestamp } => {
                 if !placed.applies.container {
@@ -75,6 +75,7 @@ impl<'a> Overlay<'a> {
                     object_count: *object_count,
                     bytes_used: *bytes_used,
                     record: Some(record),
+                    container: None,
                 };
                 self.container_stats(*account_hash, container, row, record)
             }
@@ -107,6 +108,10 @@ impl<'a> Overlay<'a> {
         let row = applies.container.then(|| merge(&mut name.row, placed, false));
         let object = applies.object.then(|| merge(&mut name.object, placed, true));
         let size_after = name.row.live().map(|live| live.size);
+        if applies.container {
+            // Kept also where nothing counts: its names are those of the rows.
+            self.container(hashes.container, hashes.account, &path.account, &path.container)?;
+        }
         if size_before != size_after {
             let container = self.container(hashes.container, hashes.account, &path.account, &path.container)?;
             container.now.count(size_before, size_after)?;
@@ -293,7 +298,9 @@ fn merge(versions: &mut Versions, placed: &Placed, is_object: bool) -> Merged {
         Mutation::ObjectPut(put) if is_object => versions.put(Live::object(put, record)),
         Mutation::ObjectPut(put) => versions.put(Live::row(put, record)),
         Mutation::ObjectPost(post) => versions.post(post, record, is_object),
-        Mutation::ObjectDelete { timestamp, .. } => versions.delete(*timestamp, record),
+        Mutation::ObjectDelete { timestamp, policy, .. } => {
+            versions.delete(*timestamp, record, if is_object { *policy } else { 0 })
+        }
         Mutation::ContainerPut(_)
         | Mutation::ContainerDelete { .. }
         | Mutation::AccountPut { .. }

@@ -2,6 +2,7 @@
 //! extents, rows and totals of accounts, word for other devices), dead bytes and the log position.
 
 use super::codec::Writer;
+use super::digest::{Changes, Digest, Tree};
 use super::overlay::{Name, Overlay, Stored, extent_keys};
 use super::shadow::DeadBytes;
 use super::tables::{Batch, Table, expiration_key, row_key, stats_key};
@@ -22,12 +23,14 @@ impl Overlay<'_> {
             batch.dead_bytes(*volume, dead.get(volume).copied().unwrap_or(0) + bytes);
         }
         let is_dead = [&*dead, &self.died];
+        let mut digests = self.digests;
         for name in self.names.into_values() {
-            write_name(&mut batch, name, &is_dead);
+            write_name(&mut batch, &mut digests, name, &is_dead);
         }
         for (hash, mut touched) in self.containers {
             touched.now.history.shadows.prune(&is_dead);
-            let value = (!touched.now.is_empty()).then(|| touched.now.encode());
+            digests.replace(Tree::Containers, hash, touched.counted, touched.now.number(hash));
+            let value = (!touched.reclaimed).then(|| touched.now.encode());
             write_value(&mut batch, Table::Containers, &hash.0, touched.stored, value);
             if touched.elsewhere {
                 batch.put(Table::Pending, &stats_key(touched.now.account_hash, &touched.now.container), &hash.0);
@@ -35,10 +38,13 @@ impl Overlay<'_> {
         }
         for (hash, mut touched) in self.accounts {
             touched.now.history.shadows.prune(&is_dead);
+            digests.replace(Tree::Accounts, hash, touched.counted, touched.now.number(hash));
             let value = (!touched.now.is_empty()).then(|| touched.now.encode());
             write_value(&mut batch, Table::Accounts, &hash.0, touched.stored, value);
         }
         for ((account, container), touched) in self.account_rows {
+            let counts = touched.now.as_ref().map(|row| row.number(account, &container));
+            digests.replace(Tree::Accounts, account, touched.counted, counts);
             let table = |row: &ContainerRow| if row.is_live() { Table::AccountRows } else { Table::AccountTombstones };
             let value = touched.now.map(|row| (table(&row), row.encode()));
             write_stored(&mut batch, &row_key(account, &container), touched.stored, value);
@@ -50,6 +56,10 @@ impl Overlay<'_> {
             }
             batch.put(Table::Pending, &key, &parts.encode());
         }
+        let digests = digests.applied_to(&self.tables.leaves());
+        for (tree, leaf, digest) in &digests {
+            write_digest(&mut batch, *tree, *leaf, *digest);
+        }
         for (table, key) in &self.dropped {
             batch.delete(*table, key);
         }
@@ -57,6 +67,8 @@ impl Overlay<'_> {
             batch.position(position);
         }
         batch.write()?;
+        let mut leaves = self.tables.leaves_mut();
+        digests.into_iter().for_each(|(tree, leaf, digest)| leaves.set(tree, leaf, digest));
         for (volume, bytes) in self.died {
             *dead.entry(volume).or_default() += bytes;
         }
@@ -65,10 +77,10 @@ impl Overlay<'_> {
 
     /// Containers that changed change their rows and their account's totals, where those are here.
     fn settle_account_rows(&mut self) -> Result<()> {
-        let changed = self.containers.values().filter(|touched| touched.here);
-        let rows = changed.map(|touched| {
+        let changed = self.containers.iter().filter(|(_, touched)| touched.here);
+        let rows = changed.map(|(hash, touched)| {
             let container = &touched.now;
-            (container.account_hash, container.container.clone(), container.row())
+            (container.account_hash, container.container.clone(), container.row(*hash))
         });
         for (account, name, row) in rows.collect::<Vec<_>>() {
             if let Some(record) = self.replace_account_row(account, &name, row)? {
@@ -113,8 +125,12 @@ impl Overlay<'_> {
 }
 
 /// Writes an object and its row, and what follows from the object.
-fn write_name(batch: &mut Batch<'_>, mut name: Name<'_>, dead: &[&DeadBytes]) {
+fn write_name(batch: &mut Batch<'_>, digests: &mut Changes, mut name: Name<'_>, dead: &[&DeadBytes]) {
     let object = name.hashes.object;
+    let (policy, counted) = name.counted_object;
+    digests.move_between(object, (policy, counted), (name.object.policy(), name.object.number(object, None)));
+    let counts = name.row.number(name.hashes.container, Some(&name.path.object));
+    digests.replace(Tree::Containers, name.hashes.container, name.counted_row, counts);
     name.object.shadows.prune(dead);
     name.row.shadows.prune(dead);
     let (object_is_there, row_is_there) = (name.object.live().is_some(), name.row.live().is_some());
@@ -147,6 +163,15 @@ fn write_name(batch: &mut Batch<'_>, mut name: Name<'_>, dead: &[&DeadBytes]) {
     write_stored(batch, &row_key(name.hashes.container, &name.path.object), name.stored_row, row);
     let value = value(&name.object, Table::Objects, Form::Object);
     write_stored(batch, &object.0, name.stored_object, value);
+}
+
+fn write_digest(batch: &mut Batch<'_>, tree: Tree, leaf: u32, digest: Digest) {
+    let key = tree.leaf_key(leaf);
+    if digest == Digest::default() {
+        batch.delete(Table::Digests, &key);
+    } else {
+        batch.put(Table::Digests, &key, &digest.encode());
+    }
 }
 
 fn put_extent(batch: &mut Batch<'_>, key: &[u8], extent: Extent) {

@@ -8,6 +8,7 @@
 use anello_base::Timestamp;
 
 use super::codec::{Reader, Writer};
+use super::digest::ItemVersion;
 use super::limits::CHANGES_KEPT;
 use super::shadow::Shadows;
 use crate::error::Result;
@@ -42,6 +43,13 @@ pub(super) struct Change {
     pub(super) record: Location,
     pub(super) policy: u32,
     pub(super) origin: Origin,
+}
+
+impl Change {
+    /// Whether it is a PUT or POST of the thing itself.
+    pub(super) fn is_own(&self) -> bool {
+        self.origin == Origin::Own
+    }
 }
 
 /// What a change came from.
@@ -109,7 +117,7 @@ impl History {
     }
 
     /// The latest of its creation, its changes and its deletion; zero where nothing is known.
-    pub(super) fn version(&self) -> Timestamp {
+    pub(super) fn latest(&self) -> Timestamp {
         self.changes.last().map_or(Timestamp::ZERO, |change| change.timestamp).max(self.deleted())
     }
 
@@ -124,8 +132,15 @@ impl History {
         there.map(|item| (item.name.clone(), item.value.clone())).collect()
     }
 
+    /// Its metadata with their times, removed items included.
+    pub(super) fn items(&self) -> Vec<ItemVersion> {
+        let item =
+            |item: &Item| ItemVersion { name: item.name.clone(), value: item.value.clone(), timestamp: item.timestamp };
+        self.items.iter().map(item).collect()
+    }
+
     fn latest_own(&self) -> Option<&Change> {
-        self.changes.iter().rev().find(|change| change.origin == Origin::Own)
+        self.changes.iter().rev().find(|change| change.is_own())
     }
 
     /// Whether the change at `place` is what something of the present state came from.

@@ -4,15 +4,20 @@
 //!
 //! What the index says is a function of the set of records in the log, not of their order: a rebuild
 //! from a log in which compaction has moved records gives the same objects, rows, statistics and
-//! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a time.
+//! tombstones. Reads take no lock and see each batch whole or not at all; writes go one at a
+//! time. Digests alone are read from memory, under a lock that is held for a moment, and a moment behind.
 //!
 //! Left out on purpose: the objects' data and the names of objects (only the log and the listing rows
-//! have them), and digests for comparing replicas.
+//! have them).
 
 mod apply;
 mod codec;
 mod commit;
+mod digest;
+mod entries;
 mod history;
+mod lacking;
+mod leaves;
 mod limits;
 mod listing;
 mod moves;
@@ -25,12 +30,18 @@ mod totals;
 mod version;
 mod version_codec;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anello_base::Timestamp;
 
 use self::codec::Reader;
+pub use self::digest::{
+    DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, DigestEntry, EntryKey, EntryVersion, ItemVersion, LifeVersion,
+    NameVersion, RowVersion, Tree,
+};
+pub use self::lacking::Lacking;
 use self::overlay::Overlay;
 use self::reclaim::RECLAIMED;
 use self::shadow::DeadBytes;
@@ -38,8 +49,8 @@ use self::tables::{Table, Tables, behind, row_key};
 use self::totals::{Account, Container, ContainerRow};
 use self::version::{Data, Versions};
 use self::version_codec::{Form, decode_entry};
-use crate::error::Result;
-use crate::key::{KeyHash, ObjectPath};
+use crate::error::{Error, Result};
+use crate::key::{KeyHash, KeyHasher, ObjectPath};
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, Known, ListQuery, Listed, ObjectEntry, ObjectInfo};
 use crate::mutation::{Applies, Extent, Location, LogPosition, Mutation};
 
@@ -141,6 +152,16 @@ impl Index {
         Ok((Self { tables, writer: Mutex::new(dead) }, position))
     }
 
+    /// As [`Index::open`], except that an index of another format version is deleted first: it holds nothing
+    /// that the log could not give back, which is then replayed from its beginning.
+    pub fn open_or_renew(dir: &Path, cache_bytes: usize) -> Result<(Self, LogPosition)> {
+        if let Some(found) = Tables::format(dir)?.filter(|found| *found != tables::FORMAT_VERSION) {
+            tracing::info!(index = %dir.display(), found, "the index has another format and is rebuilt from the log");
+            std::fs::remove_dir_all(dir).map_err(|error| Error::io("remove", dir, &error))?;
+        }
+        Self::open(dir, cache_bytes)
+    }
+
     /// Whoever panicked while it held the lock has written nothing, or everything.
     fn writer(&self) -> MutexGuard<'_, DeadBytes> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,14 +213,14 @@ impl Index {
     pub fn known_container(&self, hash: KeyHash) -> Result<Known<ContainerInfo>> {
         let Some(stored) = self.tables.get(Table::Containers, &hash.0)? else { return Ok(Known::nothing()) };
         let container = Container::decode(&stored)?;
-        Ok(Known { info: container.info(), version: container.history.version(), changes: container.version })
+        Ok(Known { info: container.info(), version: container.history.latest(), changes: container.version })
     }
 
     /// An account, deleted or not; what replicas are compared by.
     pub fn known_account(&self, hash: KeyHash) -> Result<Known<AccountInfo>> {
         let Some(stored) = self.tables.get(Table::Accounts, &hash.0)? else { return Ok(Known::nothing()) };
         let account = Account::decode(&stored)?;
-        Ok(Known { info: account.info(), version: account.history.version(), changes: 0 })
+        Ok(Known { info: account.info(), version: account.history.latest(), changes: 0 })
     }
 
     /// A container's row, deleted or not; what replicas are compared by.
@@ -356,6 +377,57 @@ impl Index {
             Ok(true)
         })?;
         Ok(objects)
+    }
+
+    /// Digests of the leaves of a tree that have entries, in order. A leaf is numbered by the top
+    /// [`DIGEST_LEAF_BITS`] bits of its entries' hashes.
+    pub fn digests(&self, tree: Tree, leaves: Range<u32>) -> Result<Vec<(u32, Digest)>> {
+        Ok(self.tables.leaves().range(tree, leaves).collect())
+    }
+
+    /// Digest of one partition of a ring with two to `part_power` (at most 32) of them. Up to
+    /// [`DIGEST_LEAF_BITS`] it is the sum of its leaves; beyond that several partitions share a leaf, of
+    /// which replicas hold different ones, and the sum is made from the partition's entries.
+    pub fn digest_of(&self, tree: Tree, partition: u32, part_power: u8) -> Result<Digest> {
+        self.tables.digest_of(tree, partition, part_power)
+    }
+
+    /// Entries below a leaf behind `after`, in the order of their keys, at most `limit`.
+    pub fn digest_entries(
+        &self,
+        tree: Tree,
+        leaf: u32,
+        after: Option<&EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<DigestEntry>> {
+        self.tables.digest_entries(tree, leaf, after, limit)
+    }
+
+    /// The version of one entry; `None` where nothing is known of it. An object is found whatever its policy
+    /// is: a replica that has only heard of new metadata may place it in another tree.
+    pub fn entry_version(&self, tree: Tree, key: &EntryKey) -> Result<Option<EntryVersion>> {
+        self.tables.entry_version(tree, key)
+    }
+
+    /// What a replica lacks of an entry of which it shows `have`.
+    pub fn lacking(
+        &self,
+        hasher: &KeyHasher,
+        tree: Tree,
+        key: &EntryKey,
+        have: Option<&EntryVersion>,
+    ) -> Result<Lacking> {
+        self.tables.lacking(hasher, tree, key, have)
+    }
+
+    /// Trees that have, or had, entries.
+    pub fn digest_trees(&self) -> Result<Vec<Tree>> {
+        Ok(self.tables.leaves().trees())
+    }
+
+    /// What [`Index::digests`] should say of all leaves, made anew from every entry: for verification.
+    pub fn recomputed_digests(&self, tree: Tree) -> Result<Vec<(u32, Digest)>> {
+        self.tables.recomputed_digests(tree)
     }
 
     /// Makes everything applied so far durable, so that the next start replays nothing.

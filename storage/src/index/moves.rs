@@ -21,7 +21,7 @@ impl<'a> Overlay<'a> {
                 Ok(needed || parts.is_some_and(|parts| parts.versions.records().any(|record| record == location)))
             }
             Mutation::ObjectPost(post) => self.is_name_record(&post.path, post.hashes, post.timestamp, location),
-            Mutation::ObjectDelete { path, hashes, timestamp } => {
+            Mutation::ObjectDelete { path, hashes, timestamp, .. } => {
                 self.is_name_record(path, *hashes, *timestamp, location)
             }
             Mutation::ContainerPut(put) => {
@@ -64,7 +64,7 @@ impl<'a> Overlay<'a> {
                 parts.is_some_and(|parts| replace(&mut parts.versions, from, to)) || moved
             }
             Mutation::ObjectPost(post) => self.relocate_name(&post.path, post.hashes, post.timestamp, from, to)?,
-            Mutation::ObjectDelete { path, hashes, timestamp } => {
+            Mutation::ObjectDelete { path, hashes, timestamp, .. } => {
                 self.relocate_name(path, *hashes, *timestamp, from, to)?
             }
             Mutation::ContainerPut(put) => {

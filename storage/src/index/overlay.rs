@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::digest::Changes;
 use super::shadow::DeadBytes;
 use super::tables::{Table, Tables, extent_key, parts_key, row_key};
 use super::totals::{Account, Container, ContainerRow};
@@ -30,6 +31,8 @@ pub(super) struct Overlay<'a> {
     pub(super) dropped: Vec<(Table, Vec<u8>)>,
     /// Bytes that died, per log volume.
     pub(super) died: DeadBytes,
+    /// What changes in the digests beside what follows from the rest.
+    pub(super) digests: Changes,
 }
 
 /// An object and its listing row.
@@ -42,12 +45,19 @@ pub(super) struct Name<'a> {
     pub(super) stored_row: Stored,
     pub(super) stored_delete_at: Option<u64>,
     pub(super) stored_extents: Vec<Vec<u8>>,
+    /// What the object counted for in its policy's digests, and the row in its container's.
+    pub(super) counted_object: (u32, Option<u64>),
+    pub(super) counted_row: Option<u64>,
 }
 
 /// A container or an account, and who is to hear of its change.
 pub(super) struct Touched<T> {
     pub(super) now: T,
     pub(super) stored: Option<Vec<u8>>,
+    /// What it counted for in the digests.
+    pub(super) counted: Option<u64>,
+    /// Nothing of it is to be kept.
+    pub(super) reclaimed: bool,
     /// The account is here: its row and totals follow.
     pub(super) here: bool,
     /// The account is elsewhere: an update is kept for it.
@@ -58,6 +68,8 @@ pub(super) struct Touched<T> {
 pub(super) struct TouchedRow {
     pub(super) now: Option<ContainerRow>,
     pub(super) stored: Stored,
+    /// What it counted for in the digests.
+    pub(super) counted: Option<u64>,
 }
 
 /// A multipart object that waits for its parts to be deleted.
@@ -71,8 +83,8 @@ pub(super) struct Parts {
 }
 
 impl<T> Touched<T> {
-    fn new(now: T, stored: Option<Vec<u8>>) -> Self {
-        Self { now, stored, here: false, elsewhere: false }
+    fn new(now: T, stored: Option<Vec<u8>>, counted: Option<u64>) -> Self {
+        Self { now, stored, counted, reclaimed: false, here: false, elsewhere: false }
     }
 
     /// Whoever keeps the account is to hear of it.
@@ -123,6 +135,7 @@ impl<'a> Overlay<'a> {
             parts: HashMap::new(),
             dropped: Vec::new(),
             died: DeadBytes::new(),
+            digests: Changes::default(),
         }
     }
 
@@ -150,6 +163,8 @@ impl<'a> Overlay<'a> {
             let mut name = Name {
                 path,
                 hashes,
+                counted_object: (object.policy(), object.number(hashes.object, None)),
+                counted_row: row.number(hashes.container, Some(&path.object)),
                 stored_delete_at: object.delete_at(),
                 stored_extents: extent_keys(&object, hashes.object),
                 object,
@@ -179,7 +194,8 @@ impl<'a> Overlay<'a> {
                     Some(bytes) => Container::decode(bytes)?,
                     None => Container::new(account_hash, account, container),
                 };
-                Ok(entry.insert(Touched::new(now, stored)))
+                let counted = now.number(hash);
+                Ok(entry.insert(Touched::new(now, stored, counted)))
             }
         }
     }
@@ -188,7 +204,9 @@ impl<'a> Overlay<'a> {
     pub(super) fn known_container(&mut self, hash: KeyHash) -> Result<Option<&mut Touched<Container>>> {
         if !self.containers.contains_key(&hash) {
             let Some(stored) = self.tables.get(Table::Containers, &hash.0)? else { return Ok(None) };
-            let touched = Touched::new(Container::decode(&stored)?, Some(stored.to_vec()));
+            let now = Container::decode(&stored)?;
+            let counted = now.number(hash);
+            let touched = Touched::new(now, Some(stored.to_vec()), counted);
             self.containers.insert(hash, touched);
         }
         Ok(self.containers.get_mut(&hash))
@@ -201,7 +219,8 @@ impl<'a> Overlay<'a> {
             Entry::Vacant(entry) => {
                 let stored = self.tables.get(Table::Accounts, &hash.0)?.map(|bytes| bytes.to_vec());
                 let now = stored.as_deref().map(Account::decode).transpose()?.unwrap_or_default();
-                Ok(entry.insert(Touched::new(now, stored)))
+                let counted = now.number(hash);
+                Ok(entry.insert(Touched::new(now, stored, counted)))
             }
         }
     }
@@ -212,7 +231,8 @@ impl<'a> Overlay<'a> {
         if !self.account_rows.contains_key(&key) {
             let stored = self.stored([Table::AccountRows, Table::AccountTombstones], &row_key(account, container))?;
             let now = stored.as_ref().map(|(_, bytes)| ContainerRow::decode(bytes)).transpose()?;
-            self.account_rows.insert(key.clone(), TouchedRow { now, stored });
+            let counted = now.as_ref().map(|row: &ContainerRow| row.number(account, container));
+            self.account_rows.insert(key.clone(), TouchedRow { now, stored, counted });
         }
         Ok(self.account_rows.get_mut(&key).expect("it was inserted"))
     }

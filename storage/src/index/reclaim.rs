@@ -10,19 +10,17 @@ use anello_base::Timestamp;
 
 use super::Effect;
 use super::codec::Reader;
+use super::digest::Tree;
 use super::history::{History, Origin};
 use super::limits::RECLAIM_BATCH;
 use super::overlay::{Overlay, Parts};
 use super::shadow::DeadBytes;
-use super::tables::{PENDING_PARTS, Table, Tables, behind, stats_key};
+use super::tables::{HASH_BYTES, PENDING_PARTS, Table, Tables, behind, row_key, stats_key};
 use super::totals::{Account, Container, ContainerRow};
 use super::version::Versions;
 use super::version_codec::Form;
 use crate::error::Result;
 use crate::key::KeyHash;
-
-/// Length of the key of an object; a row's is longer.
-const HASH_BYTES: usize = 16;
 
 /// The tables in which something may be old. Containers' rows go before what they belong to.
 pub(super) const RECLAIMED: [Table; 4] =
@@ -35,7 +33,10 @@ impl Tables {
         self.scan(table, low, None, |key, value| {
             let is_old = match table {
                 Table::AccountTombstones => ContainerRow::decode(value)?.deleted < before,
-                Table::Containers => is_deleted_before(&Container::decode(value)?.history, before),
+                Table::Containers => {
+                    let container = Container::decode(value)?;
+                    container.is_bare() || is_deleted_before(&container.history, before)
+                }
                 Table::Accounts => is_deleted_before(&Account::decode(value)?.history, before),
                 _ => Versions::decode(value, form(key))?.latest() < before,
             };
@@ -70,6 +71,16 @@ impl Tables {
         }
         overlay.commit(dead, None)?;
         Ok(dropped)
+    }
+
+    /// Whether tombstones of rows are kept, which need their container's names.
+    fn has_tombstones_of_rows(&self, container: KeyHash) -> Result<bool> {
+        let mut found = false;
+        self.scan(Table::Tombstones, &row_key(container, ""), behind(&container.0), |key, _| {
+            found = form(key) == Form::Row;
+            Ok(!found)
+        })?;
+        Ok(found)
     }
 
     /// Objects some of whose parts are still to be deleted.
@@ -115,6 +126,13 @@ impl Overlay<'_> {
         }
         // A row's record that is the object's own is not named in the row: it dies with the object.
         versions.records().for_each(|record| self.bury(record));
+        let mut reader = Reader::new("key of a tombstone in the index", key);
+        let hash = KeyHash(reader.array()?);
+        let (tree, counted) = match form(key) {
+            Form::Object => (Tree::Objects { policy: versions.policy() }, versions.number(hash, None)),
+            Form::Row => (Tree::Containers, versions.number(hash, Some(&reader.rest_as_text()?))),
+        };
+        self.digests.replace(tree, hash, counted, None);
         self.dropped.push((Table::Tombstones, key.to_vec()));
         Ok(true)
     }
@@ -142,8 +160,16 @@ impl Overlay<'_> {
 
     fn reclaim_container(&mut self, key: &[u8], before: Timestamp, dead: &DeadBytes) -> Result<bool> {
         let hash = KeyHash(Reader::new("key of a container in the index", key).array()?);
+        if self.tables.has_tombstones_of_rows(hash)? {
+            return Ok(false);
+        }
         let Some(touched) = self.known_container(hash)? else { return Ok(false) };
-        let is_forgettable = is_forgettable(&mut touched.now.history, before, dead);
+        if touched.now.is_bare() {
+            // Names that nothing needs any more; no tombstone, and not counted as one.
+            touched.reclaimed = true;
+            return Ok(false);
+        }
+        let is_forgettable = is_forgettable(&mut touched.now.history, before, dead) && touched.now.object_count == 0;
         let (account, name) = (touched.now.account_hash, touched.now.container.clone());
         let is_awaited = self.tables.get(Table::Pending, &stats_key(account, &name))?.is_some();
         // The account may need the record that created the container, which would bring it back.
@@ -152,6 +178,7 @@ impl Overlay<'_> {
             return Ok(false);
         }
         let Some(touched) = self.known_container(hash)? else { return Ok(false) };
+        touched.reclaimed = true;
         let history = std::mem::take(&mut touched.now.history);
         let released = history.records().map(|record| (record, Origin::Container(hash))).collect();
         self.bury_history_records(account, released, &mut Effect::default())?;

@@ -4,6 +4,7 @@
 //! position among them, so that what is found after a crash is the index as it was at some position.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anello_base::Timestamp;
 use rocksdb::{
@@ -12,6 +13,8 @@ use rocksdb::{
 };
 
 use super::codec::{Reader, Writer};
+use super::digest::{Digest, Tree};
+use super::leaves::Leaves;
 use super::limits;
 use super::shadow::DeadBytes;
 use crate::error::{Error, Result};
@@ -20,7 +23,10 @@ use crate::mutation::{Extent, LogPosition};
 
 /// Version of the keys' and values' layout, `docs/formats/index.md`. An index of another version is not
 /// read; it is rebuilt from the log.
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// Length of the key of an object, a container or an account; a row's is longer.
+pub(super) const HASH_BYTES: usize = 16;
 
 /// A table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +54,12 @@ pub(super) enum Table {
     Expirations,
     /// Extents by volume and offset.
     Extents,
+    /// What replicas are compared by, by tree and leaf.
+    Digests,
 }
 
 impl Table {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Meta,
         Self::Objects,
         Self::Rows,
@@ -63,6 +71,7 @@ impl Table {
         Self::Pending,
         Self::Expirations,
         Self::Extents,
+        Self::Digests,
     ];
 
     const fn name(self) -> &'static str {
@@ -78,12 +87,13 @@ impl Table {
             Self::Pending => "pending",
             Self::Expirations => "expirations",
             Self::Extents => "extents",
+            Self::Digests => "digests",
         }
     }
 
     /// Whether it gets an entry per object.
     const fn is_large(self) -> bool {
-        matches!(self, Self::Objects | Self::Rows | Self::Tombstones)
+        matches!(self, Self::Objects | Self::Rows | Self::Tombstones | Self::Digests)
     }
 }
 
@@ -134,18 +144,48 @@ pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
 #[derive(Debug)]
 pub(super) struct Tables {
     db: DB,
+    /// [`Table::Digests`] in memory; changed by whoever writes, behind its write.
+    leaves: RwLock<Leaves>,
 }
 
 impl Tables {
+    /// Format version of the tables in `dir`; `None` where there are none. Their other tables, of which
+    /// another version has others, are not opened.
+    pub(super) fn format(dir: &Path) -> Result<Option<u32>> {
+        if !dir.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let db = DB::open_for_read_only(&Options::default(), dir, false)?;
+        let Some(found) = db.get(META_FORMAT)? else { return Ok(None) };
+        Reader::new("format version of the index", &found).array().map(|bytes| Some(u32::from_le_bytes(bytes)))
+    }
+
     /// Opens or creates the tables in `dir`.
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self> {
         let memory = WriteBufferManager::new_write_buffer_manager(limits::MEMTABLE_BYTES, false);
         let cache = Cache::new_lru_cache(cache_bytes);
         let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&memory), dir, families)?;
-        let tables = Self { db };
+        let tables = Self { db, leaves: RwLock::default() };
         tables.check_format(dir)?;
+        let mut leaves = Leaves::default();
+        tables.scan(Table::Digests, &[], None, |key, value| {
+            let (tree, leaf) = Tree::of_leaf_key(key)?;
+            leaves.set(tree, leaf, Digest::decode(value)?);
+            Ok(true)
+        })?;
+        *tables.leaves_mut() = leaves;
         Ok(tables)
+    }
+
+    /// Digests as they are.
+    pub(super) fn leaves(&self) -> RwLockReadGuard<'_, Leaves> {
+        self.leaves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be changed behind a write only.
+    pub(super) fn leaves_mut(&self) -> RwLockWriteGuard<'_, Leaves> {
+        self.leaves.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_format(&self, dir: &Path) -> Result<()> {
@@ -359,5 +399,6 @@ mod tests {
         batch.write().expect("writes");
         drop(tables);
         assert!(matches!(Tables::open(dir.path(), 1 << 20), Err(Error::Index(_))));
+        assert_eq!(Tables::format(dir.path()).expect("reads"), Some(FORMAT_VERSION + 1));
     }
 }

@@ -10,7 +10,8 @@ use crate::key::KeyHash;
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo};
 use crate::mutation::{Location, Mutation};
 
-/// A container. It is kept also where only rows of it have come, or where it is deleted.
+/// A container. It is kept also where only rows of it have come, or where it is deleted, as long as a row
+/// or the tombstone of one is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
     pub(super) account_hash: KeyHash,
@@ -43,6 +44,8 @@ pub(super) struct ContainerRow {
     pub(super) bytes_used: u64,
     /// The record that brought it, where it came from another device.
     pub(super) record: Option<Location>,
+    /// The container, where it is on this device and brought it.
+    pub(super) container: Option<KeyHash>,
 }
 
 /// `base + after - before`; an error where the sum was never right.
@@ -65,8 +68,8 @@ impl Container {
         }
     }
 
-    /// Whether nothing need be stored.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing is known of it but its names, which its rows' tombstones may need.
+    pub(super) fn is_bare(&self) -> bool {
         self.history.is_empty() && self.object_count == 0
     }
 
@@ -94,8 +97,8 @@ impl Container {
         })
     }
 
-    /// Its row in the account.
-    pub(super) fn row(&self) -> ContainerRow {
+    /// Its row in the account; `hash` is the container's own.
+    pub(super) fn row(&self, hash: KeyHash) -> ContainerRow {
         ContainerRow {
             created: self.history.created(),
             modified: self.history.modified(),
@@ -104,6 +107,7 @@ impl Container {
             object_count: self.object_count,
             bytes_used: self.bytes_used,
             record: None,
+            container: Some(hash),
         }
     }
 
@@ -219,12 +223,15 @@ impl ContainerRow {
         out.number(self.object_count);
         out.number(self.bytes_used);
         out.location(self.record);
+        if self.record.is_none() {
+            out.bytes(&self.container.unwrap_or(KeyHash([0; 16])).0);
+        }
         out.0
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("container's row in the index", bytes);
-        let row = Self {
+        let mut row = Self {
             created: reader.timestamp()?,
             modified: reader.timestamp()?,
             deleted: reader.timestamp()?,
@@ -232,7 +239,11 @@ impl ContainerRow {
             object_count: reader.number()?,
             bytes_used: reader.number()?,
             record: reader.location()?,
+            container: None,
         };
+        if row.record.is_none() {
+            row.container = Some(KeyHash(reader.array()?));
+        }
         reader.finish()?;
         Ok(row)
     }
@@ -272,7 +283,7 @@ mod tests {
         let history = container.history.clone();
         let account = Account { history, container_count: 1, object_count: 2, bytes_used: 3 };
         assert_eq!(Account::decode(&account.encode()).expect("decodes"), account);
-        let row = ContainerRow { record: Some(record(1)), ..container.row() };
+        let row = ContainerRow { record: Some(record(1)), container: None, ..container.row(KeyHash([8; 16])) };
         assert_eq!(ContainerRow::decode(&row.encode()).expect("decodes"), row);
     }
 

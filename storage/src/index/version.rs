@@ -39,6 +39,8 @@ pub(super) enum Data {
         timestamp: Timestamp,
         /// `None`: a row's record that is the object's (or was, until the object's tombstone was dropped).
         record: Option<Location>,
+        /// The object's storage policy; 0 in a row.
+        policy: u32,
     },
     /// There.
     Live(Live),
@@ -62,6 +64,7 @@ pub(super) struct Live {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ObjectPart {
     pub(super) stored_size: u64,
+    pub(super) policy: u32,
     /// Superseded by [`Post::delete_at`] where there is a post.
     pub(super) delete_at: Option<u64>,
     /// Superseded by [`Post::metadata`], and empty, where there is a post.
@@ -71,13 +74,14 @@ pub(super) struct ObjectPart {
 }
 
 /// A change of metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Post {
     pub(super) timestamp: Timestamp,
     pub(super) record: Option<Location>,
-    /// Neither is kept in a row.
+    /// None of these is kept in a row.
     pub(super) delete_at: Option<u64>,
     pub(super) metadata: Metadata,
+    pub(super) policy: u32,
 }
 
 /// A change of the media type.
@@ -108,6 +112,7 @@ impl Live {
         };
         let object = ObjectPart {
             stored_size: put.body.len(),
+            policy: put.policy,
             delete_at: put.delete_at,
             metadata: put.metadata.clone(),
             extents,
@@ -166,6 +171,15 @@ impl Versions {
         self.data_timestamp().max(post).max(retype).unwrap_or_default()
     }
 
+    /// The object's storage policy: that of its data or tombstone; where only metadata have come, theirs.
+    pub(super) fn policy(&self) -> u32 {
+        match &self.data {
+            Data::Absent => self.post.as_ref().map_or(0, |post| post.policy),
+            Data::Deleted { policy, .. } => *policy,
+            Data::Live(live) => live.object.policy,
+        }
+    }
+
     /// When the object is to be deleted.
     pub(super) fn delete_at(&self) -> Option<u64> {
         let live = self.live()?;
@@ -194,7 +208,7 @@ impl Versions {
     pub(super) fn record_slots(&mut self) -> [Option<(Timestamp, &mut Option<Location>)>; 3] {
         let data = match &mut self.data {
             Data::Absent => None,
-            Data::Deleted { timestamp, record } => Some((*timestamp, record)),
+            Data::Deleted { timestamp, record, .. } => Some((*timestamp, record)),
             Data::Live(live) => Some((live.timestamp, &mut live.record)),
         };
         let post = self.post.as_mut().map(|post| (post.timestamp, &mut post.record));
@@ -215,7 +229,7 @@ impl Versions {
     }
 
     /// Merges a tombstone.
-    pub(super) fn delete(&mut self, timestamp: Timestamp, record: Location) -> Merged {
+    pub(super) fn delete(&mut self, timestamp: Timestamp, record: Location, policy: u32) -> Merged {
         let existed = self.live().is_some();
         let current = match &self.data {
             Data::Absent => None,
@@ -225,7 +239,7 @@ impl Versions {
         if current.is_some() {
             return Merged { stale: current, existed, loser: None };
         }
-        let before = self.replace_data(timestamp, Data::Deleted { timestamp, record: Some(record) });
+        let before = self.replace_data(timestamp, Data::Deleted { timestamp, record: Some(record), policy });
         Merged { stale: None, existed, loser: before }
     }
 
@@ -253,8 +267,12 @@ impl Versions {
         }
         let mut stale = self.post.as_ref().map(|post| post.timestamp).filter(|current| timestamp <= *current);
         if stale.is_none() {
-            let (delete_at, metadata) = if keep { (change.delete_at, change.metadata.clone()) } else { (None, vec![]) };
-            self.post = Some(Post { timestamp, record: Some(record), delete_at, metadata });
+            let mut post = Post { timestamp, record: Some(record), ..Post::default() };
+            if keep {
+                (post.delete_at, post.metadata, post.policy) =
+                    (change.delete_at, change.metadata.clone(), change.policy);
+            }
+            self.post = Some(post);
             self.drop_superseded();
         }
         if let Some(content_type) = &change.content_type

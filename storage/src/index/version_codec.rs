@@ -37,7 +37,8 @@ const HAS_STORED_SIZE: u8 = 1;
 const HAS_DELETE_AT: u8 = 1 << 1;
 const HAS_METADATA: u8 = 1 << 2;
 const HAS_EXTENTS: u8 = 1 << 3;
-const OBJECT_FLAGS: u8 = 0b1111;
+const HAS_POLICY: u8 = 1 << 4;
+const OBJECT_FLAGS: u8 = 0b1_1111;
 
 impl Versions {
     pub(super) fn encode(&self, form: Form) -> Vec<u8> {
@@ -56,9 +57,12 @@ impl Versions {
         );
         let base = match &self.data {
             Data::Absent => Timestamp::ZERO,
-            Data::Deleted { timestamp, record } => {
+            Data::Deleted { timestamp, record, policy } => {
                 out.timestamp(*timestamp);
                 out.location(*record);
+                if form == Form::Object {
+                    out.number(u64::from(*policy));
+                }
                 *timestamp
             }
             Data::Live(live) => {
@@ -72,6 +76,7 @@ impl Versions {
             if form == Form::Object {
                 out.optional(post.delete_at);
                 encode_metadata(&mut out, &post.metadata);
+                out.number(u64::from(post.policy));
             }
         }
         if let Some(retype) = &self.retype {
@@ -143,8 +148,9 @@ fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, 
     Ok(match flags & DATA_MASK {
         DATA_ABSENT => (Data::Absent, Timestamp::ZERO),
         DATA_DELETED => {
-            let timestamp = reader.timestamp()?;
-            (Data::Deleted { timestamp, record: reader.location()? }, timestamp)
+            let (timestamp, record) = (reader.timestamp()?, reader.location()?);
+            let policy = if form == Form::Object { reader.small()? } else { 0 };
+            (Data::Deleted { timestamp, record, policy }, timestamp)
         }
         DATA_LIVE => {
             let live = decode_live(reader, content(reader, flags)?, form)?;
@@ -171,7 +177,8 @@ fn encode_live(out: &mut Writer, live: &Live, form: Form) {
         flag(has_stored_size, HAS_STORED_SIZE)
             | flag(object.delete_at.is_some(), HAS_DELETE_AT)
             | flag(!object.metadata.is_empty(), HAS_METADATA)
-            | flag(object.extents.is_some(), HAS_EXTENTS),
+            | flag(object.extents.is_some(), HAS_EXTENTS)
+            | flag(object.policy != 0, HAS_POLICY),
     );
     if has_stored_size {
         out.number(object.stored_size);
@@ -189,6 +196,9 @@ fn encode_live(out: &mut Writer, live: &Live, form: Form) {
             out.number(extent.offset);
             out.number(extent.length);
         }
+    }
+    if object.policy != 0 {
+        out.number(u64::from(object.policy));
     }
 }
 
@@ -224,6 +234,9 @@ fn decode_live(reader: &mut Reader<'_>, content: Content, form: Form) -> Result<
         let extent = |_| Ok(Extent { volume: reader.small()?, offset: reader.number()?, length: reader.number()? });
         live.object.extents = Some((0..count).map(extent).collect::<Result<Vec<_>>>()?);
     }
+    if flags & HAS_POLICY != 0 {
+        live.object.policy = reader.small()?;
+    }
     Ok(live)
 }
 
@@ -238,11 +251,11 @@ fn decode_later(reader: &mut Reader<'_>, base: Timestamp) -> Result<Timestamp> {
 
 fn decode_post(reader: &mut Reader<'_>, base: Timestamp, form: Form) -> Result<Post> {
     let (timestamp, record) = (decode_later(reader, base)?, reader.location()?);
-    let (delete_at, metadata) = match form {
-        Form::Object => (reader.optional()?, decode_metadata(reader)?),
-        Form::Row => (None, Metadata::new()),
+    let (delete_at, metadata, policy) = match form {
+        Form::Object => (reader.optional()?, decode_metadata(reader)?, reader.small()?),
+        Form::Row => (None, Metadata::new(), 0),
     };
-    Ok(Post { timestamp, record, delete_at, metadata })
+    Ok(Post { timestamp, record, delete_at, metadata, policy })
 }
 
 fn decode_retype(reader: &mut Reader<'_>, base: Timestamp) -> Result<Retype> {
@@ -294,22 +307,30 @@ mod tests {
         let extent = (any::<u32>(), any::<u64>(), any::<u64>());
         let extent = extent.prop_map(|(volume, offset, length)| Extent { volume, offset, length });
         let extents = prop::option::of(prop::collection::vec(extent, 0..3));
-        let object = (any::<u64>(), any::<Option<u64>>(), metadata(), extents);
+        let object = (any::<u64>(), any::<Option<u64>>(), metadata(), extents, any::<u32>());
         let texts = ("[0-9a-f]{32}(-[0-9]{1,5})?|.{0,9}", "text/plain|.{0,9}");
         (timestamp(), record(), any::<u64>(), texts, contents(), object).prop_map(
-            |(timestamp, record, size, (etag, content_type), content, (stored_size, delete_at, metadata, extents))| {
-                let object = ObjectPart { stored_size, delete_at, metadata, extents };
+            |(
+                timestamp,
+                record,
+                size,
+                (etag, content_type),
+                content,
+                (stored_size, delete_at, metadata, extents, policy),
+            )| {
+                let object = ObjectPart { stored_size, policy, delete_at, metadata, extents };
                 Data::Live(Live { timestamp, record: Some(record), size, etag, content_type, content, object })
             },
         )
     }
 
     fn versions() -> impl Strategy<Value = Versions> {
-        let deleted = (timestamp(), record());
-        let deleted = deleted.prop_map(|(timestamp, record)| Data::Deleted { timestamp, record: Some(record) });
+        let deleted = (timestamp(), record(), any::<u32>());
+        let deleted =
+            deleted.prop_map(|(timestamp, record, policy)| Data::Deleted { timestamp, record: Some(record), policy });
         let data = prop_oneof![Just(Data::Absent), deleted, live()];
         let later = || (1..1_000_000_u64, prop::option::of(record()));
-        let post = prop::option::of((later(), any::<Option<u64>>(), metadata()));
+        let post = prop::option::of((later(), any::<Option<u64>>(), metadata(), any::<u32>()));
         let retype = prop::option::of((later(), ".{0,9}"));
         (data, post, retype, prop::collection::vec(any::<u32>(), 0..12), any::<bool>()).prop_map(
             |(data, post, retype, volumes, is_split)| {
@@ -319,11 +340,12 @@ mod tests {
                     Data::Live(live) => live.timestamp.ticks(),
                 };
                 let at = |later| Timestamp::from_ticks(base + later);
-                let post = post.map(|((later, record), delete_at, metadata)| Post {
+                let post = post.map(|((later, record), delete_at, metadata, policy)| Post {
                     timestamp: at(later),
                     record,
                     delete_at,
                     metadata,
+                    policy,
                 });
                 let retype =
                     retype.map(|((later, record), content_type)| Retype { timestamp: at(later), record, content_type });

@@ -59,7 +59,7 @@ impl Store {
                 let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
                 let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
                 let path = path.clone();
-                let post = ObjectPost { path, hashes, timestamp, content_type, delete_at, metadata };
+                let post = ObjectPost { path, hashes, timestamp, policy: 0, content_type, delete_at, metadata };
                 Ok(Some(move |_, _| Ok(Write::of(Mutation::ObjectPost(post.clone())))))
             })
             .await?;
@@ -85,7 +85,7 @@ impl Store {
                 if !condition(current) {
                     return Err(Error::Precondition);
                 }
-                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp };
+                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy: 0 };
                 Ok(current.map(|_| move |_, _| Ok(Write::of(delete.clone()))))
             })
             .await?;
@@ -129,7 +129,7 @@ impl Store {
     /// must not come to light once there is a container of this name again.
     async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes) {
         let timestamp = self.clock().tick();
-        let delete = Mutation::ObjectDelete { path, hashes, timestamp };
+        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy: 0 };
         let of_object = Applies { object: true, container: false, account: false };
         let parts = placement.object(hashes.object).into_iter().map(|slot| (slot, of_object)).collect();
         let shares = self.shares(placement, parts, hashes.into(), |_, _| Ok(Write::of(delete.clone()))).await;
@@ -236,6 +236,7 @@ impl ObjectWriter {
                 path: path.clone(),
                 hashes,
                 timestamp,
+                policy: 0,
                 size: head.size.unwrap_or(written),
                 etag,
                 content_type,

@@ -62,6 +62,7 @@ fn put(name: &str, place: usize) -> Placed {
         hashes: hashes(&path),
         path,
         timestamp: Timestamp::from_ticks(1 + place as u64),
+        policy: 0,
         size: 1,
         etag: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
         content_type: "text/plain".to_owned(),

@@ -2,7 +2,7 @@
 
 use anello_base::Timestamp;
 use anello_storage::error::Error;
-use anello_storage::index::{Effect, Index, Placed};
+use anello_storage::index::{DIGEST_LEAF_BITS, Digest, Effect, Index, Placed, Tree};
 use anello_storage::key::ObjectPath;
 use anello_storage::model::Content;
 use anello_storage::mutation::{
@@ -59,7 +59,7 @@ impl Fed {
 
     fn delete(&mut self, ticks: u64) -> Effect {
         let path = path();
-        self.apply(Mutation::ObjectDelete { hashes: hashes(&path), path, timestamp: at(ticks) })
+        self.apply(Mutation::ObjectDelete { hashes: hashes(&path), path, timestamp: at(ticks), policy: 0 })
     }
 
     fn post(&mut self, ticks: u64, content_type: Option<&str>) -> Effect {
@@ -71,6 +71,7 @@ impl Fed {
             path,
             hashes,
             timestamp,
+            policy: 0,
             content_type,
             delete_at: None,
             metadata,
@@ -108,6 +109,7 @@ fn put(ticks: u64) -> Mutation {
         hashes: hashes(&path),
         path,
         timestamp: at(ticks),
+        policy: 0,
         size: ticks,
         etag: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
         content_type: "text/plain".to_owned(),
@@ -309,4 +311,60 @@ fn objects_expire_in_order_and_a_post_changes_their_time() {
     assert_eq!(expired(&fed, u64::MAX, 1), [(100, "soon".to_owned())]);
     fed.post(8, None);
     assert_eq!(expired(&fed, 250, 10), [(100, "soon".to_owned())]);
+}
+
+/// Without this replicas compare partitions of one ring and miss what lies in those of another.
+#[test]
+fn digests_of_partitions_are_those_of_their_entries_whatever_the_ring() {
+    let mut fed = Fed::new();
+    let tree = Tree::Objects { policy: 0 };
+    for number in 0..50 {
+        let Mutation::ObjectPut(mut put) = put(5 + number) else { unreachable!("it is one") };
+        put.path.object = format!("o{number}");
+        put.hashes = hashes(&put.path);
+        fed.apply(Mutation::ObjectPut(put));
+    }
+    let whole = fed.index.digest_of(tree, 0, 0).expect("reads");
+    assert_eq!(whole.entries, 50);
+    for power in [1, 10, 17, 18, 19, 24, 32] {
+        let objects = fed.index.scan_objects(None, 1000).expect("reads");
+        let mut partitions: Vec<_> = objects.iter().map(|(hash, _)| hash.partition(power)).collect();
+        partitions.dedup();
+        let mut sum = Digest::default();
+        for partition in partitions {
+            sum.add(fed.index.digest_of(tree, partition, power).expect("reads"));
+        }
+        assert_eq!(sum, whole, "{power}");
+    }
+}
+
+/// Without this an entry is compared by halves: a page ends between two of them, or repeats one.
+#[test]
+fn entries_come_in_order_and_in_pages_of_any_length() {
+    let mut fed = Fed::new();
+    fed.container_put(1, "x", "y");
+    for (ticks, name) in [(5, "b"), (6, "a"), (7, "a/b"), (8, "c")] {
+        let Mutation::ObjectPut(mut put) = put(ticks) else { unreachable!("it is one") };
+        put.path.object = name.to_owned();
+        put.hashes = hashes(&put.path);
+        fed.apply(Mutation::ObjectPut(put));
+    }
+    let gone = ObjectPath::new("a", "c", "c");
+    fed.apply(Mutation::ObjectDelete { hashes: hashes(&gone), path: gone, timestamp: at(9), policy: 0 });
+    let container = hashes(&path()).container;
+    let leaf = container.partition(DIGEST_LEAF_BITS);
+    let all = fed.index.digest_entries(Tree::Containers, leaf, None, 100).expect("reads");
+    let names: Vec<_> = all.iter().map(|entry| entry.key.name.as_deref()).collect();
+    assert_eq!(names, [None, Some("a"), Some("a/b"), Some("b"), Some("c")]);
+    assert!(all.is_sorted_by(|one, other| one.key < other.key) && all[4].version.is_deleted());
+    for limit in 1..6 {
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let page = fed.index.digest_entries(Tree::Containers, leaf, after.as_ref(), limit).expect("reads");
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            pages.extend(page);
+        }
+        assert_eq!(pages, all, "{limit}");
+    }
 }

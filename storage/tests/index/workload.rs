@@ -1,7 +1,7 @@
 //! Random records for the index, and the whole of what an index says, so that two can be compared.
 
 use anello_base::Timestamp;
-use anello_storage::index::{Effect, Index, ObjectRow, Placed};
+use anello_storage::index::{DIGEST_LEAVES, Digest, Effect, Index, ObjectRow, Placed, Tree};
 use anello_storage::key::{KeyHasher, ObjectPath};
 use anello_storage::model::{
     AccountInfo, ContainerEntry, ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo,
@@ -17,6 +17,9 @@ pub(crate) const CONTAINERS: [&str; 3] = ["one", "two", "far"];
 /// Containers of other devices, whose statistics come as records.
 pub(crate) const REMOTE: [&str; 2] = ["remote-1", "remote-2"];
 pub(crate) const OBJECTS: [&str; 4] = ["a", "a/b", "a/c", "z"];
+
+pub(crate) const TREES: [Tree; 4] =
+    [Tree::Objects { policy: 0 }, Tree::Objects { policy: 1 }, Tree::Containers, Tree::Accounts];
 
 pub(crate) fn hasher() -> KeyHasher {
     KeyHasher::new(b"test")
@@ -93,7 +96,7 @@ impl Seed {
         match self.kind {
             0..=8 => (Mutation::ObjectPut(self.put(path, hashes, timestamp, place)), object),
             9..=12 => (Mutation::ObjectPost(self.post(path, hashes, timestamp)), object),
-            13..=16 => (Mutation::ObjectDelete { path, hashes, timestamp }, object),
+            13..=16 => (Mutation::ObjectDelete { path, hashes, timestamp, policy: self.policy() }, object),
             17 | 18 => {
                 let changes = self.items();
                 let policy = u32::from(self.detail % 3);
@@ -135,6 +138,11 @@ impl Seed {
         }
     }
 
+    /// Mostly one policy for all; a container that was made again with another one mixes them.
+    fn policy(&self) -> u32 {
+        u32::from(self.detail.is_multiple_of(7))
+    }
+
     fn delete_at(&self) -> Option<u64> {
         (self.detail & 16 != 0).then_some(1000 + u64::from(self.detail))
     }
@@ -151,6 +159,7 @@ impl Seed {
             path,
             hashes,
             timestamp,
+            policy: self.policy(),
             size: u64::from(self.detail) * 3,
             etag: format!("{:032x}", u128::from(self.detail)),
             content_type: if self.detail & 32 == 0 { "text/plain" } else { "x/unusual" }.to_owned(),
@@ -166,6 +175,7 @@ impl Seed {
             path,
             hashes,
             timestamp,
+            policy: self.policy(),
             content_type: self.detail.is_multiple_of(3).then(|| format!("x/post-{}", self.detail)),
             delete_at: self.delete_at(),
             metadata: self.items(),
@@ -194,6 +204,14 @@ pub(crate) struct State {
     pub(crate) expired: Vec<(u64, ObjectPath)>,
     pub(crate) parts: Vec<(Vec<u8>, ObjectInfo)>,
     pub(crate) extents: Vec<Vec<Extent>>,
+    pub(crate) digests: Vec<(Tree, Vec<(u32, Digest)>)>,
+}
+
+/// A tree's leaves, which must be what its entries come to.
+pub(crate) fn digests(index: &Index, tree: Tree) -> Vec<(u32, Digest)> {
+    let kept = index.digests(tree, 0..DIGEST_LEAVES).expect("reads");
+    assert_eq!(kept, index.recomputed_digests(tree).expect("reads"), "{tree:?}");
+    kept
 }
 
 pub(crate) fn all() -> ListQuery {
@@ -247,6 +265,7 @@ pub(crate) fn state(index: &Index) -> State {
         },
         parts: parts.into_iter().map(|parts| (parts.id, parts.row.info)).collect(),
         extents: (1..=3).map(|volume| index.live_extents(volume).expect("reads")).collect(),
+        digests: TREES.map(|tree| (tree, digests(index, tree))).to_vec(),
     }
 }
 

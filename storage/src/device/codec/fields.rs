@@ -25,6 +25,7 @@ const OPTION_DELETE_AT: u8 = 1 << 1;
 // This bit means one thing in a put and another in a post.
 const OPTION_SEGMENTS: u8 = 1 << 2;
 const OPTION_CONTENT_TYPE: u8 = 1 << 2;
+const OPTION_POLICY: u8 = 1 << 3;
 
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
@@ -114,7 +115,10 @@ pub(super) fn write(head: &mut Vec<u8>, mutation: &Mutation) {
     match mutation {
         Mutation::ObjectPut(put) => write_object_put(head, put),
         Mutation::ObjectPost(post) => write_object_post(head, post),
-        Mutation::ObjectDelete { path, hashes, .. } => write_path(head, path, hashes),
+        Mutation::ObjectDelete { path, hashes, policy, .. } => {
+            write_path(head, path, hashes);
+            write_policy(head, *policy);
+        }
         Mutation::ContainerPut(put) => {
             head.extend_from_slice(&put.account_hash.0);
             head.text(&put.account);
@@ -160,7 +164,10 @@ pub(super) fn read(bytes: &[u8], header: &Header) -> Result<(Mutation, bool), Ma
         OBJECT_POST => Mutation::ObjectPost(read_object_post(&mut fields, header)?),
         OBJECT_DELETE => {
             let (path, hashes) = read_path(&mut fields, header)?;
-            Mutation::ObjectDelete { path, hashes, timestamp: header.timestamp }
+            // It has no options: what follows the path is the policy, where it is not the default.
+            let has_policy = fields.remaining() > 0;
+            let policy = read_policy(&mut fields, has_policy)?;
+            Mutation::ObjectDelete { path, hashes, timestamp: header.timestamp, policy }
         }
         CONTAINER_PUT => Mutation::ContainerPut(ContainerPut {
             account_hash: fields.hash()?,
@@ -238,10 +245,11 @@ fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
         Content::Multipart => OPTION_MULTIPART,
         Content::Segments => OPTION_SEGMENTS,
     };
-    head.push(content | put.delete_at.map_or(0, |_| OPTION_DELETE_AT));
+    head.push(content | put.delete_at.map_or(0, |_| OPTION_DELETE_AT) | policy_option(put.policy));
     if let Some(second) = put.delete_at {
         head.varint(second);
     }
+    write_policy(head, put.policy);
     head.varint(put.size);
     write_etag(head, &put.etag);
     write_content_type(head, &put.content_type);
@@ -261,7 +269,7 @@ fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
 
 fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPut, bool), Malformed> {
     let (path, hashes) = read_path(fields, header)?;
-    let options = read_options(fields, OPTION_MULTIPART | OPTION_SEGMENTS | OPTION_DELETE_AT)?;
+    let options = read_options(fields, OPTION_MULTIPART | OPTION_SEGMENTS | OPTION_DELETE_AT | OPTION_POLICY)?;
     let content = match options & (OPTION_MULTIPART | OPTION_SEGMENTS) {
         0 => Content::Plain,
         OPTION_MULTIPART => Content::Multipart,
@@ -269,6 +277,7 @@ fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPu
         both => return Err(Malformed::mismatch("options", OPTION_MULTIPART, both)),
     };
     let delete_at = read_delete_at(fields, options)?;
+    let policy = read_policy(fields, options & OPTION_POLICY != 0)?;
     let size = fields.varint("object size")?;
     let etag = read_etag(fields)?;
     let content_type = read_content_type(fields)?;
@@ -285,17 +294,20 @@ fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPu
         unknown => return Err(Malformed::mismatch("body kind", BODY_EXTENTS, unknown)),
     };
     let timestamp = header.timestamp;
-    let put = ObjectPut { path, hashes, timestamp, size, etag, content_type, content, delete_at, metadata, body };
+    let put =
+        ObjectPut { path, hashes, timestamp, policy, size, etag, content_type, content, delete_at, metadata, body };
     Ok((put, tag == BODY_INLINE))
 }
 
 fn write_object_post(head: &mut Vec<u8>, post: &ObjectPost) {
     write_path(head, &post.path, &post.hashes);
     let delete_at = post.delete_at.map_or(0, |_| OPTION_DELETE_AT);
-    head.push(delete_at | post.content_type.as_ref().map_or(0, |_| OPTION_CONTENT_TYPE));
+    let content_type = post.content_type.as_ref().map_or(0, |_| OPTION_CONTENT_TYPE);
+    head.push(delete_at | content_type | policy_option(post.policy));
     if let Some(second) = post.delete_at {
         head.varint(second);
     }
+    write_policy(head, post.policy);
     if let Some(content_type) = &post.content_type {
         head.text(content_type);
     }
@@ -304,12 +316,13 @@ fn write_object_post(head: &mut Vec<u8>, post: &ObjectPost) {
 
 fn read_object_post(fields: &mut Fields<'_>, header: &Header) -> Result<ObjectPost, Malformed> {
     let (path, hashes) = read_path(fields, header)?;
-    let options = read_options(fields, OPTION_DELETE_AT | OPTION_CONTENT_TYPE)?;
+    let options = read_options(fields, OPTION_DELETE_AT | OPTION_CONTENT_TYPE | OPTION_POLICY)?;
     let delete_at = read_delete_at(fields, options)?;
+    let policy = read_policy(fields, options & OPTION_POLICY != 0)?;
     let has_content_type = options & OPTION_CONTENT_TYPE != 0;
     let content_type = has_content_type.then(|| fields.text("content type")).transpose()?;
     let metadata = read_metadata(fields)?;
-    Ok(ObjectPost { path, hashes, timestamp: header.timestamp, content_type, delete_at, metadata })
+    Ok(ObjectPost { path, hashes, timestamp: header.timestamp, policy, content_type, delete_at, metadata })
 }
 
 fn read_container_stats(fields: &mut Fields<'_>, header: &Header) -> Result<Mutation, Malformed> {
@@ -333,6 +346,27 @@ fn read_options(fields: &mut Fields<'_>, known: u8) -> Result<u8, Malformed> {
 
 fn read_delete_at(fields: &mut Fields<'_>, options: u8) -> Result<Option<u64>, Malformed> {
     (options & OPTION_DELETE_AT != 0).then(|| fields.varint("time of deletion")).transpose()
+}
+
+fn policy_option(policy: u32) -> u8 {
+    if policy == 0 { 0 } else { OPTION_POLICY }
+}
+
+/// The default policy is left out: records of before there were policies are those of the default one.
+fn write_policy(head: &mut Vec<u8>, policy: u32) {
+    if policy != 0 {
+        head.varint(u64::from(policy));
+    }
+}
+
+fn read_policy(fields: &mut Fields<'_>, is_there: bool) -> Result<u32, Malformed> {
+    if !is_there {
+        return Ok(0);
+    }
+    match u32::try_from(fields.varint("policy")?) {
+        Ok(policy) if policy > 0 => Ok(policy),
+        _ => Err(Malformed::plain("policy")),
+    }
 }
 
 /// A tag that is the lower-case hex of an MD5 takes half of its length.

@@ -41,6 +41,7 @@ pub(crate) fn put(name: &str, at: u64, body: Body) -> Mutation {
         path: path(name),
         hashes: hashes(name),
         timestamp: Timestamp::from_ticks(at),
+        policy: 0,
         size: body.len(),
         etag: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
         content_type: "text/plain".to_owned(),
@@ -62,6 +63,7 @@ pub(crate) fn post(name: &str, at: u64) -> Mutation {
         path: path(name),
         hashes: hashes(name),
         timestamp: Timestamp::from_ticks(at),
+        policy: 0,
         content_type: None,
         delete_at: Some(at),
         metadata: vec![("x-object-meta-color".to_owned(), format!("posted {at}"))],
@@ -70,7 +72,7 @@ pub(crate) fn post(name: &str, at: u64) -> Mutation {
 
 /// A deletion at tick `at`.
 pub(crate) fn delete(name: &str, at: u64) -> Mutation {
-    Mutation::ObjectDelete { path: path(name), hashes: hashes(name), timestamp: Timestamp::from_ticks(at) }
+    Mutation::ObjectDelete { path: path(name), hashes: hashes(name), timestamp: Timestamp::from_ticks(at), policy: 0 }
 }
 
 /// A change of the container at tick `at`.
