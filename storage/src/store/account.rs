@@ -54,7 +54,8 @@ impl Store {
         let parts = placement.account(hash).into_iter().map(|slot| (slot, applies)).collect();
         let hashes = Hashes { account: Some(hash), ..Hashes::default() };
         let write = |_, _| Ok(Write::of(mutation.clone()));
-        match quorum::commit(self.shares(&placement, parts, hashes, write).await, self.background()).await? {
+        let under_way = self.begin(&placement, hashes, false).await;
+        match quorum::commit(self.shares(&placement, parts, hashes, &under_way, write), self.background()).await? {
             Outcome::Done { created } => Ok(created),
             Outcome::Refused(current) => Err(Error::Stale { current }),
         }

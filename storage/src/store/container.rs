@@ -64,10 +64,11 @@ impl Store {
         let account_hash = self.hasher().account(account);
         let container_hash = self.hasher().container(account, container);
         let placement = self.placement();
-        let _one_of_this_process = self.conditional(container_hash).await;
         for attempt in attempts() {
             pause(attempt).await;
+            let rows_are_there = self.inner.settling.settle(container_hash).await;
             let prepared = self.prepare_container(&placement, container_hash).await?;
+            drop(rows_are_there);
             prepared.container.ok_or(Error::Missing("container"))?;
             if !prepared.is_empty {
                 return Err(Error::NotEmpty);
@@ -96,7 +97,8 @@ impl Store {
     ) -> Result<Outcome> {
         let hashes = Hashes { object: None, container: Some(container), account: Some(account) };
         let parts = placement.container_and_account(container, account);
-        let shares = self.shares(placement, parts, hashes, |_, _| Ok(Write::of(mutation.clone()))).await;
+        let under_way = self.begin(placement, hashes, false).await;
+        let shares = self.shares(placement, parts, hashes, &under_way, |_, _| Ok(Write::of(mutation.clone())));
         quorum::commit(shares, self.background()).await
     }
 

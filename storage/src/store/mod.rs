@@ -25,7 +25,7 @@ use crate::cluster::{ClusterMap, ClusterStatus, Member};
 use crate::daemon::watch::{DaemonStatus, Unit, Watch};
 use crate::device::{Device, DeviceOptions, DeviceStatus};
 use crate::error::Result;
-use crate::key::{KeyHash, KeyHasher, ObjectPath};
+use crate::key::{KeyHasher, ObjectPath};
 use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, NodeService, Peer, Write};
@@ -36,9 +36,6 @@ pub use write::ObjectWriter;
 use placement::{Hashes, Placement, Slot};
 use quorum::Share;
 use settling::{Settling, UnderWay};
-
-/// Locks for writes that depend on what they replace. Unrelated names that meet in one only wait for each other.
-const CONDITIONAL_STRIPES: usize = 2048;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -64,7 +61,6 @@ pub struct Store {
 struct Inner {
     hasher: KeyHasher,
     clock: Arc<HybridClock>,
-    conditional: Vec<tokio::sync::Mutex<()>>,
     settling: Settling,
     /// The devices of this process.
     locals: Vec<Local>,
@@ -186,7 +182,6 @@ impl Store {
             inner: Arc::new(Inner {
                 hasher: KeyHasher::new(cluster_secret),
                 clock,
-                conditional: (0..CONDITIONAL_STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
                 placement: RwLock::new(Arc::new(placement)),
                 locals,
                 cluster,
@@ -242,30 +237,34 @@ impl Store {
     }
 
     /// Each device's share of a write that `write` makes for it.
-    async fn shares(
+    fn shares(
         &self,
         placement: &Placement,
         parts: Vec<(Slot, Applies)>,
         hashes: Hashes,
+        under_way: &UnderWay,
         write: impl Fn(Slot, Applies) -> Result<Write>,
     ) -> Vec<Share> {
         let alone = parts.len() == 1;
-        let parents = [hashes.container, hashes.account].into_iter().flatten();
-        let under_way = if alone { UnderWay::default() } else { self.inner.settling.begin(parents).await };
         let share = |(slot, applies)| {
             let node = placement.node(slot).clone();
             let stand_ins = if alone { Vec::new() } else { placement.stand_ins(hashes, applies) };
             let write = write(slot, applies).map(|write| Write { applies, ..write });
-            Share { node, applies, write, stand_ins, under_way: UnderWay::clone(&under_way) }
+            Share { node, applies, write, stand_ins, under_way: under_way.clone() }
         };
         parts.into_iter().map(share).collect()
     }
 
-    /// Held by a write that depends on what it replaces, so that those of one process don't get in each other's way;
-    /// what makes them safe is [`agree`].
-    async fn conditional(&self, hash: KeyHash) -> tokio::sync::MutexGuard<'_, ()> {
-        let [.., a, b] = hash.0;
-        self.inner.conditional[usize::from(u16::from_be_bytes([a, b])) % CONDITIONAL_STRIPES].lock().await
+    /// A write of these begins: see [`settling`]. On a single device a share that is answered is all there is.
+    async fn begin(&self, placement: &Placement, hashes: Hashes, depends: bool) -> UnderWay {
+        let parents = [hashes.container, hashes.account].into_iter().flatten();
+        match hashes.object {
+            Some(object) if depends || !placement.is_single() => {
+                self.inner.settling.begin_object(parents, object, depends).await
+            }
+            None if !placement.is_single() => self.inner.settling.begin(parents).await,
+            _ => UnderWay::default(),
+        }
     }
 
     fn hasher(&self) -> &KeyHasher {

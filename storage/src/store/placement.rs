@@ -83,6 +83,11 @@ impl Placement {
         &self.nodes[slot.0]
     }
 
+    /// Whether there is one device only.
+    pub(super) fn is_single(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
     pub(super) fn replicas(&self) -> usize {
         self.object.ring.replicas().round() as usize
     }

@@ -57,7 +57,7 @@ impl Store {
     /// See [`super::settling`].
     pub(super) async fn settle_statistics(&self, slots: &[Slot], parent: KeyHash) {
         if slots.len() > 1 {
-            self.inner.settling.settle(parent).await;
+            drop(self.inner.settling.settle(parent).await);
         }
     }
 

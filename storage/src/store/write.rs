@@ -103,7 +103,7 @@ impl Store {
     where
         M: Fn(Slot, Applies) -> Result<Write>,
     {
-        let _one_of_this_process = self.conditional(hashes.object).await;
+        let under_way = self.begin(placement, hashes.into(), true).await;
         for attempt in attempts() {
             pause(attempt).await;
             let prepared = self.prepare(placement, hashes.object).await?;
@@ -113,7 +113,7 @@ impl Store {
                 Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
                 Err(refused) => return Err(refused),
             };
-            let shares = self.shares(placement, placement.all(hashes), hashes.into(), write).await;
+            let shares = self.shares(placement, placement.all(hashes), hashes.into(), &under_way, write);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => {
                     let written = Some(Written { timestamp: prepared.timestamp, created });
@@ -128,11 +128,12 @@ impl Store {
     /// An object's container was deleted while it was written. Where its data arrived before that was known they
     /// must not come to light once there is a container of this name again.
     async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes) {
+        let under_way = self.begin(placement, hashes.into(), false).await;
         let timestamp = self.clock().tick();
         let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy: 0 };
         let of_object = Applies { object: true, container: false, account: false };
         let parts = placement.object(hashes.object).into_iter().map(|slot| (slot, of_object)).collect();
-        let shares = self.shares(placement, parts, hashes.into(), |_, _| Ok(Write::of(delete.clone()))).await;
+        let shares = self.shares(placement, parts, hashes.into(), &under_way, |_, _| Ok(Write::of(delete.clone())));
         if let Err(error) = quorum::commit(shares, self.background()).await {
             tracing::warn!(%error, "data of an object without a container stay behind");
         }
@@ -148,9 +149,10 @@ impl Store {
     ) -> Result<Written> {
         for attempt in attempts() {
             pause(attempt).await;
+            let under_way = self.begin(placement, hashes.into(), false).await;
             let timestamp = chosen.unwrap_or_else(|| self.clock().tick());
             let make = |slot, applies| write(timestamp, slot, applies);
-            let shares = self.shares(placement, placement.all(hashes), hashes.into(), make).await;
+            let shares = self.shares(placement, placement.all(hashes), hashes.into(), &under_way, make);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => return Ok(Written { timestamp, created }),
                 Outcome::Refused(current) if chosen.is_some() => return Err(Error::Stale { current }),
