@@ -10,7 +10,7 @@ use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Recor
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::StoreOptions;
+use anello_storage::store::{ReplicationOptions, StoreOptions};
 use bytes::Bytes;
 
 fn store(dir: &Path) -> Store {
@@ -20,6 +20,7 @@ fn store(dir: &Path) -> Store {
         cluster_id: "0123456789abcdef0123456789abcdef".to_owned(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
+        replication: ReplicationOptions::default(),
     };
     Store::open(options).expect("opens")
 }

@@ -5,6 +5,7 @@ use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::DeviceOptions;
 use anello_storage::node::HttpService;
+use anello_storage::store::ReplicationOptions;
 use http::{Request, Response};
 
 use crate::config::Config;
@@ -39,6 +40,7 @@ pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Option<Me
         region: config.cluster.region,
         zone: config.cluster.zone,
         part,
+        replication: ReplicationOptions::default(),
     };
     Ok(Some(tokio::task::spawn_blocking(move || Member::open(options, SystemClock)).await??))
 }

@@ -14,7 +14,7 @@ use anello_proxy::swift::{SwiftConfig, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::StoreOptions;
+use anello_storage::store::{ReplicationOptions, StoreOptions};
 use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use tokio_util::task::AbortOnDropHandle;
@@ -172,6 +172,7 @@ pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Optio
         cluster_id: cluster.id.clone(),
         cluster_secret: cluster.secret(),
         device: DeviceOptions::default(),
+        replication: ReplicationOptions::default(),
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }

@@ -109,3 +109,19 @@ const _: () =
 const _: () = assert!(INLINE_BYTES_MAX + RECORD_HEAD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(ALIGNMENT));
 const _: () = assert!(READ_WINDOW_BYTES.is_multiple_of(BLOCK_BYTES) && LOG_VOLUME_BYTES > 2 * BATCH_BYTES_MAX);
+
+/// Damaged objects of a device that wait to be healed: bounds memory where a whole disk goes bad.
+pub const DAMAGED_MAX: usize = 10_000;
+
+/// From one look for damaged objects that a replica may have whole to the next.
+pub const HEAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From the end of a replication pass to the next. One that finds nothing costs milliseconds.
+pub const REPLICATION_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A write's last share comes within the time-out of a commit, or not at all.
+pub const REPLICATION_SETTLE: Duration = Duration::from_secs(15);
+
+/// What a device sends to other replicas per second: much of what a disk sustains, while clients' own requests are
+/// served beside it.
+pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;

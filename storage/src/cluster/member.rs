@@ -14,7 +14,9 @@ use anello_base::{Clock, HybridClock};
 use super::map::{ClusterMap, Host, HostDevice};
 use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
+use crate::key::KeyHasher;
 use crate::node::{HttpService, HttpTransport, Local, Node, NodeService, Peer, PeerStatus, Peers, Remote, Transport};
+use crate::store::ReplicationOptions;
 
 /// How often a host asks for the map while the cluster forms.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,6 +47,8 @@ pub struct MemberOptions {
     pub zone: u32,
     /// What it does while there is no map.
     pub part: Part,
+    /// How eagerly replicas are compared.
+    pub replication: ReplicationOptions,
 }
 
 /// What a host does while there is no map.
@@ -61,6 +65,7 @@ pub struct Member {
     pub(crate) locals: Vec<Local>,
     pub(crate) clock: Arc<HybridClock>,
     pub(crate) cluster_secret: Vec<u8>,
+    pub(crate) replication: ReplicationOptions,
     me: Host,
     part: Part,
     map_path: PathBuf,
@@ -108,12 +113,14 @@ impl Member {
 
     /// As [`Member::open`], with another way to reach the other hosts.
     pub fn open_with(options: MemberOptions, clock: impl Clock, transport: Arc<dyn Transport>) -> Result<Self> {
-        let open = |dir: &PathBuf| Local::open(Device::open(dir, &options.cluster_id, options.device.clone())?);
+        let hasher = KeyHasher::new(&options.cluster_secret);
+        let device = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
+        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone());
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1) };
         let devices = locals.iter().map(device).collect();
-        let MemberOptions { name, address, region, zone, part, .. } = options;
+        let MemberOptions { name, address, region, zone, part, replication, .. } = options;
         let (clock, epoch) = (Arc::new(HybridClock::new(clock)), Arc::new(AtomicU64::new(0)));
         let map_path = options.state_dir.join("cluster.map");
         let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
@@ -129,6 +136,7 @@ impl Member {
             epoch,
             clock,
             cluster_secret: options.cluster_secret,
+            replication,
         })
     }
 

@@ -23,6 +23,8 @@ pub enum Unit {
     Tombstones,
     /// Hosts.
     Hosts,
+    /// Objects, rows, containers and accounts.
+    Entries,
 }
 
 impl Unit {
@@ -35,6 +37,7 @@ impl Unit {
             Self::Containers => "containers",
             Self::Tombstones => "tombstones",
             Self::Hosts => "hosts",
+            Self::Entries => "entries",
         }
     }
 }

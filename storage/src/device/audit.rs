@@ -39,6 +39,7 @@ pub(crate) async fn audit_object(access: &Arc<Access>, hash: KeyHash, row: &Obje
         Err(Error::Stopped) => Err(Error::Stopped),
         Err(error) => {
             keep(access, row, &error);
+            access.shared.is_damaged(hash);
             Ok(Verdict::Damaged)
         }
     }

@@ -9,12 +9,14 @@
 
 use std::path::PathBuf;
 
+use anello_base::Timestamp;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 use super::codec::Malformed;
 use super::codec::record::{self, Decoded};
+use super::engine::{Commit, Request};
 use super::volume::VolumeKind;
 use super::{DataReader, Device};
 use crate::error::{Error, Result};
@@ -38,7 +40,7 @@ const OFFSET_DATA: usize = 12;
 const OFFSET_CRC: usize = 20;
 
 /// Bytes before the record.
-const HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 24;
 
 const _: () = assert!(OFFSET_DATA + 8 == OFFSET_CRC && OFFSET_CRC + 4 == HEADER_BYTES);
 
@@ -54,6 +56,15 @@ pub struct ExportedRecord {
     pub data: Option<DataReader>,
     /// How many bytes those are.
     pub data_length: u64,
+}
+
+/// What came of a record of a replica.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// This version of the object, or a later one, is known.
+    Known(Timestamp),
+    /// It is to be committed; its data are here.
+    New(Mutation),
 }
 
 /// A record as it came from a replica; data follow where `data_length` is not zero.
@@ -130,18 +141,39 @@ impl Device {
     /// [`Error::Corrupt`] where record or data do not match their checksums, length and BLAKE3: then nothing
     /// is left of them. Dropped half-way, the record may be committed all the same.
     pub async fn import(&self, record: &Bytes, applies: Applies, data: Option<ImportedData<'_>>) -> Result<Effect> {
-        let Decoded { mutation, header, inline } = record::decode_whole(record).map_err(refused)?;
-        let Mutation::ObjectPut(put) = mutation else { return self.commit(mutation, applies).await };
+        match self.receive(record, applies, data).await? {
+            Arrived::Known(version) => Ok(Effect { stale: Some(version), ..Effect::default() }),
+            Arrived::New(mutation) => self.commit(mutation, applies).await,
+        }
+    }
+
+    /// The first half of [`Device::import`]: checks the record and takes the data.
+    pub(crate) async fn receive(
+        &self,
+        record: &Bytes,
+        applies: Applies,
+        data: Option<ImportedData<'_>>,
+    ) -> Result<Arrived> {
+        let decoded = record::decode_whole(record).map_err(refused)?;
+        let Mutation::ObjectPut(put) = &decoded.mutation else { return Ok(Arrived::New(decoded.mutation)) };
         if !applies.object {
-            let put = ObjectPut { body: Body::Absent(put.body.len()), ..put };
-            return self.commit(Mutation::ObjectPut(put), applies).await;
+            let put = ObjectPut { body: Body::Absent(put.body.len()), ..put.clone() };
+            return Ok(Arrived::New(Mutation::ObjectPut(put)));
         }
         if let Some(known) = self.known_version(put.hashes.object)?
             && known >= put.timestamp
             && !applies.container
         {
-            return Ok(Effect { stale: Some(known), ..Effect::default() });
+            return Ok(Arrived::Known(known));
         }
+        self.with_data(record, decoded, data).await.map(Arrived::New)
+    }
+
+    /// An object's record with its data on this device, both checked.
+    async fn with_data(&self, record: &Bytes, decoded: Decoded, data: Option<ImportedData<'_>>) -> Result<Mutation> {
+        let Decoded { mutation: Mutation::ObjectPut(put), header, inline } = decoded else {
+            return Err(refused(Malformed::plain("object's record")));
+        };
         let body = match &put.body {
             Body::Inline(data) if inline => {
                 let stored = record::inline_hash(record, &header);
@@ -153,10 +185,29 @@ impl Device {
             Body::Extents(want) => Body::Extents(self.import_data(want, data).await?),
             Body::Inline(_) | Body::Absent(_) => return Err(refused(Malformed::plain("object without its data"))),
         };
-        self.commit(Mutation::ObjectPut(ObjectPut { body, ..put }), applies).await
+        Ok(Mutation::ObjectPut(ObjectPut { body, ..put }))
     }
 
-    fn known_version(&self, hash: KeyHash) -> Result<Option<anello_base::Timestamp>> {
+    /// Replaces a damaged copy of an object by what a replica has of the same version; whether it was one. The
+    /// damaged extents are freed at the next start, where nothing names them any more.
+    pub(crate) async fn heal(&self, record: &Bytes, data: Option<ImportedData<'_>>) -> Result<bool> {
+        let decoded = record::decode_whole(record).map_err(refused)?;
+        let Mutation::ObjectPut(ObjectPut { hashes, timestamp, path, .. }) = &decoded.mutation else {
+            return Ok(false);
+        };
+        let row = self.index().object(hashes.object)?.filter(|row| row.info.timestamp == *timestamp);
+        let Some(row) = row else { return Ok(false) };
+        let container = self.index().known_object_row(hashes.container, &path.object)?.version >= *timestamp;
+        let applies = Applies { object: true, container, account: false };
+        let mutation = self.with_data(record, decoded, data).await?;
+        let encoded = record::encode(&mutation, applies)?;
+        let moved = Some(row.location);
+        let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, done }));
+        self.inner.shared.ask(commit).await?;
+        Ok(true)
+    }
+
+    fn known_version(&self, hash: KeyHash) -> Result<Option<Timestamp>> {
         Ok(match self.index().object_state(hash)? {
             ObjectState::Absent => None,
             ObjectState::Deleted(timestamp) => Some(timestamp),

@@ -22,6 +22,7 @@ pub(crate) mod engine;
 pub mod exchange;
 pub(crate) mod extent;
 mod floor;
+mod forget;
 pub mod inspect;
 mod opening;
 pub(crate) mod quarantine;
@@ -132,6 +133,16 @@ impl Device {
     /// Raises the floor, durably. Blocks.
     pub fn set_promise_floor(&self, floor: Timestamp) -> Result<()> {
         floor::write(&*self.inner.volumes.disk, floor)
+    }
+
+    /// An object's bytes are damaged here; a replica may have them whole.
+    pub(crate) fn report_damaged(&self, object: KeyHash) {
+        self.inner.shared.is_damaged(object);
+    }
+
+    /// Objects whose bytes were found damaged since this was asked last.
+    pub(crate) fn take_damaged(&self) -> Vec<KeyHash> {
+        self.inner.shared.take_damaged()
     }
 
     /// How the device is.

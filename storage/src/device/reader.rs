@@ -48,6 +48,8 @@ pub struct DataReader {
     ready: Option<Bytes>,
     ahead: Option<oneshot::Receiver<Result<(ReadBuffer, usize)>>>,
     pins: Vec<(Arc<Volume>, u64)>,
+    /// Told where it proves damaged.
+    object: Option<KeyHash>,
     /// What extents belong to: they may have been freed before they were pinned.
     version: Option<(KeyHash, ObjectRow)>,
 }
@@ -109,7 +111,7 @@ impl Access {
             };
             match self.present(hash, row)? {
                 Some(now) if now != location => location = now,
-                _ => return Err(self.report(error)),
+                _ => return Err(self.report(hash, error)),
             }
         }
     }
@@ -125,8 +127,9 @@ impl Access {
     }
 
     /// Counts and logs what is about to be answered instead of data.
-    fn report(&self, error: Error) -> Error {
+    fn report(&self, object: Option<KeyHash>, error: Error) -> Error {
         self.shared.counters.corrupt_reads.add(1);
+        object.into_iter().for_each(|object| self.shared.is_damaged(object));
         tracing::error!(%error, "stored bytes are damaged or missing, and not served");
         error
     }
@@ -140,7 +143,7 @@ impl Access {
     ) -> Result<DataReader> {
         let volume = self.volumes.get(VolumeKind::Log, location.volume).ok_or(Error::Missing("log volume"))?;
         let range = range.start.min(row.info.stored_size)..range.end.min(row.info.stored_size);
-        let mut reader = DataReader::new(Arc::clone(self));
+        let mut reader = DataReader::new(Arc::clone(self), hash);
         if range.is_empty() {
             return Ok(reader);
         }
@@ -209,9 +212,9 @@ fn extents(bytes: &[u8], row: &ObjectRow) -> Result<Extents, Malformed> {
 }
 
 impl DataReader {
-    fn new(access: Arc<Access>) -> Self {
+    fn new(access: Arc<Access>, object: Option<KeyHash>) -> Self {
         let (windows, pins) = (VecDeque::new(), Vec::new());
-        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: None, pins, version: None }
+        Self { access, windows, crcs: Bytes::new(), ready: None, ahead: None, pins, object, version: None }
     }
 
     fn read_extents(&mut self, extents: &Extents, range: &Range<u64>) -> Result<()> {
@@ -272,7 +275,7 @@ impl DataReader {
             if let Some((hash, row)) = &self.version {
                 self.access.present(Some(*hash), row)?;
             }
-            return Err(self.access.report(damage.at(&window.volume.path, window.offset)));
+            return Err(self.access.report(self.object, damage.at(&window.volume.path, window.offset)));
         }
         let bytes = Bytes::from(buffer).slice(window.wanted);
         self.access.shared.counters.bytes_read.add(bytes.len() as u64);

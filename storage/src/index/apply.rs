@@ -160,7 +160,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// Of `maybe_dead`, buries the records that nothing needs now, those that are `waiting` for parts excepted.
-    fn bury_object_records(
+    pub(super) fn bury_object_records(
         &mut self,
         path: &'a ObjectPath,
         hashes: PathHashes,

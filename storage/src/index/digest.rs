@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use anello_base::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::codec::{Reader, Writer};
 use super::history::History;
@@ -30,7 +31,7 @@ pub const DIGEST_LEAVES: u32 = 1 << DIGEST_LEAF_BITS;
 const DIGEST_BYTES: usize = 16;
 
 /// A tree of digests: what one ring places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Tree {
     /// Objects of a storage policy, by the object's hash.
     Objects {
@@ -44,7 +45,8 @@ pub enum Tree {
 }
 
 /// The digest of a leaf, or the sum of several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct Digest {
     /// Sum of the entries' numbers, modulo 2^64.
     pub sum: u64,
@@ -53,7 +55,7 @@ pub struct Digest {
 }
 
 /// What an entry is known by. Keys are ordered by hash, then by name, none before any.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryKey {
     /// The object, the container or the account.
     pub hash: KeyHash,
@@ -62,7 +64,7 @@ pub struct EntryKey {
 }
 
 /// An entry of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestEntry {
     /// Which one.
     pub key: EntryKey,
@@ -71,7 +73,7 @@ pub struct DigestEntry {
 }
 
 /// What replicas must agree on of an entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryVersion {
     /// Of an object or a container's row.
     Name(NameVersion),
@@ -82,7 +84,7 @@ pub enum EntryVersion {
 }
 
 /// The version of an object or of its row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NameVersion {
     /// Of the data or the tombstone; `None` where neither has come.
     pub data: Option<Timestamp>,
@@ -95,7 +97,7 @@ pub struct NameVersion {
 }
 
 /// The version of a container or an account. Times that are not known are zero.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LifeVersion {
     /// When it was last deleted.
     pub deleted: Timestamp,
@@ -110,7 +112,7 @@ pub struct LifeVersion {
 }
 
 /// One item of metadata; an empty value says that it was removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemVersion {
     /// Its name.
     pub name: String,
@@ -121,7 +123,7 @@ pub struct ItemVersion {
 }
 
 /// The version of a container's row in its account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RowVersion {
     /// When the container was created.
     pub created: Timestamp,
@@ -165,6 +167,18 @@ impl Tree {
         }
         reader.finish()?;
         Ok((tree, leaf))
+    }
+}
+
+impl From<(u64, u64)> for Digest {
+    fn from((sum, entries): (u64, u64)) -> Self {
+        Self { sum, entries }
+    }
+}
+
+impl From<Digest> for (u64, u64) {
+    fn from(digest: Digest) -> Self {
+        (digest.sum, digest.entries)
     }
 }
 
@@ -271,6 +285,11 @@ impl DigestEntry {
     /// The number that it adds to its leaf.
     pub fn number(&self) -> u64 {
         self.version.number(self.key.hash, self.key.name.as_deref())
+    }
+
+    /// What it counts for by itself.
+    pub fn digest(&self) -> Digest {
+        Digest::one(self.number())
     }
 }
 

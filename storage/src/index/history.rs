@@ -158,7 +158,8 @@ impl History {
         deletion.into_iter().chain(self.changes.iter().map(|change| change.record))
     }
 
-    fn records_with_origin(&self) -> Vec<(Location, Origin)> {
+    /// See [`History::records`]; with what each of them came from.
+    pub(super) fn records_with_origin(&self) -> Vec<(Location, Origin)> {
         let deletion = self.deleted.map(|deletion| (deletion.record, Origin::Own));
         let changes = self.changes.iter().map(|change| (change.record, change.origin.clone()));
         deletion.into_iter().chain(changes).collect()

@@ -15,6 +15,7 @@ mod codec;
 mod commit;
 mod digest;
 mod entries;
+mod forget;
 mod history;
 mod lacking;
 mod leaves;
@@ -41,6 +42,7 @@ pub use self::digest::{
     DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, DigestEntry, EntryKey, EntryVersion, ItemVersion, LifeVersion,
     NameVersion, RowVersion, Tree,
 };
+pub use self::forget::Forgotten;
 pub use self::lacking::Lacking;
 use self::overlay::Overlay;
 use self::reclaim::RECLAIMED;
@@ -418,6 +420,30 @@ impl Index {
         have: Option<&EntryVersion>,
     ) -> Result<Lacking> {
         self.tables.lacking(hasher, tree, key, have)
+    }
+
+    /// The account of a container, deleted or not, of which anything is known.
+    pub fn account_of(&self, container: KeyHash) -> Result<Option<KeyHash>> {
+        let Some(stored) = self.tables.get(Table::Containers, &container.0)? else { return Ok(None) };
+        Ok(Some(Container::decode(&stored)?.account_hash))
+    }
+
+    /// The records that an object's version stands in: its data or tombstone first.
+    pub fn object_records(&self, hash: KeyHash) -> Result<Vec<Location>> {
+        Ok(self.tables.object_versions(hash)?.map(|versions| versions.records().collect()).unwrap_or_default())
+    }
+
+    /// Forgets those of `entries` that still have the version that they are given with. `objects` are objects'
+    /// names, where they are known. A container or an account stays as long as it has rows. Not durable by itself:
+    /// extents that died may be freed once the index is flushed.
+    pub fn forget(
+        &self,
+        hasher: &KeyHasher,
+        tree: Tree,
+        entries: &[DigestEntry],
+        objects: Vec<Option<ObjectPath>>,
+    ) -> Result<Forgotten> {
+        self.tables.forget(hasher, tree, entries, objects, &mut self.writer())
     }
 
     /// Trees that have, or had, entries.

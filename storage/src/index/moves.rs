@@ -6,10 +6,10 @@ use anello_base::Timestamp;
 use super::history::Origin;
 use super::overlay::Overlay;
 use super::tables::parts_key;
-use super::version::Versions;
+use super::version::{Data, Versions};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
-use crate::mutation::{Location, Mutation, PathHashes};
+use crate::mutation::{Body, Location, Mutation, ObjectPut, PathHashes};
 
 impl<'a> Overlay<'a> {
     /// Whether anything needs the record at `location`, which says `mutation`.
@@ -60,6 +60,7 @@ impl<'a> Overlay<'a> {
         let moved = match mutation {
             Mutation::ObjectPut(put) => {
                 let moved = self.relocate_name(&put.path, put.hashes, put.timestamp, from, to)?;
+                self.renew_extents(put, to)?;
                 let parts = self.parts(&parts_key(put.timestamp, put.hashes.object))?;
                 parts.is_some_and(|parts| replace(&mut parts.versions, from, to)) || moved
             }
@@ -102,6 +103,17 @@ impl<'a> Overlay<'a> {
             }
         }
         Ok(moved)
+    }
+
+    /// A copy that came from a replica has its data elsewhere than the one that it takes the place of.
+    fn renew_extents(&mut self, put: &'a ObjectPut, to: Location) -> Result<()> {
+        if let Body::Extents(extents) = &put.body
+            && let Data::Live(live) = &mut self.name(&put.path, put.hashes)?.object.data
+            && live.record == Some(to)
+        {
+            live.object.extents = Some(extents.pieces.clone());
+        }
+        Ok(())
     }
 
     fn relocate_history(

@@ -61,3 +61,15 @@ pub(super) const REPLAY_WINDOW: u64 = 4096;
 
 /// Senders (processes) that are remembered. Each proxy is one, until it restarts.
 pub(super) const SENDERS_MAX: usize = 16_384;
+
+/// Entries that replicas compare one by one at a time: a message of some 100 KiB.
+pub(super) const ENTRIES_MAX: usize = 1000;
+
+/// Pieces of records that wait for the network on their way to a replica.
+pub(super) const FETCH_QUEUE: usize = 4;
+
+/// Small records that a replica takes into one batch of its log; bounds memory beside clients' own writes.
+pub(super) const IMPORTS_MAX: usize = 32;
+
+/// Time for all that one call brings to a replica: the largest object at a few megabytes per second.
+pub(super) const IMPORT_TIMEOUT: Duration = Duration::from_secs(3600);

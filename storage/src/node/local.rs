@@ -12,15 +12,16 @@ use super::{ContainerFound, Write, limits, stripe};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::{Effect, Index, ObjectState};
-use crate::key::KeyHash;
+use crate::key::{KeyHash, KeyHasher};
 use crate::limits::LISTING_INLINE_MAX;
 use crate::model::{ContainerInfo, Known, ListQuery};
-use crate::mutation::Mutation;
+use crate::mutation::{Applies, Mutation};
 
 /// A device of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Local {
     pub(crate) device: Device,
+    pub(super) hasher: KeyHasher,
     gate: Arc<Gate>,
 }
 
@@ -33,17 +34,17 @@ struct Gate {
 
 /// Held while an admitted mutation is on its way to the index.
 #[derive(Debug, Default)]
-struct Admitted<'a> {
+pub(super) struct Admitted<'a> {
     container: Option<RwLockReadGuard<'a, ()>>,
     object: Option<RwLockReadGuard<'a, ()>>,
 }
 
 impl Local {
-    pub(crate) fn open(device: Device) -> Result<Self> {
+    pub(crate) fn open(device: Device, hasher: KeyHasher) -> Result<Self> {
         let stripes = || (0..limits::STRIPES).map(|_| RwLock::new(())).collect();
         let promises = Promises::open(device.clone())?;
         let gate = Gate { containers: stripes(), objects: stripes(), promises };
-        Ok(Self { device, gate: Arc::new(gate) })
+        Ok(Self { device, hasher, gate: Arc::new(gate) })
     }
 
     /// Makes a mutation durable and visible here. [`Error::Promised`] where a later one was promised,
@@ -85,6 +86,19 @@ impl Local {
             self.keep_promise(object, timestamp)?;
         }
         Ok(admitted)
+    }
+
+    /// Enters without asking what was promised, which replication does.
+    pub(super) async fn pass_gate(&self, mutation: &Mutation, applies: Applies) -> Admitted<'_> {
+        let keys = Keys::of(mutation);
+        let mut admitted = Admitted::default();
+        if let Some(container) = keys.container.filter(|_| applies.container) {
+            admitted.container = Some(self.gate.containers[stripe(container)].read().await);
+        }
+        if let Some(object) = keys.object.filter(|_| applies.object) {
+            admitted.object = Some(self.gate.objects[stripe(object)].read().await);
+        }
+        admitted
     }
 
     /// Asks the index for a listing; a long one off the reactor.

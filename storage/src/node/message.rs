@@ -6,12 +6,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+use super::exchange::{Differing, Entries, Span, Want};
 use super::limits::MESSAGE_BYTES_MAX;
 use super::{ContainerFound, Write};
 use crate::cluster::Host;
 use crate::error::{Error, Result};
+use crate::index::{Digest, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, Known, ListQuery, Listed, ObjectEntry, ObjectInfo};
+use crate::mutation::Applies;
 
 /// A call with what every call says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +76,26 @@ pub(super) enum Call {
         account: KeyHash,
         names: Vec<String>,
     },
+    /// Which of these partitions, of two to `power`, have another digest.
+    Differing {
+        tree: Tree,
+        power: u8,
+        partitions: Vec<(u32, Digest)>,
+    },
+    Compare(Span),
+    EntryVersion {
+        tree: Tree,
+        key: EntryKey,
+    },
+    /// Records of these follow the answer.
+    Fetch {
+        tree: Tree,
+        wants: Vec<Want>,
+    },
+    /// Records follow.
+    Import {
+        applies: Applies,
+    },
 }
 
 /// An answer with what every answer says.
@@ -106,6 +129,10 @@ pub(super) enum Answer {
     Containers(Vec<Listed<ContainerEntry>>),
     ObjectRows(Vec<Known<ObjectEntry>>),
     ContainerRows(Vec<Known<ContainerEntry>>),
+    Differing(Vec<Differing>),
+    Compared(Option<Entries>),
+    EntryVersion(Option<EntryVersion>),
+    Imported(u64),
 }
 
 /// What a node knows of an object.

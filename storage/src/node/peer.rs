@@ -1,6 +1,6 @@
 //! Another host: its address, whether it answers, and what its answers tell of its clock.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub(crate) struct Peer {
     peers: Arc<Peers>,
     failures: AtomicU32,
     suspended_until: Mutex<Option<Instant>>,
+    /// Whether it answered when it was asked last, and when somebody wanted to know.
+    answers: AtomicBool,
+    answered: AtomicBool,
     /// Its wall clock less ours, in ticks.
     skew: AtomicI64,
 }
@@ -76,7 +79,8 @@ impl std::fmt::Debug for Peers {
 impl Peer {
     pub(crate) fn new(name: String, address: String, peers: Arc<Peers>) -> Arc<Self> {
         let (failures, suspended_until) = (AtomicU32::new(0), Mutex::new(None));
-        Arc::new(Self { name, address, peers, failures, suspended_until, skew: AtomicI64::new(0) })
+        let (answers, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { name, address, peers, failures, suspended_until, answers, answered, skew: AtomicI64::new(0) })
     }
 
     /// Asks the host and waits up to `timeout` for the answer. Asked twice where the first time fails at once: a
@@ -117,6 +121,7 @@ impl Peer {
         };
         let reply: Reply = message::decode(&incoming.message)?;
         self.failures.store(0, Ordering::Relaxed);
+        self.answers.store(true, Ordering::Relaxed);
         self.note_clock(asked, &reply);
         match reply.answer {
             Ok(answer) => Ok((answer, incoming.data)),
@@ -160,7 +165,14 @@ impl Peer {
         suspended.is_none()
     }
 
+    /// Whether it answers, and did not when this was asked before.
+    pub(crate) fn is_back(&self) -> bool {
+        let answers = self.answers.load(Ordering::Relaxed);
+        !self.answered.swap(answers, Ordering::Relaxed) && answers
+    }
+
     fn failed(&self) {
+        self.answers.store(false, Ordering::Relaxed);
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
             let mut suspended = self.suspended_until.lock().unwrap_or_else(PoisonError::into_inner);
             *suspended = Some(Instant::now() + SUSPENSION);

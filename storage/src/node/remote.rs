@@ -8,15 +8,17 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::limits::{COMMIT_TIMEOUT, LOOK_UP_TIMEOUT, STREAM_TIMEOUT, UPLOAD_QUEUE, UPLOAD_TIMEOUT};
+use super::exchange::{Differing, Entries, Span, Want};
+use super::limits::{COMMIT_TIMEOUT, IMPORT_TIMEOUT, LOOK_UP_TIMEOUT, STREAM_TIMEOUT, UPLOAD_QUEUE, UPLOAD_TIMEOUT};
 use super::message::{Answer, Call, Version};
 use super::peer::Peer;
 use super::transport::DataStream;
 use super::{ContainerFound, Found, Source, Write};
 use crate::error::{Error, Result};
-use crate::index::Effect;
+use crate::index::{Digest, Effect, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, Known, ListQuery, Listed, ObjectEntry};
+use crate::mutation::Applies;
 
 /// A device of another host.
 #[derive(Debug, Clone)]
@@ -124,6 +126,41 @@ impl Remote {
         let call = Call::Read { object, timestamp, range };
         match self.peer.call(&self.device, call, LOOK_UP_TIMEOUT).await? {
             (Answer::Data, data) => Ok(paced(data, self.peer.name().to_owned())),
+            _ => Err(self.confused()),
+        }
+    }
+
+    pub(super) async fn differing(&self, tree: Tree, power: u8, theirs: &[(u32, Digest)]) -> Result<Vec<Differing>> {
+        match self.ask(Call::Differing { tree, power, partitions: theirs.to_vec() }).await? {
+            Answer::Differing(differing) => Ok(differing),
+            _ => Err(self.confused()),
+        }
+    }
+
+    pub(super) async fn compare(&self, span: Span) -> Result<Option<Entries>> {
+        match self.ask(Call::Compare(span)).await? {
+            Answer::Compared(entries) => Ok(entries),
+            _ => Err(self.confused()),
+        }
+    }
+
+    pub(super) async fn entry_version(&self, tree: Tree, key: &EntryKey) -> Result<Option<EntryVersion>> {
+        match self.ask(Call::EntryVersion { tree, key: key.clone() }).await? {
+            Answer::EntryVersion(version) => Ok(version),
+            _ => Err(self.confused()),
+        }
+    }
+
+    pub(super) async fn fetch(&self, tree: Tree, wants: Vec<Want>) -> Result<DataStream> {
+        match self.peer.call(&self.device, Call::Fetch { tree, wants }, LOOK_UP_TIMEOUT).await? {
+            (Answer::Data, data) => Ok(paced(data, self.peer.name().to_owned())),
+            _ => Err(self.confused()),
+        }
+    }
+
+    pub(super) async fn import(&self, applies: Applies, records: DataStream) -> Result<u64> {
+        match self.peer.call_with(&self.device, Call::Import { applies }, records, IMPORT_TIMEOUT).await?.0 {
+            Answer::Imported(count) => Ok(count),
             _ => Err(self.confused()),
         }
     }

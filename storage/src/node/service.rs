@@ -89,6 +89,8 @@ impl NodeService {
             Call::Read { object, timestamp, range } => {
                 return Ok((Answer::Data, self.read(local, object, timestamp, range).await?));
             }
+            Call::Fetch { tree, wants } => return Ok((Answer::Data, local.fetch(tree, wants))),
+            Call::Import { applies } => Answer::Imported(local.import(applies, call.data).await?),
             Call::Upload { size_hint } => self.upload(local, size_hint, call.data).await?,
             Call::Commit(write) => self.commit(local, *write).await?,
             other => self.look_up(local, other).await?,
@@ -137,7 +139,18 @@ impl NodeService {
                 let rows = names.iter().map(|name| index.known_container_row(account, name));
                 Answer::ContainerRows(rows.collect::<Result<_>>()?)
             }
-            Call::Ping | Call::Join(_) | Call::Commit(_) | Call::Upload { .. } | Call::Read { .. } => {
+            Call::Differing { tree, power, partitions } => {
+                Answer::Differing(local.differing(tree, power, &partitions)?)
+            }
+            Call::Compare(span) => Answer::Compared(local.compare(span).await?),
+            Call::EntryVersion { tree, key } => Answer::EntryVersion(index.entry_version(tree, &key)?),
+            Call::Ping
+            | Call::Join(_)
+            | Call::Commit(_)
+            | Call::Upload { .. }
+            | Call::Read { .. }
+            | Call::Fetch { .. }
+            | Call::Import { .. } => {
                 return Err(Error::Message("it is no look-up".to_owned()));
             }
         })

@@ -9,6 +9,7 @@ mod listing;
 mod placement;
 mod quorum;
 mod read;
+mod replication;
 mod settling;
 mod worker;
 mod write;
@@ -30,11 +31,13 @@ use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, NodeService, Peer, Write};
 pub use read::ObjectReader;
+pub use replication::ReplicationOptions;
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
 use placement::{Hashes, Placement, Slot};
 use quorum::Share;
+use replication::Replication;
 use settling::{Settling, UnderWay};
 
 /// How a store is opened.
@@ -50,6 +53,8 @@ pub struct StoreOptions {
     pub cluster_secret: Vec<u8>,
     /// How each device is opened.
     pub device: DeviceOptions,
+    /// How eagerly replicas are compared, where there are several.
+    pub replication: ReplicationOptions,
 }
 
 /// All that is stored. Cheap to clone.
@@ -62,6 +67,7 @@ struct Inner {
     hasher: KeyHasher,
     clock: Arc<HybridClock>,
     settling: Settling,
+    replication: Replication,
     /// The devices of this process.
     locals: Vec<Local>,
     cluster: Option<Cluster>,
@@ -152,10 +158,13 @@ impl Store {
 
     /// As [`Store::open`], with another clock.
     pub fn open_with_clock(options: StoreOptions, clock: impl Clock) -> Result<Self> {
-        let open = |dir: &PathBuf| Local::open(Device::open(dir, &options.cluster_id, options.device.clone())?);
+        let hasher = KeyHasher::new(&options.cluster_secret);
+        let device = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
+        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone());
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
         let placement = Placement::of_one_host(&options.state_dir, &locals)?;
-        Self::start(Arc::new(HybridClock::new(clock)), &options.cluster_secret, locals, placement, None)
+        let clock = Arc::new(HybridClock::new(clock));
+        Self::start(clock, &options.cluster_secret, locals, placement, options.replication, None)
     }
 
     /// Opens the store of a cluster that is complete.
@@ -164,7 +173,7 @@ impl Store {
         let placement = Placement::new(nodes, map.rings()?)?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
         let cluster = Cluster { epoch: map.epoch, peers, service: member.service() };
-        Self::start(clock, &secret, locals, placement, Some(cluster))
+        Self::start(clock, &secret, locals, placement, member.replication, Some(cluster))
     }
 
     fn start(
@@ -172,6 +181,7 @@ impl Store {
         cluster_secret: &[u8],
         locals: Vec<Local>,
         placement: Placement,
+        replication: ReplicationOptions,
         cluster: Option<Cluster>,
     ) -> Result<Self> {
         for local in &locals {
@@ -186,6 +196,7 @@ impl Store {
                 locals,
                 cluster,
                 settling: Settling::new(),
+                replication: Replication::new(replication),
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 watches: Mutex::default(),

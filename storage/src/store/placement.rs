@@ -12,6 +12,7 @@ use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, PartPower, Partition, Region, Ring, Zone};
 
 use crate::error::{Error, Result};
+use crate::index::Tree;
 use crate::key::KeyHash;
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, Node};
@@ -32,6 +33,8 @@ pub(super) struct Slot(usize);
 /// The devices and their rings.
 #[derive(Debug)]
 pub(super) struct Placement {
+    /// The devices' names in the rings.
+    names: Vec<String>,
     nodes: Vec<Node>,
     account: Table,
     container: Table,
@@ -75,12 +78,36 @@ impl Placement {
     /// These devices, by their names in the rings, and the rings of accounts, containers and objects.
     pub(super) fn new(nodes: Vec<(String, Node)>, rings: [Ring; 3]) -> Result<Self> {
         let [account, container, object] = rings.map(|ring| Table::new(ring, &nodes));
-        let nodes = nodes.into_iter().map(|(_, node)| node).collect();
-        Ok(Self { nodes, account: account?, container: container?, object: object? })
+        let (names, nodes) = nodes.into_iter().unzip();
+        Ok(Self { names, nodes, account: account?, container: container?, object: object? })
     }
 
     pub(super) fn node(&self, slot: Slot) -> &Node {
         &self.nodes[slot.0]
+    }
+
+    /// The device by this name.
+    pub(super) fn slot_of(&self, name: &str) -> Option<Slot> {
+        self.names.iter().position(|known| known == name).map(Slot)
+    }
+
+    fn table(&self, tree: Tree) -> &Table {
+        match tree {
+            Tree::Objects { .. } => &self.object,
+            Tree::Containers => &self.container,
+            Tree::Accounts => &self.account,
+        }
+    }
+
+    /// Partitions of the ring that places a tree, as a power of two.
+    pub(super) fn power(&self, tree: Tree) -> u8 {
+        self.table(tree).ring.part_power().get()
+    }
+
+    /// Who keeps a partition of a tree.
+    pub(super) fn primaries(&self, tree: Tree, partition: u32) -> Vec<Slot> {
+        let table = self.table(tree);
+        table.slots(table.ring.primaries(Partition(partition)).iter().copied()).collect()
     }
 
     /// Whether there is one device only.

@@ -44,6 +44,9 @@ impl Store {
         let ask = |node: Node| async move { node.object(object).await };
         let answers = ask_majority(placement, &placement.object(object), ask).await;
         let newest = answers.found.iter().map(Found::stamp).max().flatten();
+        if answers.found.iter().any(|found| found.stamp() != newest) {
+            self.repair(object);
+        }
         let of_newest = answers.found.into_iter().filter(|found| found.stamp() == newest);
         let mut sources: Vec<Source> = of_newest.filter_map(|found| found.live().cloned()).collect();
         sources.sort_by_key(|source| matches!(source, Source::Here(..)));

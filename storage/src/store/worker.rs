@@ -12,7 +12,9 @@ use crate::daemon::watch::{Unit, Watch};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
-use crate::limits::{EXPIRY_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX};
+use crate::limits::{
+    EXPIRY_INTERVAL, HEAL_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX,
+};
 use crate::model::ObjectInfo;
 use crate::mutation::Mutation;
 
@@ -31,7 +33,8 @@ impl PartsToDelete {
 }
 
 impl Store {
-    fn devices(&self) -> impl Iterator<Item = &Device> {
+    /// The devices of this process.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
         self.locals().iter().map(|local| &local.device)
     }
 
@@ -48,6 +51,11 @@ impl Store {
         if self.inner.cluster.is_some() {
             let monitor = self.watch("peer monitor", Unit::Hosts);
             self.repeat(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await });
+        }
+        if !self.placement().is_single() {
+            self.start_replicators();
+            let healer = self.watch("healer", Unit::Objects);
+            self.repeat(healer, HEAL_INTERVAL, |store, watch| async move { store.heal(&watch).await });
         }
         let expirer = self.watch("expirer", Unit::Objects);
         self.repeat(expirer, EXPIRY_INTERVAL, |store, watch| async move { store.delete_expired(&watch).await });
@@ -89,19 +97,27 @@ impl Store {
             // What it says is in its status.
             let _ = peer.ping().await;
             watch.advance(1);
+            if peer.is_back() {
+                self.inner.replication.hurry();
+            }
         }
         Ok(())
     }
 
     /// Tells accounts' devices the statistics of containers that are on others.
     async fn send_stats(&self, watch: &Watch) -> Result<()> {
+        let placement = self.placement();
         for device in self.devices() {
             let pending = device.index().pending_stats(WORKER_STEP_MAX)?;
             let mut waiting = pending.len() as u64;
             for stats in pending {
                 watch.waits(waiting);
-                let Mutation::ContainerStats { account_hash, .. } = &stats else { continue };
-                self.commit_account(stats.clone(), *account_hash).await?;
+                let Mutation::ContainerStats { account_hash, account, container, .. } = &stats else { continue };
+                // Whoever only stands in for a primary has not seen all.
+                let primaries = placement.container(self.hasher().container(account, container));
+                if placement.slot_of(&device.id()).is_some_and(|me| primaries.contains(&me)) {
+                    self.commit_account(stats.clone(), *account_hash).await?;
+                }
                 device.index().settle_stats(&stats)?;
                 watch.advance(1);
                 waiting -= 1;

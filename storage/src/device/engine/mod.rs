@@ -7,6 +7,7 @@
 mod batch;
 mod run;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,7 +22,8 @@ use super::status::{Counters, DeviceState, StateCell};
 use super::volume::Volume;
 use crate::error::{Error, Result};
 use crate::index::Effect;
-use crate::limits::{QUEUE_RECORDS_MAX, SPACE_RESERVE_BYTES};
+use crate::key::KeyHash;
+use crate::limits::{DAMAGED_MAX, QUEUE_RECORDS_MAX, SPACE_RESERVE_BYTES};
 use crate::mutation::{Applies, Extent, Location, Mutation};
 
 pub(crate) use run::{Engine, Tail};
@@ -97,6 +99,8 @@ pub(crate) struct Shared {
     records: AtomicUsize,
     /// The log volume that is being written; zero before the first.
     tail_volume: AtomicU32,
+    /// Objects to be healed from a replica.
+    damaged: Mutex<HashSet<KeyHash>>,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +121,7 @@ impl Shared {
             waker: OnceLock::new(),
             records: AtomicUsize::new(0),
             tail_volume: AtomicU32::new(0),
+            damaged: Mutex::default(),
         }
     }
 
@@ -128,6 +133,19 @@ impl Shared {
     /// The log volume that is being written: none from it on may be compacted.
     pub(crate) fn tail_volume(&self) -> u32 {
         self.tail_volume.load(Ordering::Acquire)
+    }
+
+    /// An object's bytes are damaged. Beyond [`DAMAGED_MAX`] it is left to the next reader or auditor.
+    pub(crate) fn is_damaged(&self, object: KeyHash) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() < DAMAGED_MAX {
+            damaged.insert(object);
+        }
+    }
+
+    /// See [`super::Device::take_damaged`].
+    pub(crate) fn take_damaged(&self) -> Vec<KeyHash> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
     }
 
     /// Hands a request to the thread.

@@ -1,154 +1,14 @@
-//! Several hosts in one process: each with its own devices and its own store, calls between them by hand over a
-//! network that can be cut.
+//! Writes and reads through any host, with hosts cut off.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anello_base::{Class, SystemClock};
-use anello_storage::cluster::{Member, MemberOptions, Part};
-use anello_storage::device::{Device, DeviceOptions};
-use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
-use anello_storage::store::{IfMissing, ObjectHead, ObjectUpdate};
-use anello_storage::{Error, KeyHasher, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
+use anello_base::Class;
+use anello_storage::store::ObjectUpdate;
+use anello_storage::{Error, KeyHasher, ListQuery, Precondition};
 use bytes::Bytes;
-use futures::future::{BoxFuture, join_all};
-use tempfile::TempDir;
+use futures::future::join_all;
 
-const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
-
-/// Who is where, and which hosts are cut off.
-#[derive(Default)]
-struct Network {
-    hosts: Mutex<HashMap<String, Arc<NodeService>>>,
-    cut: Mutex<HashSet<String>>,
-    /// A host that some calls reach late, so that later ones overtake them.
-    uneven: Mutex<Option<String>>,
-}
-
-/// One host's view of the network.
-struct Link {
-    network: Arc<Network>,
-    from: String,
-}
-
-impl Transport for Link {
-    fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
-        Box::pin(async move {
-            let unreachable =
-                || Error::Unreachable { node: address.to_owned(), at_once: false, message: "cut off".to_owned() };
-            let is_cut = |host: &str| self.network.cut.lock().expect("lock").contains(host);
-            if is_cut(address) || is_cut(&self.from) {
-                return Err(unreachable());
-            }
-            let is_uneven = self.network.uneven.lock().expect("lock").as_deref() == Some(address);
-            if is_uneven && rand::random() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            let service = self.network.hosts.lock().expect("lock").get(address).cloned();
-            let (message, data) = service.ok_or_else(unreachable)?.answer(Incoming { message, data }).await?;
-            Ok(Incoming { message, data })
-        })
-    }
-}
-
-struct Cluster {
-    network: Arc<Network>,
-    stores: Vec<Store>,
-    directory: TempDir,
-}
-
-fn name(host: usize) -> String {
-    format!("h{host}:1")
-}
-
-impl Cluster {
-    async fn form(hosts: usize) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let network = Arc::new(Network::default());
-        let members = (0..hosts).map(|host| {
-            let root = directory.path().join(format!("h{host}"));
-            let part = if host == 0 { Part::Found(hosts) } else { Part::Join(name(0)) };
-            let options = MemberOptions {
-                devices: vec![root.join("d0")],
-                state_dir: root,
-                cluster_id: CLUSTER.into(),
-                cluster_secret: b"secret".to_vec(),
-                device: DeviceOptions::default(),
-                name: format!("h{host}"),
-                address: name(host),
-                region: 1,
-                zone: 1 + host as u32,
-                part,
-            };
-            let link = Arc::new(Link { network: Arc::clone(&network), from: name(host) });
-            tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"))
-        });
-        let mut stores = Vec::new();
-        let members: Vec<Member> =
-            join_all(members).await.into_iter().map(|member| member.expect("no panic")).collect();
-        for (host, member) in members.iter().enumerate() {
-            network.hosts.lock().expect("lock").insert(name(host), member.service());
-        }
-        let maps = join_all(members.iter().map(|member| async { member.map().await.expect("forms") })).await;
-        for (member, map) in members.into_iter().zip(&maps) {
-            stores.push(Store::open_member(member, map).expect("opens"));
-        }
-        let cluster = Self { network, stores, directory };
-        cluster.stores[0].container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
-        cluster
-    }
-
-    fn cut(&self, host: usize) {
-        self.network.cut.lock().expect("lock").insert(name(host));
-    }
-
-    fn heal(&self) {
-        self.network.cut.lock().expect("lock").clear();
-    }
-
-    async fn close(self) -> TempDir {
-        for store in self.stores {
-            store.close().await.expect("closes");
-        }
-        self.network.hosts.lock().expect("lock").clear();
-        self.directory
-    }
-}
-
-fn path(name: &str) -> ObjectPath {
-    ObjectPath::new("AUTH_a", "c", name)
-}
-
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
-}
-
-async fn put(store: &Store, name: &str, data: Bytes, condition: &Precondition) -> Result<()> {
-    let head = ObjectHead { etag: "e".into(), content_type: "text/plain".into(), ..ObjectHead::default() };
-    store.object_put(&path(name), data, head, condition).await.map(drop)
-}
-
-async fn get(store: &Store, name: &str) -> Option<Vec<u8>> {
-    let mut reader = store.object_read(&path(name)).await.expect("opens")?;
-    let mut data = Vec::new();
-    while let Some(bytes) = reader.next().await.expect("reads") {
-        data.extend_from_slice(&bytes);
-    }
-    Some(data)
-}
-
-async fn list(store: &Store, query: ListQuery) -> Vec<String> {
-    let listed = store.container_list("AUTH_a", "c", &query).await.expect("lists");
-    let name = |listed| match listed {
-        Listed::Entry(anello_storage::ObjectEntry { name, .. }) | Listed::Prefix(name) => name,
-    };
-    listed.into_iter().map(name).collect()
-}
-
-fn all() -> ListQuery {
-    ListQuery { limit: 10_000, ..ListQuery::default() }
-}
+use crate::network::{Cluster, all, get, list, name, path, pattern, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_in_through_one_host_comes_out_through_every_other() {
@@ -292,8 +152,7 @@ async fn a_refused_condition_does_not_keep_an_earlier_write_from_its_last_replic
     let directory = cluster.close().await;
     for host in 0..3 {
         // By itself, as its own index has it.
-        let dir = directory.path().join(format!("h{host}/d0"));
-        let device = Device::open(&dir, CLUSTER, DeviceOptions::default()).expect("opens");
+        let device = Cluster::device(&directory, host);
         let container = KeyHasher::new(b"secret").container("AUTH_a", "c");
         let info = device.index().container(container).expect("asks").expect("is there");
         assert_eq!((info.object_count, info.bytes_used), (40, 400), "host {host}");

@@ -1,0 +1,107 @@
+//! What is repaired without waiting for a pass: replicas that a reader has found apart, and copies that proved
+//! damaged.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::super::Store;
+use super::super::placement::Slot;
+use crate::daemon::watch::Watch;
+use crate::error::Result;
+use crate::index::{EntryKey, EntryVersion, Tree};
+use crate::key::KeyHash;
+use crate::node::{Local, Want, applies_to};
+
+/// Objects that are repaired at a time; what more readers find is left to the passes.
+const REPAIRS_MAX: usize = 64;
+
+/// Readers mostly find replicas apart because a write is under way.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Objects that are being repaired.
+#[derive(Debug, Default)]
+pub(in super::super) struct Repairs(Mutex<HashSet<KeyHash>>);
+
+impl Repairs {
+    fn begin(&self, object: KeyHash) -> bool {
+        let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        repairs.len() < REPAIRS_MAX && repairs.insert(object)
+    }
+
+    fn end(&self, object: KeyHash) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object);
+    }
+}
+
+impl Store {
+    /// A reader has found an object's replicas apart.
+    pub(in super::super) fn repair(&self, object: KeyHash) {
+        if !self.inner.replication.repairs.begin(object) {
+            return;
+        }
+        let store = self.clone();
+        let repair = async move {
+            tokio::time::sleep(PAUSE).await;
+            if let Err(error) = store.bring_together(object).await {
+                tracing::debug!(%error, "a read's repair failed, a pass will do it");
+            }
+            store.inner.replication.repairs.end(object);
+        };
+        let stop = self.inner.stop.clone();
+        self.background().spawn(async move { stop.run_until_cancelled(repair).await });
+    }
+
+    async fn bring_together(&self, object: KeyHash) -> Result<()> {
+        let (placement, tree) = (self.placement(), Tree::Objects { policy: 0 });
+        let key = EntryKey { hash: object, name: None };
+        let ask = |slot: Slot| {
+            let (node, key) = (placement.node(slot).clone(), key.clone());
+            async move { Some((slot, node.entry_version(tree, &key).await.ok()?)) }
+        };
+        let found: Vec<(Slot, Option<EntryVersion>)> =
+            join_all(placement.object(object).into_iter().map(ask)).await.into_iter().flatten().collect();
+        let latest = |version: &Option<EntryVersion>| version.as_ref().map(EntryVersion::latest);
+        let Some((holder, newest)) = found.iter().max_by_key(|(_, version)| latest(version)) else { return Ok(()) };
+        for (slot, have) in found.iter().filter(|(_, version)| version != newest) {
+            let want = Want { key: key.clone(), have: have.clone() };
+            let records = placement.node(*holder).fetch(tree, vec![want]).await?;
+            placement.node(*slot).import(applies_to(tree, false), records).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces what was found damaged on this host's devices by what other replicas have.
+    pub(in super::super) async fn heal(&self, watch: &Watch) -> Result<()> {
+        for local in self.locals() {
+            for object in local.device.take_damaged() {
+                if self.heal_object(local, object).await {
+                    watch.advance(1);
+                } else {
+                    watch.found(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn heal_object(&self, local: &Local, object: KeyHash) -> bool {
+        let (placement, tree) = (self.placement(), Tree::Objects { policy: 0 });
+        let me = placement.slot_of(&local.device.id());
+        for slot in placement.object(object).into_iter().filter(|slot| Some(*slot) != me) {
+            let want = Want { key: EntryKey { hash: object, name: None }, have: None };
+            let Ok(records) = placement.node(slot).fetch(tree, vec![want]).await else { continue };
+            match local.heal(records).await {
+                Ok(true) => {
+                    tracing::info!(object = %hex::encode(object.0), "a damaged copy was replaced by a replica's");
+                    return true;
+                }
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "a replica could not heal a damaged copy"),
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,6 @@
+//! Several hosts in one process: each with its own devices and its own store, calls between them by hand over a
+//! network that can be cut.
+
+mod network;
+mod replication;
+mod writes;

@@ -1,0 +1,161 @@
+//! The hosts, each with its own device and its own store, and the network between them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anello_base::SystemClock;
+use anello_storage::cluster::{Member, MemberOptions, Part};
+use anello_storage::device::{Device, DeviceOptions};
+use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
+use anello_storage::store::{IfMissing, ObjectHead, ReplicationOptions};
+use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use tempfile::TempDir;
+
+const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
+
+/// Who is where, and which hosts are cut off.
+#[derive(Default)]
+pub(crate) struct Network {
+    hosts: Mutex<HashMap<String, Arc<NodeService>>>,
+    cut: Mutex<HashSet<String>>,
+    /// A host that some calls reach late, so that later ones overtake them.
+    pub(crate) uneven: Mutex<Option<String>>,
+}
+
+/// One host's view of the network.
+struct Link {
+    network: Arc<Network>,
+    from: String,
+}
+
+impl Transport for Link {
+    fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
+        Box::pin(async move {
+            let unreachable =
+                || Error::Unreachable { node: address.to_owned(), at_once: false, message: "cut off".to_owned() };
+            let is_cut = |host: &str| self.network.cut.lock().expect("lock").contains(host);
+            if is_cut(address) || is_cut(&self.from) {
+                return Err(unreachable());
+            }
+            let is_uneven = self.network.uneven.lock().expect("lock").as_deref() == Some(address);
+            if is_uneven && rand::random() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let service = self.network.hosts.lock().expect("lock").get(address).cloned();
+            let (message, data) = service.ok_or_else(unreachable)?.answer(Incoming { message, data }).await?;
+            Ok(Incoming { message, data })
+        })
+    }
+}
+
+pub(crate) struct Cluster {
+    pub(crate) network: Arc<Network>,
+    pub(crate) stores: Vec<Store>,
+    pub(crate) directory: TempDir,
+}
+
+pub(crate) fn name(host: usize) -> String {
+    format!("h{host}:1")
+}
+
+impl Cluster {
+    pub(crate) async fn form(hosts: usize) -> Self {
+        Self::form_with(hosts, ReplicationOptions::default()).await
+    }
+
+    pub(crate) async fn form_with(hosts: usize, replication: ReplicationOptions) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let network = Arc::new(Network::default());
+        let members = (0..hosts).map(|host| {
+            let root = directory.path().join(format!("h{host}"));
+            let part = if host == 0 { Part::Found(hosts) } else { Part::Join(name(0)) };
+            let options = MemberOptions {
+                devices: vec![root.join("d0")],
+                state_dir: root,
+                cluster_id: CLUSTER.into(),
+                cluster_secret: b"secret".to_vec(),
+                device: DeviceOptions::default(),
+                name: format!("h{host}"),
+                address: name(host),
+                region: 1,
+                zone: 1 + host as u32,
+                part,
+                replication: replication.clone(),
+            };
+            let link = Arc::new(Link { network: Arc::clone(&network), from: name(host) });
+            tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"))
+        });
+        let mut stores = Vec::new();
+        let members: Vec<Member> =
+            join_all(members).await.into_iter().map(|member| member.expect("no panic")).collect();
+        for (host, member) in members.iter().enumerate() {
+            network.hosts.lock().expect("lock").insert(name(host), member.service());
+        }
+        let maps = join_all(members.iter().map(|member| async { member.map().await.expect("forms") })).await;
+        for (member, map) in members.into_iter().zip(&maps) {
+            stores.push(Store::open_member(member, map).expect("opens"));
+        }
+        let cluster = Self { network, stores, directory };
+        cluster.stores[0].container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
+        cluster
+    }
+
+    pub(crate) fn cut(&self, host: usize) {
+        self.network.cut.lock().expect("lock").insert(name(host));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.network.cut.lock().expect("lock").clear();
+    }
+
+    /// Opens what host number `host` has on its disk, when the cluster is closed.
+    pub(crate) fn device(directory: &TempDir, host: usize) -> Device {
+        let dir = directory.path().join(format!("h{host}/d0"));
+        Device::open(&dir, CLUSTER, DeviceOptions::default()).expect("opens")
+    }
+
+    pub(crate) async fn close(self) -> TempDir {
+        for store in self.stores {
+            store.close().await.expect("closes");
+        }
+        self.network.hosts.lock().expect("lock").clear();
+        self.directory
+    }
+}
+
+pub(crate) fn path(name: &str) -> ObjectPath {
+    ObjectPath::new("AUTH_a", "c", name)
+}
+
+pub(crate) fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
+}
+
+pub(crate) async fn put(store: &Store, name: &str, data: Bytes, condition: &Precondition) -> Result<()> {
+    let head = ObjectHead { etag: "e".into(), content_type: "text/plain".into(), ..ObjectHead::default() };
+    store.object_put(&path(name), data, head, condition).await.map(drop)
+}
+
+pub(crate) async fn get(store: &Store, name: &str) -> Option<Vec<u8>> {
+    let mut reader = store.object_read(&path(name)).await.expect("opens")?;
+    let mut data = Vec::new();
+    while let Some(bytes) = reader.next().await.expect("reads") {
+        data.extend_from_slice(&bytes);
+    }
+    Some(data)
+}
+
+pub(crate) async fn list(store: &Store, query: ListQuery) -> Vec<String> {
+    let listed = store.container_list("AUTH_a", "c", &query).await.expect("lists");
+    let name = |listed| match listed {
+        Listed::Entry(anello_storage::ObjectEntry { name, .. }) | Listed::Prefix(name) => name,
+    };
+    listed.into_iter().map(name).collect()
+}
+
+pub(crate) fn all() -> ListQuery {
+    ListQuery { limit: 10_000, ..ListQuery::default() }
+}

@@ -1,0 +1,192 @@
+//! Replicas that were apart come together, with nobody's help.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use anello_storage::index::{DIGEST_LEAVES, Tree};
+use anello_storage::store::{IfMissing, ObjectUpdate, ReplicationOptions};
+use anello_storage::{KeyHasher, Precondition, Store};
+
+use crate::network::{Cluster, all, get, list, path, pattern, put};
+
+/// Passes follow each other at once, and leave nothing out.
+fn eager() -> ReplicationOptions {
+    ReplicationOptions { interval: Duration::from_millis(100), settle: Duration::ZERO, ..ReplicationOptions::default() }
+}
+
+/// No pass at all.
+fn idle() -> ReplicationOptions {
+    ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() }
+}
+
+const OBJECTS: Tree = Tree::Objects { policy: 0 };
+
+/// What a host's device says of all that replicas must agree on.
+fn digests(store: &Store) -> BTreeMap<Tree, Vec<(u32, u64)>> {
+    let index = store.devices().next().expect("a device").index();
+    let of_tree = |tree| {
+        let leaves = index.digests(tree, 0..DIGEST_LEAVES).expect("reads");
+        leaves.into_iter().map(|(leaf, digest)| (leaf, digest.sum)).collect()
+    };
+    [OBJECTS, Tree::Containers, Tree::Accounts].map(|tree| (tree, of_tree(tree))).into()
+}
+
+/// Entries of a tree that a host's device has.
+fn entries(store: &Store, tree: Tree) -> u64 {
+    let index = store.devices().next().expect("a device").index();
+    index.digests(tree, 0..DIGEST_LEAVES).expect("reads").iter().map(|(_, digest)| digest.entries).sum()
+}
+
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("after a minute it is still not so that {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_cut_off_gets_all_that_it_missed() {
+    let cluster = Cluster::form_with(3, eager()).await;
+    let stores = &cluster.stores;
+    for at in 0..30 {
+        put(&stores[0], &format!("old{at:02}"), pattern(at), &Precondition::default()).await.expect("put");
+    }
+    cluster.cut(2);
+    for at in 0..30 {
+        let size = if at % 3 == 0 { 400_000 + at } else { 700 + at };
+        put(&stores[at % 2], &format!("new{at:02}"), pattern(size), &Precondition::default()).await.expect("put");
+    }
+    for at in 0..10 {
+        stores[0].object_delete(&path(&format!("old{at:02}")), &Precondition::default()).await.expect("deletes");
+        let metadata = vec![("x-object-meta-color".to_owned(), "blue".to_owned())];
+        let update = |_: &_| Ok(ObjectUpdate { metadata: metadata.clone(), ..ObjectUpdate::default() });
+        stores[1].object_update(&path(&format!("old{:02}", at + 10)), update).await.expect("updates");
+    }
+    let metadata = vec![("x-container-meta-color".to_owned(), "blue".to_owned())];
+    stores[0].container_update("AUTH_a", "c", metadata, 0, IfMissing::Fail).await.expect("updates");
+    stores[1].container_update("AUTH_a", "other", vec![], 0, IfMissing::Create).await.expect("creates");
+    stores[1].container_delete("AUTH_a", "other").await.expect("deletes");
+    cluster.heal();
+    eventually("all hosts have the same", || digests(&stores[2]) == digests(&stores[0])).await;
+    assert_eq!(digests(&stores[1]), digests(&stores[0]));
+
+    let directory = cluster.close().await;
+    let device = Cluster::device(&directory, 2);
+    let hasher = KeyHasher::new(b"secret");
+    let info = device.index().container(hasher.container("AUTH_a", "c")).expect("asks").expect("is there");
+    let bytes = (10..30).sum::<u64>() + (0..30).map(|at| at + if at % 3 == 0 { 400_000 } else { 700 }).sum::<u64>();
+    assert_eq!((info.object_count, info.bytes_used), (50, bytes));
+    assert_eq!(info.metadata, [("x-container-meta-color".to_owned(), "blue".to_owned())]);
+    assert!(device.index().container(hasher.container("AUTH_a", "other")).expect("asks").is_none());
+    for at in 0..30 {
+        let hash = hasher.object(&path(&format!("new{at:02}")));
+        let row = device.index().object(hash).expect("asks").expect("is there");
+        let mut reader = device.read(Some(hash), &row, 0..u64::MAX).await.expect("opens");
+        let mut data = Vec::new();
+        while let Some(bytes) = reader.next().await.expect("reads") {
+            data.extend_from_slice(&bytes);
+        }
+        let size = if at % 3 == 0 { 400_000 + at } else { 700 + at };
+        assert!(data == pattern(size), "new{at:02}");
+        let old = device.index().object(hasher.object(&path(&format!("old{at:02}")))).expect("asks");
+        assert_eq!(old.is_some(), at >= 10, "old{at:02}");
+        let is_blue = old.is_some_and(|old| old.info.metadata.iter().any(|(_, value)| value == "blue"));
+        assert_eq!(is_blue, (10..20).contains(&at), "old{at:02}");
+    }
+    device.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
+    let cluster = Cluster::form_with(5, eager()).await;
+    let stores = &cluster.stores;
+    cluster.cut(4);
+    for at in 0..100 {
+        put(&stores[at % 4], &format!("o{at:03}"), pattern(100 + at), &Precondition::default()).await.expect("put");
+    }
+    for at in 0..20 {
+        stores[0].object_delete(&path(&format!("o{at:03}")), &Precondition::default()).await.expect("deletes");
+    }
+    let total = |tree| stores.iter().map(|store| entries(store, tree)).sum::<u64>();
+    cluster.heal();
+    // Three of each: of 100 objects or tombstones; of as many rows and their container; of the account and its row.
+    let is_so = || total(OBJECTS) == 300 && total(Tree::Containers) == 303 && total(Tree::Accounts) == 6;
+    eventually("there are three replicas of everything", is_so).await;
+    for store in stores {
+        assert_eq!(list(store, all()).await.len(), 80);
+        for at in 20..100 {
+            assert_eq!(get(store, &format!("o{at:03}")).await, Some(pattern(100 + at).to_vec()));
+        }
+        let info = store.container("AUTH_a", "c").await.expect("asks").expect("is there");
+        assert_eq!(info.object_count, 80);
+    }
+    assert_eq!(total(OBJECTS), 300, "reading brought nothing back");
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_brings_together_what_it_finds_apart() {
+    let cluster = Cluster::form_with(3, idle()).await;
+    let stores = &cluster.stores;
+    cluster.cut(2);
+    put(&stores[0], "small", pattern(100), &Precondition::default()).await.expect("put");
+    put(&stores[0], "large", pattern(500_000), &Precondition::default()).await.expect("put");
+    cluster.heal();
+    assert_eq!(entries(&stores[2], OBJECTS), 0);
+    // A reader goes by the first majority that answers: now and then one that is not agreed.
+    *cluster.network.uneven.lock().expect("lock") = Some(crate::network::name(0));
+    for name in ["small", "large"] {
+        for _ in 0..50 {
+            assert!(get(&stores[2], name).await.is_some());
+        }
+    }
+    eventually("the host has both", || entries(&stores[2], OBJECTS) == 2).await;
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_is_replaced_by_a_replicas() {
+    let cluster = Cluster::form_with(3, idle()).await;
+    put(&cluster.stores[0], "small", pattern(5000), &Precondition::default()).await.expect("put");
+    put(&cluster.stores[0], "large", pattern(500_000), &Precondition::default()).await.expect("put");
+    eventually("the last replica has them", || entries(&cluster.stores[1], OBJECTS) == 2).await;
+    for (name, volume, size) in [("small", ".log.vol", 5000), ("large", ".data.vol", 500_000)] {
+        flip(&cluster, 1, volume, &pattern(size)[1000..1100]);
+        // Served whole although the nearest copy is damaged.
+        assert_eq!(get(&cluster.stores[1], name).await, Some(pattern(size).to_vec()), "{name}");
+    }
+    let healed = || {
+        let status = cluster.stores[1].status();
+        status.daemons.iter().find(|daemon| daemon.name == "healer").map_or(0, |healer| healer.handled)
+    };
+    eventually("both were healed", || healed() == 2).await;
+    let before = cluster.stores[1].status().devices[0].corrupt_reads;
+    for (name, size) in [("small", 5000), ("large", 500_000)] {
+        assert_eq!(get(&cluster.stores[1], name).await, Some(pattern(size).to_vec()), "{name}");
+    }
+    assert_eq!(cluster.stores[1].status().devices[0].corrupt_reads, before);
+    cluster.close().await;
+}
+
+/// Flips a bit of what a host has on its disk, where `near` stands.
+fn flip(cluster: &Cluster, host: usize, kind: &str, near: &[u8]) {
+    let volumes = cluster.directory.path().join(format!("h{host}/d0/volumes"));
+    for entry in std::fs::read_dir(volumes).expect("lists") {
+        let path = entry.expect("an entry").path();
+        if !path.to_string_lossy().ends_with(kind) {
+            continue;
+        }
+        let mut file = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opens");
+        let mut bytes = vec![0; 4 << 20];
+        let length = file.read(&mut bytes).expect("reads");
+        let Some(place) = bytes[..length].windows(near.len()).position(|window| window == near) else { continue };
+        file.seek(SeekFrom::Start(place as u64 + 50)).expect("seeks");
+        file.write_all(&[near[50] ^ 1]).expect("writes");
+        return;
+    }
+    panic!("it is in no volume {kind}");
+}
