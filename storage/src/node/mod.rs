@@ -243,6 +243,13 @@ impl Found {
         }
     }
 
+    pub(crate) fn into_live(self) -> Option<Source> {
+        match self {
+            Self::Live(source) => Some(source),
+            Self::Absent | Self::Deleted(_) => None,
+        }
+    }
+
     pub(crate) fn live(&self) -> Option<&Source> {
         match self {
             Self::Live(source) => Some(source),

@@ -84,6 +84,11 @@ impl Store {
         let (needed, wanted) = (readers(nodes.len()), majority(nodes.len()).max(readers(nodes.len())));
         for attempt in 0..ATTEMPTS {
             let timestamp = self.clock().tick();
+            if let [node] = nodes[..]
+                && let Ok(found) = prepare(node.clone(), timestamp).await
+            {
+                return Ok((timestamp, vec![found]));
+            }
             let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| prepare((*node).clone(), timestamp)).collect();
             let (mut given, mut refused, mut failure) = (Vec::new(), None, None);
             while let Some(answer) = asked.next().await {

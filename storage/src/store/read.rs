@@ -48,7 +48,7 @@ impl Store {
             self.repair(object);
         }
         let of_newest = answers.found.into_iter().filter(|found| found.stamp() == newest);
-        let mut sources: Vec<Source> = of_newest.filter_map(|found| found.live().cloned()).collect();
+        let mut sources: Vec<Source> = of_newest.filter_map(Found::into_live).collect();
         sources.sort_by_key(|source| matches!(source, Source::Here(..)));
         match answers.lacking {
             // What is there is better than nothing, and nothing may be wrong.
@@ -94,6 +94,11 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
     ask: impl Fn(Node) -> F,
 ) -> Answers<T> {
     let wanted = readers(slots.len());
+    if let [slot] = slots
+        && let Ok(answer) = ask(placement.node(*slot).clone()).await
+    {
+        return Answers { found: vec![answer], lacking: None };
+    }
     let mut asked: FuturesUnordered<_> = slots.iter().map(|slot| ask(placement.node(*slot).clone())).collect();
     let (mut found, mut failure) = (Vec::with_capacity(slots.len()), None);
     while let Some(answer) = asked.next().await {
