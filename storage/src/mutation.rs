@@ -12,7 +12,7 @@ use crate::key::{KeyHash, ObjectPath};
 use crate::model::{Content, Metadata};
 
 /// Which parts of a mutation this device keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Applies {
     /// The object: its data and metadata.
     pub object: bool,
@@ -26,6 +26,15 @@ pub struct Applies {
 impl Applies {
     /// All of it.
     pub const ALL: Self = Self { object: true, container: true, account: true };
+
+    /// What either of them keeps.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            object: self.object | other.object,
+            container: self.container | other.container,
+            account: self.account | other.account,
+        }
+    }
 }
 
 /// The hashes of an object's path, computed once by the door.

@@ -5,7 +5,7 @@ use super::quorum::{self, Outcome};
 use super::{IfMissing, Store, Written};
 use crate::error::{Error, Result};
 use crate::model::{AccountInfo, ContainerEntry, ListQuery, Listed, Metadata};
-use crate::mutation::{Applies, Mutation};
+use crate::mutation::Mutation;
 use crate::node::{Node, Write};
 
 impl Store {
@@ -50,8 +50,7 @@ impl Store {
 
     pub(super) async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
         let placement = self.placement();
-        let applies = Applies { object: false, container: false, account: true };
-        let parts = placement.account(hash).into_iter().map(|slot| (slot, applies)).collect();
+        let parts = placement.account_alone(hash);
         let hashes = Hashes { account: Some(hash), ..Hashes::default() };
         let write = |_, _| Ok(Write::of(mutation.clone()));
         let under_way = self.begin(&placement, hashes, false).await;

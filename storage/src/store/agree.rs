@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Store;
-use super::placement::Placement;
+use super::placement::{Placement, Slot};
 use super::quorum::{majority, readers};
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
@@ -19,6 +19,9 @@ const ATTEMPTS: u32 = 12;
 
 /// The first pause before that; it doubles, and is cut at random so that two don't go on meeting.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Who has promised, and what it has.
+type Given<T> = (Slot, T);
 
 /// What a majority of an object's primaries has promised.
 #[derive(Debug)]
@@ -48,65 +51,78 @@ pub(super) struct PreparedContainer {
 impl Store {
     /// Has an object's primaries promise the next timestamp, under which it may then be written.
     pub(super) async fn prepare(&self, placement: &Placement, object: KeyHash) -> Result<Prepared> {
-        let nodes = placement.object(object).into_iter().map(|slot| placement.node(slot)).collect();
+        let sets = placement.object_sets(object);
         let prepare = |node: Node, until| async move { node.prepare_object(object, until).await };
-        let majority = majority(placement.object(object).len());
-        let newest_of = |found: &[Found]| found.iter().map(Found::stamp).max().flatten();
-        let settles = |found: &[Found]| {
+        let majority = majority(sets[0].len());
+        let newest_of = |found: &[Given<Found>]| found.iter().map(|(_, found)| found.stamp()).max().flatten();
+        // What a majority by the ring in force has stays, and comes to the next one's devices before that is in force.
+        let settles = |found: &[Given<Found>]| {
             let newest = newest_of(found);
-            found.iter().filter(|found| found.stamp() == newest).count() >= majority
+            let of_newest = found.iter().filter(|(slot, found)| sets[0].contains(slot) && found.stamp() == newest);
+            of_newest.count() >= majority
         };
-        let (timestamp, found) = self.promises(nodes, prepare, settles).await?;
+        let (timestamp, found) = self.promises(placement, &sets, prepare, settles).await?;
         let (newest, is_settled) = (newest_of(&found), settles(&found));
-        let newest = found.into_iter().rfind(|found| found.stamp() == newest).unwrap_or(Found::Absent);
-        Ok(Prepared { timestamp, newest, is_settled })
+        let newest = found.into_iter().map(|(_, found)| found).rfind(|found| found.stamp() == newest);
+        Ok(Prepared { timestamp, newest: newest.unwrap_or(Found::Absent), is_settled })
     }
 
     /// Has a container's primaries promise the next timestamp, under which it may then be deleted.
     pub(super) async fn prepare_container(&self, placement: &Placement, hash: KeyHash) -> Result<PreparedContainer> {
-        let nodes = placement.container(hash).into_iter().map(|slot| placement.node(slot)).collect();
         let prepare = |node: Node, until| async move { node.prepare_container(hash, until).await };
-        let (timestamp, found) = self.promises(nodes, prepare, |_| true).await?;
-        let is_empty = found.iter().all(|found| found.is_empty);
-        let known = found.into_iter().map(|ContainerFound { container, .. }| container);
+        let (timestamp, found) = self.promises(placement, &placement.container_sets(hash), prepare, |_| true).await?;
+        let is_empty = found.iter().all(|(_, found)| found.is_empty);
+        let known = found.into_iter().map(|(_, ContainerFound { container, .. })| container);
         let newest = known.max_by_key(|known| (known.version, known.changes)).unwrap_or_else(Known::nothing);
         Ok(PreparedContainer { timestamp, container: newest.info, is_empty })
     }
 
-    /// Asks all `nodes` for a promise until enough have given it and what they answered `settles` what stands, or all
-    /// have answered; tells the promise's timestamp and the answers. Enough meet every majority.
+    /// Asks everybody in `sets` for a promise until enough of each set have given it and what they answered `settles`
+    /// what stands, or all have answered; tells the promise's timestamp and the answers. Enough meet every majority.
     async fn promises<T, F: Future<Output = Result<T>>>(
         &self,
-        nodes: Vec<&Node>,
+        placement: &Placement,
+        sets: &[Vec<Slot>],
         prepare: impl Fn(Node, Timestamp) -> F,
-        settles: impl Fn(&[T]) -> bool,
-    ) -> Result<(Timestamp, Vec<T>)> {
-        let (needed, wanted) = (readers(nodes.len()), majority(nodes.len()).max(readers(nodes.len())));
+        settles: impl Fn(&[Given<T>]) -> bool,
+    ) -> Result<(Timestamp, Vec<Given<T>>)> {
+        let has = |given: &[Given<T>], wanted: fn(usize) -> usize| {
+            let of = |set: &Vec<Slot>| given.iter().filter(|(slot, _)| set.contains(slot)).count();
+            sets.iter().all(|set| of(set) >= wanted(set.len()))
+        };
+        let mut slots: Vec<Slot> = sets.concat();
+        slots.sort_unstable();
+        slots.dedup();
         for attempt in 0..ATTEMPTS {
             let timestamp = self.clock().tick();
-            if let [node] = nodes[..]
-                && let Ok(found) = prepare(node.clone(), timestamp).await
+            if let [slot] = slots[..]
+                && let Ok(found) = prepare(placement.node(slot).clone(), timestamp).await
             {
-                return Ok((timestamp, vec![found]));
+                return Ok((timestamp, vec![(slot, found)]));
             }
-            let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| prepare((*node).clone(), timestamp)).collect();
+            let ask = |slot: &Slot| {
+                let (slot, asked) = (*slot, prepare(placement.node(*slot).clone(), timestamp));
+                async move { (slot, asked.await) }
+            };
+            let mut asked: FuturesUnordered<_> = slots.iter().map(ask).collect();
             let (mut given, mut refused, mut failure) = (Vec::new(), None, None);
-            while let Some(answer) = asked.next().await {
+            while let Some((slot, answer)) = asked.next().await {
                 match answer {
-                    Ok(found) => given.push(found),
+                    Ok(found) => given.push((slot, found)),
                     Err(Error::Promised { until }) => refused = refused.max(Some(until)),
                     Err(error) => failure = Some(error),
                 }
-                if given.len() >= wanted && settles(&given) {
+                if has(&given, |replicas| majority(replicas).max(readers(replicas))) && settles(&given) {
                     break;
                 }
             }
-            if given.len() >= needed {
+            if has(&given, readers) {
                 return Ok((timestamp, given));
             }
             let Some(until) = refused else {
                 let cause = Box::new(failure.unwrap_or(Error::Stopped));
-                return Err(Error::NoQuorum { done: given.len(), wanted: needed, cause });
+                let wanted = sets.iter().map(|set| readers(set.len())).max().unwrap_or(0);
+                return Err(Error::NoQuorum { done: given.len(), wanted, cause });
             };
             self.clock().observe(until);
             pause(attempt).await;

@@ -35,7 +35,7 @@ pub use replication::ReplicationOptions;
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
-use placement::{Hashes, Placement, Slot};
+use placement::{Duty, Hashes, Placement, Slot};
 use quorum::Share;
 use replication::Replication;
 use settling::{Settling, UnderWay};
@@ -170,7 +170,7 @@ impl Store {
     /// Opens the store of a cluster that is complete.
     pub fn open_member(member: Member, map: &ClusterMap) -> Result<Self> {
         let (nodes, peers) = member.nodes(map);
-        let placement = Placement::new(nodes, map.rings()?)?;
+        let placement = Placement::new(map.epoch, nodes, map.rings()?, None)?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
         let cluster = Cluster { epoch: map.epoch, peers, service: member.service() };
         Self::start(clock, &secret, locals, placement, member.replication, Some(cluster))
@@ -251,17 +251,17 @@ impl Store {
     fn shares(
         &self,
         placement: &Placement,
-        parts: Vec<(Slot, Applies)>,
+        parts: Vec<(Slot, Duty)>,
         hashes: Hashes,
         under_way: &UnderWay,
         write: impl Fn(Slot, Applies) -> Result<Write>,
     ) -> Vec<Share> {
         let alone = parts.len() == 1;
-        let share = |(slot, applies)| {
-            let node = placement.node(slot).clone();
+        let share = |(slot, duty): (Slot, Duty)| {
+            let (node, applies) = (placement.node(slot).clone(), duty.applies());
             let stand_ins = if alone { Vec::new() } else { placement.stand_ins(hashes, applies) };
             let write = write(slot, applies).map(|write| Write { applies, ..write });
-            Share { node, applies, write, stand_ins, under_way: under_way.clone() }
+            Share { node, duty, write, stand_ins, under_way: under_way.clone() }
         };
         parts.into_iter().map(share).collect()
     }

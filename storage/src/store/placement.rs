@@ -33,12 +33,29 @@ pub(super) struct Slot(usize);
 /// The devices and their rings.
 #[derive(Debug)]
 pub(super) struct Placement {
+    /// Of the cluster's map that it was made from.
+    epoch: u64,
     /// The devices' names in the rings.
     names: Vec<String>,
     nodes: Vec<Node>,
-    account: Table,
-    container: Table,
-    object: Table,
+    account: Tables,
+    container: Tables,
+    object: Tables,
+}
+
+/// The parts of a mutation that a device keeps: by the rings in force, and by those that follow while they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Duty {
+    pub(super) now: Applies,
+    pub(super) next: Applies,
+}
+
+/// A ring in force, and the one that is to follow it. Until then whoever keeps something by either of them gets
+/// every write, which needs a majority of each; reads go by the one in force.
+#[derive(Debug)]
+struct Tables {
+    now: Table,
+    next: Option<Table>,
 }
 
 /// A ring, and which of the devices its own are.
@@ -72,14 +89,20 @@ impl Placement {
         }
         let nodes = ids.into_iter().zip(locals.iter().cloned().map(Node::Here)).collect();
         let rings = rings.try_into().map_err(|_| Error::ring(dir, &"there are not three rings"))?;
-        Self::new(nodes, rings)
+        Self::new(0, nodes, rings, None)
     }
 
-    /// These devices, by their names in the rings, and the rings of accounts, containers and objects.
-    pub(super) fn new(nodes: Vec<(String, Node)>, rings: [Ring; 3]) -> Result<Self> {
-        let [account, container, object] = rings.map(|ring| Table::new(ring, &nodes));
+    /// These devices, by their names in the rings, and the rings of accounts, containers and objects: those in
+    /// force and those that follow them.
+    pub(super) fn new(epoch: u64, nodes: Vec<(String, Node)>, now: [Ring; 3], next: Option<[Ring; 3]>) -> Result<Self> {
+        let [account, container, object] = now.map(|ring| Table::new(ring, &nodes));
+        let mut tables = [account?, container?, object?].map(|now| Tables { now, next: None });
+        for (tables, next) in tables.iter_mut().zip(next.into_iter().flatten()) {
+            tables.next = Some(Table::new(next, &nodes)?);
+        }
+        let [account, container, object] = tables;
         let (names, nodes) = nodes.into_iter().unzip();
-        Ok(Self { names, nodes, account: account?, container: container?, object: object? })
+        Ok(Self { epoch, names, nodes, account, container, object })
     }
 
     pub(super) fn node(&self, slot: Slot) -> &Node {
@@ -91,7 +114,7 @@ impl Placement {
         self.names.iter().position(|known| known == name).map(Slot)
     }
 
-    fn table(&self, tree: Tree) -> &Table {
+    fn tables(&self, tree: Tree) -> &Tables {
         match tree {
             Tree::Objects { .. } => &self.object,
             Tree::Containers => &self.container,
@@ -101,13 +124,7 @@ impl Placement {
 
     /// Partitions of the ring that places a tree, as a power of two.
     pub(super) fn power(&self, tree: Tree) -> u8 {
-        self.table(tree).ring.part_power().get()
-    }
-
-    /// Who keeps a partition of a tree.
-    pub(super) fn primaries(&self, tree: Tree, partition: u32) -> Vec<Slot> {
-        let table = self.table(tree);
-        table.slots(table.ring.primaries(Partition(partition)).iter().copied()).collect()
+        self.tables(tree).now.ring.part_power().get()
     }
 
     /// Whether there is one device only.
@@ -116,45 +133,81 @@ impl Placement {
     }
 
     pub(super) fn replicas(&self) -> usize {
-        self.object.ring.replicas().round() as usize
+        self.object.now.ring.replicas().round() as usize
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(super) fn account(&self, account: KeyHash) -> Vec<Slot> {
-        self.account.primaries(account)
+        self.account.now.primaries(account)
     }
 
     pub(super) fn container(&self, container: KeyHash) -> Vec<Slot> {
-        self.container.primaries(container)
+        self.container.now.primaries(container)
     }
 
     pub(super) fn object(&self, object: KeyHash) -> Vec<Slot> {
-        self.object.primaries(object)
+        self.object.now.primaries(object)
+    }
+
+    /// The primaries of an object by each of the rings that count.
+    pub(super) fn object_sets(&self, object: KeyHash) -> Vec<Vec<Slot>> {
+        self.object.sets(object)
+    }
+
+    /// The primaries of a container by each of the rings that count.
+    pub(super) fn container_sets(&self, container: KeyHash) -> Vec<Vec<Slot>> {
+        self.container.sets(container)
+    }
+
+    /// Who keeps a partition of a tree, or is to.
+    pub(super) fn keepers(&self, tree: Tree, partition: u32) -> Vec<Slot> {
+        let tables = self.tables(tree);
+        let partition = Partition(partition);
+        let rings = [Some(&tables.now), tables.next.as_ref()].into_iter().flatten();
+        union(rings.map(|table| table.slots(table.ring.primaries(partition).iter().copied()).collect()))
+    }
+
+    /// Whether a device keeps an account, or is to.
+    pub(super) fn keeps_account(&self, slot: Slot, account: KeyHash) -> bool {
+        self.account.sets(account).concat().contains(&slot)
+    }
+
+    /// Whether a device keeps a container, or is to.
+    pub(super) fn keeps_container(&self, slot: Slot, container: KeyHash) -> bool {
+        self.container.sets(container).concat().contains(&slot)
     }
 
     /// Who keeps a part of an object's mutation, and which. Where account and container share a device the
     /// account's totals change in the same step; elsewhere they follow.
-    pub(super) fn all(&self, hashes: PathHashes) -> Vec<(Slot, Applies)> {
+    pub(super) fn all(&self, hashes: PathHashes) -> Vec<(Slot, Duty)> {
         let mut shares = self.container_and_account(hashes.container, hashes.account);
-        shares.retain(|(_, applies)| applies.container);
-        for slot in self.object(hashes.object) {
-            match shares.iter_mut().find(|(at, _)| *at == slot) {
-                Some((_, applies)) => applies.object = true,
-                None => shares.push((slot, Applies { object: true, container: false, account: false })),
-            }
-        }
+        shares.retain(|(_, duty)| duty.applies().container);
+        charge(&mut shares, &self.object.sets(hashes.object), |applies| &mut applies.object);
+        shares
+    }
+
+    /// Who keeps an object.
+    pub(super) fn object_alone(&self, object: KeyHash) -> Vec<(Slot, Duty)> {
+        let mut shares = Vec::new();
+        charge(&mut shares, &self.object.sets(object), |applies| &mut applies.object);
+        shares
+    }
+
+    /// Who keeps an account.
+    pub(super) fn account_alone(&self, account: KeyHash) -> Vec<(Slot, Duty)> {
+        let mut shares = Vec::new();
+        charge(&mut shares, &self.account.sets(account), |applies| &mut applies.account);
         shares
     }
 
     /// Who keeps a part of a container's mutation, and which.
-    pub(super) fn container_and_account(&self, container: KeyHash, account: KeyHash) -> Vec<(Slot, Applies)> {
-        let of_container = |slot| (slot, Applies { object: false, container: true, account: false });
-        let mut shares: Vec<_> = self.container(container).into_iter().map(of_container).collect();
-        for slot in self.account(account) {
-            match shares.iter_mut().find(|(at, _)| *at == slot) {
-                Some((_, applies)) => applies.account = true,
-                None => shares.push((slot, Applies { object: false, container: false, account: true })),
-            }
-        }
+    pub(super) fn container_and_account(&self, container: KeyHash, account: KeyHash) -> Vec<(Slot, Duty)> {
+        let mut shares = Vec::new();
+        charge(&mut shares, &self.container.sets(container), |applies| &mut applies.container);
+        charge(&mut shares, &self.account.sets(account), |applies| &mut applies.account);
         shares
     }
 
@@ -192,6 +245,51 @@ pub(super) struct Hashes {
 impl From<PathHashes> for Hashes {
     fn from(hashes: PathHashes) -> Self {
         Self { object: Some(hashes.object), container: Some(hashes.container), account: Some(hashes.account) }
+    }
+}
+
+impl Duty {
+    /// What the device is to apply.
+    pub(super) fn applies(self) -> Applies {
+        self.now.union(self.next)
+    }
+}
+
+/// Adds a part of a mutation to the duties of those who keep it, by the ring in force and by the next.
+fn charge(shares: &mut Vec<(Slot, Duty)>, sets: &[Vec<Slot>], part: fn(&mut Applies) -> &mut bool) {
+    for (at, set) in sets.iter().enumerate() {
+        for slot in set {
+            let place = shares.iter().position(|(known, _)| known == slot).unwrap_or_else(|| {
+                shares.push((*slot, Duty::default()));
+                shares.len() - 1
+            });
+            let duty = &mut shares[place].1;
+            *part(if at == 0 { &mut duty.now } else { &mut duty.next }) = true;
+        }
+    }
+}
+
+fn union(sets: impl IntoIterator<Item = Vec<Slot>>) -> Vec<Slot> {
+    let mut all = Vec::new();
+    for slot in sets.into_iter().flatten() {
+        if !all.contains(&slot) {
+            all.push(slot);
+        }
+    }
+    all
+}
+
+impl Tables {
+    fn sets(&self, hash: KeyHash) -> Vec<Vec<Slot>> {
+        [Some(&self.now), self.next.as_ref()].into_iter().flatten().map(|table| table.primaries(hash)).collect()
+    }
+
+    /// Devices that keep it by neither ring.
+    fn handoffs(&self, hash: KeyHash) -> Vec<Slot> {
+        let keepers = union(self.sets(hash));
+        let mut handoffs = self.now.handoffs(hash);
+        handoffs.retain(|slot| !keepers.contains(slot));
+        handoffs
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! What was synced before the acknowledgement: the mutation's record, and the extents it names, on a
 //! majority of the primaries that keep the object, and on a majority of those that keep the container's and
-//! the account's rows. The rest go on in the background. Devices that stand in for a primary do not count.
+//! the account's rows; while the rings change, by the rings in force and by the next. The rest go on in the background. Devices that stand in for a primary do not count.
 
 use anello_base::{Class, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use super::placement::Duty;
 use super::settling::UnderWay;
 use crate::error::{Error, Result};
 use crate::mutation::Applies;
@@ -28,7 +29,7 @@ pub(super) fn readers(replicas: usize) -> usize {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) node: Node,
-    pub(super) applies: Applies,
+    pub(super) duty: Duty,
     pub(super) write: Result<Write>,
     /// Who takes which part where the device can't.
     pub(super) stand_ins: Vec<(Node, Applies)>,
@@ -82,21 +83,21 @@ impl Share {
 /// Acknowledgements of one part (object, container or account).
 #[derive(Debug, Clone, Copy)]
 struct Tally {
-    concerns: fn(&Applies) -> bool,
+    concerns: fn(&Duty) -> bool,
     wanted: usize,
     done: usize,
     open: usize,
 }
 
 impl Tally {
-    fn of(shares: &[Share], concerns: fn(&Applies) -> bool) -> Self {
-        let replicas = shares.iter().filter(|share| concerns(&share.applies)).count();
+    fn of(shares: &[Share], concerns: fn(&Duty) -> bool) -> Self {
+        let replicas = shares.iter().filter(|share| concerns(&share.duty)).count();
         let wanted = if replicas == 0 { 0 } else { majority(replicas) };
         Self { concerns, wanted, done: 0, open: replicas }
     }
 
-    fn count(&mut self, applies: &Applies, taken: bool) {
-        if (self.concerns)(applies) {
+    fn count(&mut self, duty: &Duty, taken: bool) {
+        if (self.concerns)(duty) {
             self.open -= 1;
             self.done += usize::from(taken);
         }
@@ -115,18 +116,24 @@ pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> 
             Answer::Failed(error) => Err(error),
         };
     }
-    let mut tallies = vec![Tally::of(&shares, |a| a.object), Tally::of(&shares, |a| a.container)];
+    let mut tallies = vec![
+        Tally::of(&shares, |duty| duty.now.object),
+        Tally::of(&shares, |duty| duty.next.object),
+        Tally::of(&shares, |duty| duty.now.container),
+        Tally::of(&shares, |duty| duty.next.container),
+    ];
     if tallies[0].wanted == 0 {
         // An object's write changes the account only where a container's device happens to keep that, too.
-        tallies.push(Tally::of(&shares, |a| a.account));
+        tallies.push(Tally::of(&shares, |duty| duty.now.account));
+        tallies.push(Tally::of(&shares, |duty| duty.next.account));
     }
     let mut commits = JoinSet::new();
     for share in shares {
-        commits.spawn(async move { (share.applies, share.commit().await) });
+        commits.spawn(async move { (share.duty, share.commit().await) });
     }
     let (mut created, mut refused, mut failure) = (false, None, None);
-    while let Some(Ok((applies, answer))) = commits.join_next().await {
-        tallies.iter_mut().for_each(|tally| tally.count(&applies, matches!(answer, Answer::Taken { .. })));
+    while let Some(Ok((duty, answer))) = commits.join_next().await {
+        tallies.iter_mut().for_each(|tally| tally.count(&duty, matches!(answer, Answer::Taken { .. })));
         match answer {
             Answer::Taken { created: new } => created |= new,
             Answer::Refused(later) => refused = refused.max(Some(later)),

@@ -114,8 +114,8 @@ impl Store {
                 watch.waits(waiting);
                 let Mutation::ContainerStats { account_hash, account, container, .. } = &stats else { continue };
                 // Whoever only stands in for a primary has not seen all.
-                let primaries = placement.container(self.hasher().container(account, container));
-                if placement.slot_of(&device.id()).is_some_and(|me| primaries.contains(&me)) {
+                let container = self.hasher().container(account, container);
+                if placement.slot_of(&device.id()).is_some_and(|me| placement.keeps_container(me, container)) {
                     self.commit_account(stats.clone(), *account_hash).await?;
                 }
                 device.index().settle_stats(&stats)?;

@@ -131,8 +131,7 @@ impl Store {
         let under_way = self.begin(placement, hashes.into(), false).await;
         let timestamp = self.clock().tick();
         let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy: 0 };
-        let of_object = Applies { object: true, container: false, account: false };
-        let parts = placement.object(hashes.object).into_iter().map(|slot| (slot, of_object)).collect();
+        let parts = placement.object_alone(hashes.object);
         let shares = self.shares(placement, parts, hashes.into(), &under_way, |_, _| Ok(Write::of(delete.clone())));
         if let Err(error) = quorum::commit(shares, self.background()).await {
             tracing::warn!(%error, "data of an object without a container stay behind");
@@ -187,8 +186,8 @@ pub struct ObjectWriter {
 enum Data {
     /// Chunks as they came.
     Gathered(Vec<Bytes>),
-    /// One stream for each device that keeps the object.
-    Streaming(Vec<Stream>),
+    /// One stream for each device that keeps the object; and the sets of them of which each needs a majority.
+    Streaming(Vec<Stream>, Vec<Vec<Slot>>),
 }
 
 #[derive(Debug)]
@@ -204,7 +203,7 @@ impl ObjectWriter {
         self.written += data.len() as u64;
         match &mut self.data {
             Data::Gathered(chunks) => chunks.push(data),
-            Data::Streaming(streams) => return write_to_all(streams, &data).await,
+            Data::Streaming(streams, sets) => return write_to_all(streams, sets, &data).await,
         }
         if self.written > INLINE_BYTES_MAX { self.start_streaming().await } else { Ok(()) }
     }
@@ -217,13 +216,14 @@ impl ObjectWriter {
     async fn start_streaming(&mut self) -> Result<()> {
         let placement = &self.placement;
         let start = |slot| Stream { slot, upload: Ok(placement.node(slot).write_extents(self.size_hint)) };
-        let mut streams: Vec<Stream> = placement.object(self.hashes.object).into_iter().map(start).collect();
+        let (keepers, sets) = (placement.object_alone(self.hashes.object), placement.object_sets(self.hashes.object));
+        let mut streams: Vec<Stream> = keepers.into_iter().map(|(slot, _)| start(slot)).collect();
         if let Data::Gathered(chunks) = &self.data {
             for chunk in chunks {
-                write_to_all(&mut streams, chunk).await?;
+                write_to_all(&mut streams, &sets, chunk).await?;
             }
         }
-        self.data = Data::Streaming(streams);
+        self.data = Data::Streaming(streams, sets);
         Ok(())
     }
 
@@ -314,7 +314,7 @@ impl Data {
     async fn finish(self) -> Bodies {
         match self {
             Self::Gathered(chunks) => Bodies::Inline(join(chunks)),
-            Self::Streaming(streams) => {
+            Self::Streaming(streams, _) => {
                 let finished = streams.into_iter().map(|stream| async move {
                     let stored = match stream.upload {
                         Ok(upload) => upload.finish().await,
@@ -339,7 +339,7 @@ fn join(mut chunks: Vec<Bytes>) -> Bytes {
 }
 
 /// Writes to every device that has not failed; one that fails now is left out from here on.
-async fn write_to_all(streams: &mut [Stream], data: &Bytes) -> Result<()> {
+async fn write_to_all(streams: &mut [Stream], sets: &[Vec<Slot>], data: &Bytes) -> Result<()> {
     join_all(streams.iter_mut().map(|stream| async {
         if let Ok(upload) = &mut stream.upload
             && let Err(error) = upload.write(data.clone()).await
@@ -348,10 +348,13 @@ async fn write_to_all(streams: &mut [Stream], data: &Bytes) -> Result<()> {
         }
     }))
     .await;
-    let wanted = quorum::majority(streams.len());
-    let done = streams.iter().filter(|stream| stream.upload.is_ok()).count();
-    match streams.iter().find_map(|stream| stream.upload.as_ref().err()) {
-        Some(cause) if done < wanted => Err(Error::NoQuorum { done, wanted, cause: Box::new(cause.clone()) }),
-        _ => Ok(()),
+    let Some(cause) = streams.iter().find_map(|stream| stream.upload.as_ref().err()) else { return Ok(()) };
+    for set in sets {
+        let of_set = streams.iter().filter(|stream| set.contains(&stream.slot));
+        let (done, wanted) = (of_set.filter(|stream| stream.upload.is_ok()).count(), quorum::majority(set.len()));
+        if done < wanted {
+            return Err(Error::NoQuorum { done, wanted, cause: Box::new(cause.clone()) });
+        }
     }
+    Ok(())
 }

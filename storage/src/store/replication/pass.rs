@@ -43,12 +43,12 @@ impl Replicator {
             let power = placement.power(tree);
             let (mut shared, mut foreign) = (BTreeMap::<Slot, Vec<Held>>::new(), Vec::new());
             for held in self.held(tree, power)? {
-                let primaries = placement.primaries(tree, held.0);
-                if !primaries.contains(&me) {
-                    foreign.push((held.0, primaries));
+                let keepers = placement.keepers(tree, held.0);
+                if !keepers.contains(&me) {
+                    foreign.push((held.0, keepers));
                     continue;
                 }
-                for target in primaries.into_iter().filter(|slot| *slot != me) {
+                for target in keepers.into_iter().filter(|slot| *slot != me) {
                     shared.entry(target).or_default().push(held);
                 }
             }
@@ -58,8 +58,8 @@ impl Replicator {
                 self.bring_partitions(placement, target, tree, power, &partitions).await
             });
             outcome = join_all(brought).await.into_iter().fold(outcome, Result::and);
-            for (partition, primaries) in foreign {
-                outcome = outcome.and(self.hand_off(placement, &primaries, tree, partition, power).await);
+            for (partition, keepers) in foreign {
+                outcome = outcome.and(self.hand_off(placement, &keepers, tree, partition, power).await);
             }
         }
         outcome
@@ -210,14 +210,14 @@ impl Replicator {
             return Ok(false);
         }
         let account = self.local.device.index().account_of(container)?;
-        Ok(account.is_some_and(|account| placement.account(account).contains(&target)))
+        Ok(account.is_some_and(|account| placement.keeps_account(target, account)))
     }
 
     /// Brings what this device has of a partition to its primaries, and forgets what all of them have.
     async fn hand_off(
         &self,
         placement: &Placement,
-        primaries: &[Slot],
+        keepers: &[Slot],
         tree: Tree,
         partition: u32,
         power: u8,
@@ -229,7 +229,7 @@ impl Replicator {
                 let page = index.digest_entries(tree, leaf, after.as_ref(), PAGE)?;
                 let mut through = page.last().filter(|_| page.len() == PAGE).map(|entry| entry.key.clone());
                 let mut missing = Vec::new();
-                for target in primaries {
+                for target in keepers {
                     let node = placement.node(*target);
                     let found = self.compare(node, tree, leaf, after.clone(), &page).await?;
                     self.bring(placement, *target, tree, found.wants).await?;

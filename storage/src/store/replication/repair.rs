@@ -62,7 +62,11 @@ impl Store {
             async move { Some((slot, node.entry_version(tree, &key).await.ok()?)) }
         };
         let found: Vec<(Slot, Option<EntryVersion>)> =
-            join_all(placement.object(object).into_iter().map(ask)).await.into_iter().flatten().collect();
+            join_all(placement.object_alone(object).into_iter().map(|(slot, _)| ask(slot)))
+                .await
+                .into_iter()
+                .flatten()
+                .collect();
         let latest = |version: &Option<EntryVersion>| version.as_ref().map(EntryVersion::latest);
         let Some((holder, newest)) = found.iter().max_by_key(|(_, version)| latest(version)) else { return Ok(()) };
         for (slot, have) in found.iter().filter(|(_, version)| version != newest) {
@@ -90,7 +94,7 @@ impl Store {
     async fn heal_object(&self, local: &Local, object: KeyHash) -> bool {
         let (placement, tree) = (self.placement(), Tree::Objects { policy: 0 });
         let me = placement.slot_of(&local.device.id());
-        for slot in placement.object(object).into_iter().filter(|slot| Some(*slot) != me) {
+        for (slot, _) in placement.object_alone(object).into_iter().filter(|(slot, _)| Some(*slot) != me) {
             let want = Want { key: EntryKey { hash: object, name: None }, have: None };
             let Ok(records) = placement.node(slot).fetch(tree, vec![want]).await else { continue };
             match local.heal(records).await {
