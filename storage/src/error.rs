@@ -28,6 +28,12 @@ pub enum Error {
         /// The version that was promised.
         until: Timestamp,
     },
+    /// What was decided by an older map of the cluster is not carried out any more.
+    #[error("the cluster's map has changed")]
+    OldMap,
+    /// The cluster's map can't be changed so.
+    #[error("{0}")]
+    Membership(String),
     /// A stated precondition does not hold.
     #[error("precondition failed")]
     Precondition,
@@ -178,7 +184,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Missing(_) => Class::Missing,
-            Self::NotEmpty | Self::Stale { .. } => Class::Conflict,
+            Self::NotEmpty | Self::Stale { .. } | Self::Membership(_) => Class::Conflict,
             Self::Node { class, .. } => *class,
             Self::Precondition => Class::Precondition,
             Self::TooLarge { .. } => Class::TooLarge,
@@ -186,6 +192,7 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::Contended
             | Self::Promised { .. }
+            | Self::OldMap
             | Self::NoQuorum { .. }
             | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,

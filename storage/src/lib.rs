@@ -13,6 +13,7 @@ pub mod error;
 pub mod index;
 pub mod key;
 pub mod limits;
+mod majority;
 pub mod model;
 pub mod mutation;
 pub mod node;

@@ -125,3 +125,6 @@ pub const REPLICATION_SETTLE: Duration = Duration::from_secs(15);
 /// What a device sends to other replicas per second: much of what a disk sustains, while clients' own requests are
 /// served beside it.
 pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
+
+/// From one look at the cluster's map to the next: a change of the rings takes some of them.
+pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_secs(1);

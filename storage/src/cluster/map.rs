@@ -1,6 +1,7 @@
 //! The cluster's map: its hosts, their devices and the rings. Made once every host of the first ones is there, and
-//! then the same on all of them.
+//! then the same on all of them; how it changes is told in [`super::change`].
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -17,6 +18,10 @@ const PARTITION_POWER: u8 = 14;
 /// Replicas of everything, where there are devices enough.
 const REPLICAS: usize = 3;
 
+/// Rest of a partition after a move. None: a change is over only when whatever moved is in its new place, and only
+/// then the next one begins.
+const MIN_PART_HOURS: u16 = 0;
+
 /// A map of some thousand devices.
 const MAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -27,8 +32,24 @@ pub struct ClusterMap {
     pub epoch: u64,
     /// The hosts.
     pub hosts: Vec<Host>,
-    /// Ring files (Swift's format) of accounts, containers and objects.
-    rings: [Vec<u8>; 3],
+    /// Ring files (Swift's format) of accounts, containers and objects: those in force.
+    pub(super) rings: [Vec<u8>; 3],
+    /// Their builders; of the rings that follow, while there are such.
+    pub(super) builders: [Vec<u8>; 3],
+    /// Rings that are to follow those in force.
+    #[serde(default)]
+    pub(super) change: Option<Change>,
+    /// Whether more partitions may have to move than the last change could.
+    #[serde(default)]
+    pub(super) is_unfinished: bool,
+}
+
+/// See [`super::change`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Change {
+    pub(super) rings: [Vec<u8>; 3],
+    /// Nobody goes by the map before this change any more.
+    pub(super) is_sealed: bool,
 }
 
 /// A host.
@@ -44,6 +65,30 @@ pub struct Host {
     pub zone: u32,
     /// Its devices.
     pub devices: Vec<HostDevice>,
+    /// Whether it is to stay.
+    #[serde(default)]
+    pub state: HostState,
+}
+
+/// Whether a host is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostState {
+    /// It keeps its share.
+    #[default]
+    Member,
+    /// Its data move to others; it serves until then.
+    Draining,
+    /// It is gone from the rings that follow, and from the map once these are in force.
+    Leaving,
+}
+
+impl Host {
+    /// Whether these are its devices, whatever their sizes.
+    pub(crate) fn has_devices(&self, devices: &[HostDevice]) -> bool {
+        let ids = |devices: &[HostDevice]| devices.iter().map(|device| device.id.clone()).collect::<BTreeSet<_>>();
+        ids(&self.devices) == ids(devices)
+    }
 }
 
 /// A device of a host.
@@ -58,9 +103,10 @@ pub struct HostDevice {
 impl ClusterMap {
     /// The first map of these hosts.
     pub(super) fn form(hosts: Vec<Host>) -> Result<Self> {
-        let ring = |seed| ring_of(&hosts, seed).map_err(|error| Error::ring("", &error));
-        let rings = [ring(1)?, ring(2)?, ring(3)?];
-        Ok(Self { epoch: 1, hosts, rings })
+        let make = |seed| make(&hosts, seed).map_err(|error| Error::ring("", &error));
+        let [one, two, three] = [make(1)?, make(2)?, make(3)?];
+        let (rings, builders) = ([one.0, two.0, three.0], [one.1, two.1, three.1]);
+        Ok(Self { epoch: 1, hosts, rings, builders, change: None, is_unfinished: false })
     }
 
     /// The map that is kept at `path`, if there is one.
@@ -102,35 +148,66 @@ impl ClusterMap {
         rmp_serde::from_slice(bytes).map_err(|error| Error::Message(error.to_string()))
     }
 
-    /// The rings of accounts, containers and objects.
+    /// The rings of accounts, containers and objects that are in force.
     pub(crate) fn rings(&self) -> Result<[Ring; 3]> {
-        let read = |bytes: &Vec<u8>| Ring::read(bytes.as_slice()).map_err(|error| Error::ring("", &error));
-        Ok([read(&self.rings[0])?, read(&self.rings[1])?, read(&self.rings[2])?])
+        read(&self.rings)
+    }
+
+    /// The rings that are to follow them.
+    pub(crate) fn next_rings(&self) -> Result<Option<[Ring; 3]>> {
+        self.change.as_ref().map(|change| read(&change.rings)).transpose()
     }
 }
 
-fn ring_of(hosts: &[Host], seed: u64) -> std::result::Result<Vec<u8>, anello_ring::Error> {
+fn read(rings: &[Vec<u8>; 3]) -> Result<[Ring; 3]> {
+    let read = |bytes: &Vec<u8>| Ring::read(bytes.as_slice()).map_err(|error| Error::ring("", &error));
+    Ok([read(&rings[0])?, read(&rings[1])?, read(&rings[2])?])
+}
+
+/// A ring over these hosts' devices, and its builder.
+fn make(hosts: &[Host], seed: u64) -> std::result::Result<(Vec<u8>, Vec<u8>), anello_ring::Error> {
     let devices = hosts.iter().map(|host| host.devices.len()).sum::<usize>();
-    let mut builder = Builder::new(PartPower::new(PARTITION_POWER)?, devices.min(REPLICAS) as f64, 0)?;
+    let mut builder = Builder::new(PartPower::new(PARTITION_POWER)?, replicas(devices), MIN_PART_HOURS)?;
     for host in hosts {
-        let (ip, port) = host.address.rsplit_once(':').unwrap_or((&host.address, "0"));
         for device in &host.devices {
-            builder.add(anello_ring::Device {
-                id: DeviceId(0),
-                region: Region(host.region),
-                zone: Zone(host.zone),
-                ip: ip.into(),
-                port: port.parse().unwrap_or(0),
-                replication_ip: String::new(),
-                replication_port: 0,
-                name: device.id.clone(),
-                weight: device.weight.max(1) as f64,
-                meta: host.name.clone(),
-            })?;
+            add(&mut builder, host, device)?;
         }
     }
     builder.rebalance(Timestamp::ZERO, seed, &mut |_, _, _| {})?;
-    let mut bytes = Vec::new();
-    builder.ring()?.write(&mut bytes)?;
-    Ok(bytes)
+    files(&builder)
+}
+
+/// Replicas where there are so many devices.
+pub(super) fn replicas(devices: usize) -> f64 {
+    devices.min(REPLICAS) as f64
+}
+
+/// Enters a device of a host.
+pub(super) fn add(
+    builder: &mut Builder,
+    host: &Host,
+    device: &HostDevice,
+) -> std::result::Result<(), anello_ring::Error> {
+    let (ip, port) = host.address.rsplit_once(':').unwrap_or((&host.address, "0"));
+    builder.add(anello_ring::Device {
+        id: DeviceId(0),
+        region: Region(host.region),
+        zone: Zone(host.zone),
+        ip: ip.into(),
+        port: port.parse().unwrap_or(0),
+        replication_ip: String::new(),
+        replication_port: 0,
+        name: device.id.clone(),
+        weight: device.weight.max(1) as f64,
+        meta: host.name.clone(),
+    })?;
+    Ok(())
+}
+
+/// The files of a ring and its builder.
+pub(super) fn files(builder: &Builder) -> std::result::Result<(Vec<u8>, Vec<u8>), anello_ring::Error> {
+    let (mut ring, mut file) = (Vec::new(), Vec::new());
+    builder.ring()?.write(&mut ring)?;
+    builder.write(&mut file)?;
+    Ok((ring, file))
 }

@@ -5,17 +5,19 @@
 //! has asked. Whatever is cut off on the way is simply asked again.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anello_base::{Clock, HybridClock};
 
-use super::map::{ClusterMap, Host, HostDevice};
+use super::change::Progress;
+use super::map::{ClusterMap, Host, HostDevice, HostState};
 use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::key::KeyHasher;
-use crate::node::{HttpService, HttpTransport, Local, Node, NodeService, Peer, PeerStatus, Peers, Remote, Transport};
+use crate::node::{
+    Epoch, HttpService, HttpTransport, Local, Node, NodeService, Peer, PeerStatus, Peers, Remote, Transport,
+};
 use crate::store::ReplicationOptions;
 
 /// How often a host asks for the map while the cluster forms.
@@ -66,36 +68,65 @@ pub struct Member {
     pub(crate) clock: Arc<HybridClock>,
     pub(crate) cluster_secret: Vec<u8>,
     pub(crate) replication: ReplicationOptions,
-    me: Host,
+    pub(crate) me: Host,
     part: Part,
     map_path: PathBuf,
     peers: Arc<Peers>,
+    known: Mutex<Vec<Arc<Peer>>>,
     service: Arc<NodeService>,
-    roll: Arc<Roll>,
-    epoch: Arc<AtomicU64>,
+    pub(crate) roll: Arc<Roll>,
+    pub(crate) epoch: Arc<Epoch>,
 }
 
-/// Who has come, and the map once it is made. The founder's; empty elsewhere.
+/// Who wants to take part, the map once it is made, and how far this host has come with it.
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
     hosts: Mutex<Vec<Host>>,
     map: RwLock<Option<ClusterMap>>,
+    progress: Mutex<Progress>,
 }
 
 impl Roll {
     /// A host asks to take part, or asks again; the map where there is one and it is in it.
     pub(crate) fn enter(&self, host: Host) -> Result<Option<ClusterMap>> {
         if let Some(map) = self.map.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            let known = map.hosts.iter().any(|known| known.devices == host.devices);
-            return if known { Ok(Some(map.clone())) } else { Err(Error::Message("the cluster is complete".into())) };
+            let known = map.host(&host.name);
+            if known.is_some_and(|known| known.has_devices(&host.devices)) {
+                return Ok(Some(map.clone()));
+            }
+            if known.is_some_and(|known| known.address != host.address) {
+                return Err(Error::Membership(format!("there is another host by the name of {}", host.name)));
+            }
         }
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.iter().any(|known| known.name == host.name && known.devices != host.devices) {
-            return Err(Error::Message(format!("there is another host by the name of {}", host.name)));
+        if hosts.iter().any(|known| known.name == host.name && known.address != host.address) {
+            return Err(Error::Membership(format!("there is another host by the name of {}", host.name)));
         }
         hosts.retain(|known| known.name != host.name);
         hosts.push(host);
         Ok(None)
+    }
+
+    /// A host that the map does not know yet, or not with these devices.
+    pub(crate) fn applicant(&self) -> Option<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(map) = self.map() {
+            hosts.retain(|host| map.host(&host.name).is_none_or(|known| !known.has_devices(&host.devices)));
+        }
+        hosts.first().cloned()
+    }
+
+    /// Goes by another map.
+    pub(crate) fn set_map(&self, map: ClusterMap) {
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(map);
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_progress(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
     /// The map, where there is one.
@@ -115,19 +146,21 @@ impl Member {
     pub fn open_with(options: MemberOptions, clock: impl Clock, transport: Arc<dyn Transport>) -> Result<Self> {
         let hasher = KeyHasher::new(&options.cluster_secret);
         let device = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
-        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone());
+        let epoch = Arc::new(Epoch::default());
+        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone(), Arc::clone(&epoch));
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1) };
         let devices = locals.iter().map(device).collect();
         let MemberOptions { name, address, region, zone, part, replication, .. } = options;
-        let (clock, epoch) = (Arc::new(HybridClock::new(clock)), Arc::new(AtomicU64::new(0)));
+        let clock = Arc::new(HybridClock::new(clock));
         let map_path = options.state_dir.join("cluster.map");
         let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
         let service = NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll));
         Ok(Self {
             locals,
-            me: Host { name, address, region, zone, devices },
+            me: Host { name, address, region, zone, devices, state: HostState::Member },
+            known: Mutex::default(),
             part,
             map_path,
             peers: Peers::new(transport, Arc::clone(&clock), Arc::clone(&epoch)),
@@ -156,7 +189,7 @@ impl Member {
             Some(map) => map,
             None => self.form().await?,
         };
-        self.epoch.store(map.epoch, Ordering::Release);
+        self.epoch.advance(map.epoch).await;
         Ok(map)
     }
 
@@ -168,7 +201,7 @@ impl Member {
             };
             if let Some(map) = map {
                 map.write(&self.map_path)?;
-                *self.roll.map.write().unwrap_or_else(PoisonError::into_inner) = Some(map.clone());
+                self.roll.set_map(map.clone());
                 return Ok(map);
             }
             tokio::time::sleep(ASK_INTERVAL).await;
@@ -193,17 +226,34 @@ impl Member {
         })
     }
 
+    /// What is known of a host is kept from one map to the next.
+    fn peer(&self, host: &Host) -> Arc<Peer> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = known.iter().find(|peer| peer.name() == host.name && peer.address() == host.address) {
+            return Arc::clone(peer);
+        }
+        let peer = Peer::new(host.name.clone(), host.address.clone(), Arc::clone(&self.peers));
+        known.retain(|peer| peer.name() != host.name);
+        known.push(Arc::clone(&peer));
+        peer
+    }
+
+    /// Keeps a newer map, durably. Blocks.
+    pub(crate) fn keep(&self, map: &ClusterMap) -> Result<()> {
+        map.write(&self.map_path)
+    }
+
     /// The devices of the map by their names in the rings, and the other hosts.
     pub(crate) fn nodes(&self, map: &ClusterMap) -> (Vec<(String, Node)>, Vec<Arc<Peer>>) {
         let (mut nodes, mut peers) = (Vec::new(), Vec::new());
         for host in &map.hosts {
-            let peer = Peer::new(host.name.clone(), host.address.clone(), Arc::clone(&self.peers));
+            let peer = self.peer(host);
             for device in &host.devices {
                 let local = self.locals.iter().find(|local| local.device.id() == device.id);
-                let remote = || Node::There(Remote::new(Arc::clone(&peer), &device.id));
-                nodes.push((device.id.clone(), local.cloned().map_or_else(remote, Node::Here)));
+                let remote = || Node::There(Remote::new(Arc::clone(&peer), &device.id, map.epoch));
+                nodes.push((device.id.clone(), local.map_or_else(remote, |local| Node::Here(local.at(map.epoch)))));
             }
-            if host.devices != self.me.devices {
+            if host.name != self.me.name {
                 peers.push(peer);
             }
         }
@@ -222,6 +272,26 @@ impl std::fmt::Debug for Member {
 pub struct ClusterStatus {
     /// Version of the map.
     pub epoch: u64,
+    /// Where a change of the rings stands, while there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// Whether nothing more is to change by itself.
+    pub is_settled: bool,
+    /// Hosts of the map and whether they are to stay.
+    pub hosts: Vec<HostStatus>,
     /// The other hosts.
     pub peers: Vec<PeerStatus>,
+}
+
+/// A host of the map.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: String,
+    /// Its devices.
+    pub devices: usize,
+    /// Whether it is to stay.
+    pub state: HostState,
+    /// Replicas of partitions that its devices keep or are to keep.
+    pub replicas: usize,
 }

@@ -7,6 +7,7 @@ use anello_base::Timestamp;
 use std::sync::Arc;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
+use super::epoch::Epoch;
 use super::promises::Promises;
 use super::{ContainerFound, Write, limits, stripe};
 use crate::device::Device;
@@ -23,6 +24,9 @@ pub(crate) struct Local {
     pub(crate) device: Device,
     pub(super) hasher: KeyHasher,
     gate: Arc<Gate>,
+    epoch: Arc<Epoch>,
+    /// The map that its caller goes by.
+    by: u64,
 }
 
 #[derive(Debug)]
@@ -40,17 +44,24 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Local {
-    pub(crate) fn open(device: Device, hasher: KeyHasher) -> Result<Self> {
+    pub(crate) fn open(device: Device, hasher: KeyHasher, epoch: Arc<Epoch>) -> Result<Self> {
         let stripes = || (0..limits::STRIPES).map(|_| RwLock::new(())).collect();
         let promises = Promises::open(device.clone())?;
         let gate = Gate { containers: stripes(), objects: stripes(), promises };
-        Ok(Self { device, hasher, gate: Arc::new(gate) })
+        Ok(Self { device, hasher, gate: Arc::new(gate), epoch, by: 0 })
+    }
+
+    /// The same for a caller that goes by the map of `epoch`.
+    pub(crate) fn at(&self, epoch: u64) -> Self {
+        Self { by: epoch, ..self.clone() }
     }
 
     /// Makes a mutation durable and visible here. [`Error::Promised`] where a later one was promised,
-    /// [`Error::Missing`] where a row's container was deleted. The same mutation again is acknowledged
+    /// [`Error::Missing`] where a row's container was deleted, [`Error::OldMap`] where its
+    /// caller goes by an older map than is taken. The same mutation again is acknowledged
     /// again.
     pub(crate) async fn commit(&self, write: Write) -> Result<Effect> {
+        let _by_this_map = self.epoch.enter(self.by).await?;
         let _admitted = self.admit(&write).await?;
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
@@ -121,6 +132,7 @@ impl Local {
 
     /// Promises to take nothing of the object before `until`, and tells what stands.
     pub(crate) async fn prepare_object(&self, object: KeyHash, until: Timestamp) -> Result<ObjectState> {
+        let _by_this_map = self.epoch.enter(self.by).await?;
         let _nothing_under_way = self.gate.objects[stripe(object)].write().await;
         let state = self.device.index().object_state(object)?;
         let stands = state.stamp().map(|(data, metadata)| data.max(metadata));
@@ -130,6 +142,7 @@ impl Local {
 
     /// Promises to take no row of the container before `until`, and tells what stands.
     pub(crate) async fn prepare_container(&self, container: KeyHash, until: Timestamp) -> Result<ContainerFound> {
+        let _by_this_map = self.epoch.enter(self.by).await?;
         let _nothing_under_way = self.gate.containers[stripe(container)].write().await;
         let known = self.device.index().known_container(container)?;
         self.promise(container, until, Some(known.version)).await?;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::exchange::{Differing, Entries, Span, Want};
 use super::limits::MESSAGE_BYTES_MAX;
 use super::{ContainerFound, Write};
-use crate::cluster::Host;
+use crate::cluster::{Host, Progress};
 use crate::error::{Error, Result};
 use crate::index::{Digest, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
@@ -38,6 +38,10 @@ pub(super) enum Call {
     Ping,
     /// A host asks to take part, and for the cluster's map.
     Join(Host),
+    /// The map that the host goes by.
+    Map,
+    /// How far the host has come with it.
+    Progress,
     Commit(Box<Write>),
     /// A large object's data follow.
     Upload {
@@ -114,6 +118,7 @@ pub(super) enum Answer {
     Pong,
     /// The cluster's map, once it is made.
     Map(Option<Vec<u8>>),
+    Progress(Progress),
     Committed {
         stale: Option<Timestamp>,
         created: bool,
@@ -185,6 +190,7 @@ impl From<Error> for Fault {
             Error::Missing("container") => Self::Missing(Thing::Container),
             Error::Missing(_) => Self::Missing(Thing::Object),
             Error::NotEmpty => Self::NotEmpty,
+            Error::OldMap => Self::OldMap,
             Error::Promised { until } => Self::Promised(until),
             Error::Stale { current } => Self::Stale(current),
             error => {

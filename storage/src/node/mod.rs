@@ -4,6 +4,7 @@
 //! Between hosts a [`Call`](message::Call) and its answer travel as sealed frames ([`seal`]) over a
 //! [`Transport`]: HTTP ([`http`]) between hosts, anything else in tests. [`service`] answers calls.
 
+mod epoch;
 mod exchange;
 mod http;
 mod limits;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody};
 pub(crate) use self::local::Local;

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::epoch::Epoch;
 use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, SUSPENSION};
 use super::message::{self, Answer, Call, Envelope, Fault, Reply};
 use super::transport::{DataStream, Transport, nothing};
-use crate::cluster::{ClusterMap, Host};
+use crate::cluster::{ClusterMap, Host, Progress};
 use crate::error::{Error, Result};
 
 /// What all calls of this process have in common.
@@ -20,7 +21,7 @@ pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     clock: Arc<HybridClock>,
     /// The cluster map that this process goes by.
-    epoch: Arc<AtomicU64>,
+    epoch: Arc<Epoch>,
     sender: u64,
     number: AtomicU64,
 }
@@ -38,6 +39,8 @@ pub(crate) struct Peer {
     answered: AtomicBool,
     /// Its wall clock less ours, in ticks.
     skew: AtomicI64,
+    /// The map that it went by when it answered last.
+    epoch: AtomicU64,
 }
 
 /// Another host as `anello status` shows it.
@@ -54,16 +57,16 @@ pub struct PeerStatus {
 }
 
 impl Peers {
-    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Arc<HybridClock>, epoch: Arc<AtomicU64>) -> Arc<Self> {
+    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Arc<HybridClock>, epoch: Arc<Epoch>) -> Arc<Self> {
         Arc::new(Self { transport, clock, epoch, sender: rand::random(), number: AtomicU64::new(1) })
     }
 
-    fn envelope(&self, device: &str, call: Call) -> Envelope {
+    fn envelope(&self, device: &str, epoch: u64, call: Call) -> Envelope {
         Envelope {
             now: self.clock.wall(),
             sender: self.sender,
             number: self.number.fetch_add(1, Ordering::Relaxed),
-            epoch: self.epoch.load(Ordering::Acquire),
+            epoch,
             device: device.to_owned(),
             call,
         }
@@ -80,16 +83,34 @@ impl Peer {
     pub(crate) fn new(name: String, address: String, peers: Arc<Peers>) -> Arc<Self> {
         let (failures, suspended_until) = (AtomicU32::new(0), Mutex::new(None));
         let (answers, answered) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { name, address, peers, failures, suspended_until, answers, answered, skew: AtomicI64::new(0) })
+        Arc::new(Self {
+            name,
+            address,
+            peers,
+            failures,
+            suspended_until,
+            answers,
+            answered,
+            skew: AtomicI64::new(0),
+            epoch: AtomicU64::new(0),
+        })
     }
 
     /// Asks the host and waits up to `timeout` for the answer. Asked twice where the first time fails at once: a
     /// connection that was kept may have ended, and every call may be repeated. A host that has failed
     /// [`FAILURES_MAX`] times in a row is not asked for [`SUSPENSION`].
-    pub(super) async fn call(&self, device: &str, call: Call, timeout: Duration) -> Result<(Answer, DataStream)> {
+    pub(super) async fn call(
+        &self,
+        device: &str,
+        epoch: u64,
+        call: Call,
+        timeout: Duration,
+    ) -> Result<(Answer, DataStream)> {
         let again = call.clone();
-        match self.call_with(device, call, nothing(), timeout).await {
-            Err(Error::Unreachable { at_once: true, .. }) => self.call_with(device, again, nothing(), timeout).await,
+        match self.call_with(device, epoch, call, nothing(), timeout).await {
+            Err(Error::Unreachable { at_once: true, .. }) => {
+                self.call_with(device, epoch, again, nothing(), timeout).await
+            }
             answered => answered,
         }
     }
@@ -98,6 +119,7 @@ impl Peer {
     pub(super) async fn call_with(
         &self,
         device: &str,
+        epoch: u64,
         call: Call,
         data: DataStream,
         timeout: Duration,
@@ -105,7 +127,7 @@ impl Peer {
         if !self.is_reachable() {
             return Err(self.unreachable("it did not answer lately"));
         }
-        let message = Bytes::from(message::encode(&self.peers.envelope(device, call))?);
+        let message = Bytes::from(message::encode(&self.peers.envelope(device, epoch, call))?);
         let asked = self.peers.clock.wall();
         let answered = tokio::time::timeout(timeout, self.peers.transport.call(&self.address, message, data)).await;
         let incoming = match answered {
@@ -122,6 +144,7 @@ impl Peer {
         let reply: Reply = message::decode(&incoming.message)?;
         self.failures.store(0, Ordering::Relaxed);
         self.answers.store(true, Ordering::Relaxed);
+        self.epoch.store(reply.epoch, Ordering::Relaxed);
         self.note_clock(asked, &reply);
         match reply.answer {
             Ok(answer) => Ok((answer, incoming.data)),
@@ -129,17 +152,47 @@ impl Peer {
         }
     }
 
+    /// Asks the host itself, not a device of it.
+    async fn ask(&self, call: Call) -> Result<Answer> {
+        Ok(self.call("", self.peers.epoch.get(), call, LOOK_UP_TIMEOUT).await?.0)
+    }
+
+    fn confused(&self) -> Error {
+        Error::Message(format!("{} answered something else than was asked", self.name))
+    }
+
     /// Whether the host answers; its clock is noted.
     pub(crate) async fn ping(&self) -> Result<()> {
-        self.call("", Call::Ping, LOOK_UP_TIMEOUT).await.map(drop)
+        self.ask(Call::Ping).await.map(drop)
     }
 
     /// Asks the host for the cluster's map, and to be part of it; `None` while it is not complete.
     pub(crate) async fn join(&self, me: Host) -> Result<Option<ClusterMap>> {
-        match self.call("", Call::Join(me), LOOK_UP_TIMEOUT).await?.0 {
+        match self.ask(Call::Join(me)).await? {
             Answer::Map(map) => map.map(|bytes| ClusterMap::decode(&bytes)).transpose(),
-            _ => Err(Error::Message(format!("{} answered something else than was asked", self.name))),
+            _ => Err(self.confused()),
         }
+    }
+
+    /// Asks the host for the map that it goes by.
+    pub(crate) async fn map(&self) -> Result<Option<ClusterMap>> {
+        match self.ask(Call::Map).await? {
+            Answer::Map(map) => map.map(|bytes| ClusterMap::decode(&bytes)).transpose(),
+            _ => Err(self.confused()),
+        }
+    }
+
+    /// Asks the host how far it has come.
+    pub(crate) async fn progress(&self) -> Result<Progress> {
+        match self.ask(Call::Progress).await? {
+            Answer::Progress(progress) => Ok(progress),
+            _ => Err(self.confused()),
+        }
+    }
+
+    /// The map that it went by when it answered last.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     fn refused(&self, fault: Fault) -> Error {
@@ -181,6 +234,10 @@ impl Peer {
 
     fn unreachable(&self, message: &str) -> Error {
         Error::Unreachable { node: self.name.clone(), at_once: false, message: message.to_owned() }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn name(&self) -> &str {

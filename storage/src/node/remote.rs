@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anello_base::Timestamp;
 use bytes::Bytes;
@@ -25,11 +26,17 @@ use crate::mutation::Applies;
 pub(crate) struct Remote {
     peer: Arc<Peer>,
     device: Arc<str>,
+    /// The map that its callers go by.
+    epoch: u64,
 }
 
 impl Remote {
-    pub(crate) fn new(peer: Arc<Peer>, device: &str) -> Self {
-        Self { peer, device: device.into() }
+    pub(crate) fn new(peer: Arc<Peer>, device: &str, epoch: u64) -> Self {
+        Self { peer, device: device.into(), epoch }
+    }
+
+    async fn call(&self, call: Call, timeout: Duration) -> Result<(Answer, DataStream)> {
+        self.peer.call(&self.device, self.epoch, call, timeout).await
     }
 
     pub(crate) fn is_reachable(&self) -> bool {
@@ -37,7 +44,7 @@ impl Remote {
     }
 
     async fn ask(&self, call: Call) -> Result<Answer> {
-        Ok(self.peer.call(&self.device, call, LOOK_UP_TIMEOUT).await?.0)
+        Ok(self.call(call, LOOK_UP_TIMEOUT).await?.0)
     }
 
     fn confused(&self) -> Error {
@@ -45,7 +52,7 @@ impl Remote {
     }
 
     pub(super) async fn commit(&self, write: Write) -> Result<Effect> {
-        match self.peer.call(&self.device, Call::Commit(Box::new(write)), COMMIT_TIMEOUT).await?.0 {
+        match self.call(Call::Commit(Box::new(write)), COMMIT_TIMEOUT).await?.0 {
             Answer::Committed { stale, created } => Ok(Effect { stale, created, ..Effect::default() }),
             _ => Err(self.confused()),
         }
@@ -124,7 +131,7 @@ impl Remote {
     /// The stored bytes of one version; fails where it is another by now.
     pub(super) async fn read(&self, object: KeyHash, timestamp: Timestamp, range: Range<u64>) -> Result<DataStream> {
         let call = Call::Read { object, timestamp, range };
-        match self.peer.call(&self.device, call, LOOK_UP_TIMEOUT).await? {
+        match self.call(call, LOOK_UP_TIMEOUT).await? {
             (Answer::Data, data) => Ok(paced(data, self.peer.name().to_owned())),
             _ => Err(self.confused()),
         }
@@ -152,14 +159,15 @@ impl Remote {
     }
 
     pub(super) async fn fetch(&self, tree: Tree, wants: Vec<Want>) -> Result<DataStream> {
-        match self.peer.call(&self.device, Call::Fetch { tree, wants }, LOOK_UP_TIMEOUT).await? {
+        match self.call(Call::Fetch { tree, wants }, LOOK_UP_TIMEOUT).await? {
             (Answer::Data, data) => Ok(paced(data, self.peer.name().to_owned())),
             _ => Err(self.confused()),
         }
     }
 
     pub(super) async fn import(&self, applies: Applies, records: DataStream) -> Result<u64> {
-        match self.peer.call_with(&self.device, Call::Import { applies }, records, IMPORT_TIMEOUT).await?.0 {
+        match self.peer.call_with(&self.device, self.epoch, Call::Import { applies }, records, IMPORT_TIMEOUT).await?.0
+        {
             Answer::Imported(count) => Ok(count),
             _ => Err(self.confused()),
         }
@@ -168,9 +176,9 @@ impl Remote {
     pub(super) fn write_extents(&self, size_hint: Option<u64>) -> RemoteUpload {
         let (sender, receiver) = futures::channel::mpsc::channel(UPLOAD_QUEUE);
         let data: DataStream = Box::pin(receiver);
-        let (peer, device) = (Arc::clone(&self.peer), Arc::clone(&self.device));
+        let (peer, device, epoch) = (Arc::clone(&self.peer), Arc::clone(&self.device), self.epoch);
         let call = tokio::spawn(async move {
-            match peer.call_with(&device, Call::Upload { size_hint }, data, UPLOAD_TIMEOUT).await?.0 {
+            match peer.call_with(&device, epoch, Call::Upload { size_hint }, data, UPLOAD_TIMEOUT).await?.0 {
                 Answer::Uploaded(number) => Ok(number),
                 _ => Err(Error::Message(format!("{} answered something else than was asked", peer.name()))),
             }

@@ -1,7 +1,6 @@
 //! Answers the calls of other hosts for the devices of this one.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_base::{HybridClock, Timestamp};
@@ -10,6 +9,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::Write;
+use super::epoch::Epoch;
 use super::limits::{CLOCK_SKEW_MAX, UPLOAD_TIMEOUT};
 use super::local::Local;
 use super::message::{self, Answer, Call, Envelope, Fault, FaultClass, Reply, Version};
@@ -27,7 +27,7 @@ use std::ops::Range;
 pub struct NodeService {
     devices: HashMap<String, Local>,
     clock: Arc<HybridClock>,
-    epoch: Arc<AtomicU64>,
+    epoch: Arc<Epoch>,
     roll: Arc<Roll>,
     started: Timestamp,
     replays: Replays,
@@ -43,7 +43,7 @@ struct Pending {
 }
 
 impl NodeService {
-    pub(crate) fn new(devices: &[Local], clock: Arc<HybridClock>, epoch: Arc<AtomicU64>, roll: Arc<Roll>) -> Self {
+    pub(crate) fn new(devices: &[Local], clock: Arc<HybridClock>, epoch: Arc<Epoch>, roll: Arc<Roll>) -> Self {
         let started = clock.wall();
         Self {
             devices: devices.iter().map(|local| (local.device.id(), local.clone())).collect(),
@@ -62,7 +62,7 @@ impl NodeService {
             Ok((answer, data)) => (Ok(answer), data),
             Err(fault) => (Err(fault), nothing()),
         };
-        let epoch = self.epoch.load(Ordering::Acquire);
+        let epoch = self.epoch.get();
         // Wherever the caller's next timestamp comes from, it must be behind all that this host knows of.
         let reply = Reply { now: self.clock.latest(), wall: self.clock.wall(), epoch, answer };
         Ok((message::encode(&reply)?.into(), data))
@@ -71,20 +71,24 @@ impl NodeService {
     async fn carry_out(&self, call: Incoming) -> Result<(Answer, DataStream), Fault> {
         let envelope: Envelope = message::decode(&call.message)?;
         self.admit(&envelope)?;
-        if matches!(envelope.call, Call::Ping) {
-            return Ok((Answer::Pong, nothing()));
-        }
-        if let Call::Join(host) = envelope.call {
-            let map = self.roll.enter(host)?.map(|map| map.encode()).transpose()?;
-            return Ok((Answer::Map(map), nothing()));
-        }
-        if envelope.epoch != self.epoch.load(Ordering::Acquire) {
-            return Err(Fault::OldMap);
+        match envelope.call {
+            Call::Ping => return Ok((Answer::Pong, nothing())),
+            Call::Join(host) => {
+                let map = self.roll.enter(host)?.map(|map| map.encode()).transpose()?;
+                return Ok((Answer::Map(map), nothing()));
+            }
+            Call::Map => {
+                let map = self.roll.map().map(|map| map.encode()).transpose()?;
+                return Ok((Answer::Map(map), nothing()));
+            }
+            Call::Progress => return Ok((Answer::Progress(self.roll.progress()), nothing())),
+            _ => drop(self.epoch.enter(envelope.epoch).await?),
         }
         let local = self.devices.get(&envelope.device).ok_or_else(|| Fault::Other {
             class: FaultClass::Internal,
             message: format!("device {} is not here", envelope.device),
         })?;
+        let local = &local.at(envelope.epoch);
         let answer = match envelope.call {
             Call::Read { object, timestamp, range } => {
                 return Ok((Answer::Data, self.read(local, object, timestamp, range).await?));
@@ -146,6 +150,8 @@ impl NodeService {
             Call::EntryVersion { tree, key } => Answer::EntryVersion(index.entry_version(tree, &key)?),
             Call::Ping
             | Call::Join(_)
+            | Call::Map
+            | Call::Progress
             | Call::Commit(_)
             | Call::Upload { .. }
             | Call::Read { .. }

@@ -12,10 +12,9 @@ impl Store {
     /// The account, if it was ever written to.
     pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
         let (placement, hash) = (self.placement(), self.hasher().account(account));
-        let slots = placement.account(hash);
-        self.settle_statistics(&slots, hash).await;
+        self.settle_statistics(&placement, hash).await;
         let ask = |node: Node| async move { node.account(hash).await };
-        self.newest(&placement, &slots, ask).await
+        self.newest(&placement, &placement.account_sets(hash), ask).await
     }
 
     /// Sets metadata of an account; an empty value removes.
@@ -45,7 +44,7 @@ impl Store {
     /// Containers of an account; none where there is no account.
     pub async fn account_list(&self, account: &str, query: &ListQuery) -> Result<Vec<Listed<ContainerEntry>>> {
         let (placement, hash) = (self.placement(), self.hasher().account(account));
-        self.list(&placement, hash, &placement.account(hash), query).await
+        self.list(&placement, hash, &placement.account_sets(hash), query).await
     }
 
     pub(super) async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {

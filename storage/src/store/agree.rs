@@ -8,9 +8,9 @@ use futures::stream::FuturesUnordered;
 
 use super::Store;
 use super::placement::{Placement, Slot};
-use super::quorum::{majority, readers};
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
+use crate::majority::{majority, readers};
 use crate::model::{ContainerInfo, Known, ObjectInfo};
 use crate::node::{ContainerFound, Found, Node, Source};
 

@@ -14,13 +14,13 @@ impl Store {
     /// The container, if it is there.
     pub async fn container(&self, account: &str, container: &str) -> Result<Option<ContainerInfo>> {
         let (placement, hash) = (self.placement(), self.hasher().container(account, container));
-        self.settle_statistics(&placement.container(hash), hash).await;
+        self.settle_statistics(&placement, hash).await;
         self.container_now(&placement, hash).await
     }
 
     pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
         let ask = |node: Node| async move { node.container(hash).await };
-        self.newest(placement, &placement.container(hash), ask).await
+        self.newest(placement, &placement.container_sets(hash), ask).await
     }
 
     /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a
@@ -111,6 +111,6 @@ impl Store {
     ) -> Result<Vec<Listed<ObjectEntry>>> {
         let (placement, hash) = (self.placement(), self.hasher().container(account, container));
         self.container_now(&placement, hash).await?.ok_or(Error::Missing("container"))?;
-        self.list(&placement, hash, &placement.container(hash), query).await
+        self.list(&placement, hash, &placement.container_sets(hash), query).await
     }
 }

@@ -86,7 +86,7 @@ impl Store {
         &'a self,
         placement: &'a Placement,
         parent: KeyHash,
-        slots: &'a [Slot],
+        sets: &'a [Vec<Slot>],
         query: &'a ListQuery,
     ) -> BoxFuture<'a, Result<Vec<Listed<E>>>> {
         Box::pin(async move {
@@ -94,7 +94,7 @@ impl Store {
             let (wanted, mut query) = (query.limit, query.clone());
             loop {
                 let ask = |node| E::page(node, parent, query.clone());
-                let answers = ask_majority(placement, slots, ask).await;
+                let answers = ask_majority(placement, sets, ask).await;
                 if let Some(lacking) = answers.lacking {
                     return Err(lacking);
                 }
@@ -104,7 +104,7 @@ impl Store {
                 }
                 let replicas = pages.len();
                 let merged = merge(pages, &query);
-                let rows = self.settle(placement, parent, slots, merged.rows, replicas, &query).await?;
+                let rows = self.settle(placement, parent, sets, merged.rows, replicas, &query).await?;
                 listed.extend(rows);
                 match merged.end {
                     Some(end) if listed.len() < wanted => query.marker = Some(end),
@@ -122,7 +122,7 @@ impl Store {
         &self,
         placement: &Placement,
         parent: KeyHash,
-        slots: &[Slot],
+        sets: &[Vec<Slot>],
         rows: BTreeMap<String, (Listed<E>, usize)>,
         replicas: usize,
         query: &ListQuery,
@@ -132,14 +132,14 @@ impl Store {
             .filter(|(_, (row, shown))| *shown < replicas && matches!(row, Listed::Entry(_)))
             .map(|(name, _)| name.clone())
             .collect();
-        let mut resolved = self.resolve::<E>(placement, parent, slots, disputed).await?;
+        let mut resolved = self.resolve::<E>(placement, parent, sets, disputed).await?;
         let mut settled = Vec::with_capacity(rows.len());
         for (name, (row, shown)) in rows {
             if shown == replicas {
                 settled.push(row);
             } else if let Listed::Entry(_) = row {
                 settled.extend(resolved.remove(&name).flatten().map(Listed::Entry));
-            } else if self.is_any_below::<E>(placement, parent, slots, name).await? {
+            } else if self.is_any_below::<E>(placement, parent, sets, name).await? {
                 settled.push(row);
             }
         }
@@ -155,14 +155,14 @@ impl Store {
         &self,
         placement: &Placement,
         parent: KeyHash,
-        slots: &[Slot],
+        sets: &[Vec<Slot>],
         names: Vec<String>,
     ) -> Result<BTreeMap<String, Option<E>>> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
         let ask = |node| E::known(node, parent, names.clone());
-        let answers = ask_majority(placement, slots, ask).await;
+        let answers = ask_majority(placement, sets, ask).await;
         if let Some(lacking) = answers.lacking {
             return Err(lacking);
         }
@@ -182,11 +182,11 @@ impl Store {
         &self,
         placement: &Placement,
         parent: KeyHash,
-        slots: &[Slot],
+        sets: &[Vec<Slot>],
         prefix: String,
     ) -> Result<bool> {
         let query = ListQuery { prefix, limit: 1, ..ListQuery::default() };
-        Ok(!self.list::<E>(placement, parent, slots, &query).await?.is_empty())
+        Ok(!self.list::<E>(placement, parent, sets, &query).await?.is_empty())
     }
 }
 

@@ -6,6 +6,7 @@ mod account;
 mod agree;
 mod container;
 mod listing;
+mod membership;
 mod placement;
 mod quorum;
 mod read;
@@ -14,8 +15,9 @@ mod settling;
 mod worker;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use anello_base::{Clock, HybridClock, SystemClock, Timestamp};
 use serde::Serialize;
@@ -29,7 +31,7 @@ use crate::error::Result;
 use crate::key::{KeyHasher, ObjectPath};
 use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, PathHashes};
-use crate::node::{Local, NodeService, Peer, Write};
+use crate::node::{Epoch, Local, Peer, Write};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
 pub use worker::PartsToDelete;
@@ -79,11 +81,33 @@ struct Inner {
     watches: Mutex<Vec<Arc<Watch>>>,
 }
 
-/// The other hosts.
+/// This host as one of several. Its locks are held for a look.
 struct Cluster {
-    epoch: u64,
-    peers: Vec<Arc<Peer>>,
-    service: Arc<NodeService>,
+    member: Member,
+    map: Mutex<Arc<ClusterMap>>,
+    peers: Mutex<Vec<Arc<Peer>>>,
+    /// Placements that something may still go by.
+    in_use: Mutex<Vec<Weak<Placement>>>,
+    /// By device: the sealed map whose moves its replicator has been through.
+    synced: Mutex<BTreeMap<String, u64>>,
+    /// Why the next step of a change must wait, as this host sees it.
+    waits_for: Mutex<Option<String>>,
+    adopting: tokio::sync::Mutex<()>,
+}
+
+impl Cluster {
+    fn map(&self) -> Arc<ClusterMap> {
+        Arc::clone(&held(&self.map))
+    }
+
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        held(&self.peers).clone()
+    }
+}
+
+/// What such a lock guards is whole at any time.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The store as `anello status` and the metrics show it.
@@ -160,7 +184,8 @@ impl Store {
     pub fn open_with_clock(options: StoreOptions, clock: impl Clock) -> Result<Self> {
         let hasher = KeyHasher::new(&options.cluster_secret);
         let device = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
-        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone());
+        let epoch = Arc::new(Epoch::default());
+        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone(), Arc::clone(&epoch));
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
         let placement = Placement::of_one_host(&options.state_dir, &locals)?;
         let clock = Arc::new(HybridClock::new(clock));
@@ -170,10 +195,19 @@ impl Store {
     /// Opens the store of a cluster that is complete.
     pub fn open_member(member: Member, map: &ClusterMap) -> Result<Self> {
         let (nodes, peers) = member.nodes(map);
-        let placement = Placement::new(map.epoch, nodes, map.rings()?, None)?;
+        let placement = Placement::new(map.epoch, nodes, map.rings()?, map.next_rings()?, map.is_sealed())?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
-        let cluster = Cluster { epoch: map.epoch, peers, service: member.service() };
-        Self::start(clock, &secret, locals, placement, member.replication, Some(cluster))
+        let replication = member.replication.clone();
+        let cluster = Cluster {
+            member,
+            map: Mutex::new(Arc::new(map.clone())),
+            peers: Mutex::new(peers),
+            in_use: Mutex::default(),
+            synced: Mutex::default(),
+            waits_for: Mutex::default(),
+            adopting: tokio::sync::Mutex::default(),
+        };
+        Self::start(clock, &secret, locals, placement, replication, Some(cluster))
     }
 
     fn start(
@@ -202,6 +236,9 @@ impl Store {
                 watches: Mutex::default(),
             }),
         };
+        if let Some(cluster) = &store.inner.cluster {
+            held(&cluster.in_use).push(Arc::downgrade(&store.placement()));
+        }
         store.start_workers();
         Ok(store)
     }
@@ -224,10 +261,7 @@ impl Store {
         StoreStatus {
             replicas: self.placement().replicas(),
             devices: self.locals().iter().map(|local| local.device.status()).collect(),
-            cluster: self.inner.cluster.as_ref().map(|cluster| ClusterStatus {
-                epoch: cluster.epoch,
-                peers: cluster.peers.iter().map(|peer| peer.status()).collect(),
-            }),
+            cluster: self.cluster_status(),
             daemons: watches.iter().map(|watch| watch.status()).collect(),
         }
     }
@@ -292,6 +326,14 @@ impl Store {
 
     fn placement(&self) -> Arc<Placement> {
         Arc::clone(&self.inner.placement.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_placement(&self, placement: Placement) {
+        let placement = Arc::new(placement);
+        if let Some(cluster) = &self.inner.cluster {
+            held(&cluster.in_use).push(Arc::downgrade(&placement));
+        }
+        *self.inner.placement.write().unwrap_or_else(PoisonError::into_inner) = placement;
     }
 
     fn locals(&self) -> &[Local] {

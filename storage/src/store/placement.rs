@@ -35,6 +35,7 @@ pub(super) struct Slot(usize);
 pub(super) struct Placement {
     /// Of the cluster's map that it was made from.
     epoch: u64,
+    is_sealed: bool,
     /// The devices' names in the rings.
     names: Vec<String>,
     nodes: Vec<Node>,
@@ -89,12 +90,18 @@ impl Placement {
         }
         let nodes = ids.into_iter().zip(locals.iter().cloned().map(Node::Here)).collect();
         let rings = rings.try_into().map_err(|_| Error::ring(dir, &"there are not three rings"))?;
-        Self::new(0, nodes, rings, None)
+        Self::new(0, nodes, rings, None, false)
     }
 
     /// These devices, by their names in the rings, and the rings of accounts, containers and objects: those in
     /// force and those that follow them.
-    pub(super) fn new(epoch: u64, nodes: Vec<(String, Node)>, now: [Ring; 3], next: Option<[Ring; 3]>) -> Result<Self> {
+    pub(super) fn new(
+        epoch: u64,
+        nodes: Vec<(String, Node)>,
+        now: [Ring; 3],
+        next: Option<[Ring; 3]>,
+        is_sealed: bool,
+    ) -> Result<Self> {
         let [account, container, object] = now.map(|ring| Table::new(ring, &nodes));
         let mut tables = [account?, container?, object?].map(|now| Tables { now, next: None });
         for (tables, next) in tables.iter_mut().zip(next.into_iter().flatten()) {
@@ -102,7 +109,7 @@ impl Placement {
         }
         let [account, container, object] = tables;
         let (names, nodes) = nodes.into_iter().unzip();
-        Ok(Self { epoch, names, nodes, account, container, object })
+        Ok(Self { epoch, is_sealed, names, nodes, account, container, object })
     }
 
     pub(super) fn node(&self, slot: Slot) -> &Node {
@@ -140,16 +147,31 @@ impl Placement {
         self.epoch
     }
 
-    pub(super) fn account(&self, account: KeyHash) -> Vec<Slot> {
-        self.account.now.primaries(account)
+    /// Whether the rings change.
+    pub(super) fn is_changing(&self) -> bool {
+        self.object.next.is_some()
     }
 
-    pub(super) fn container(&self, container: KeyHash) -> Vec<Slot> {
-        self.container.now.primaries(container)
+    /// Whether nobody goes by the map before the change any more.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 
-    pub(super) fn object(&self, object: KeyHash) -> Vec<Slot> {
-        self.object.now.primaries(object)
+    /// The devices that a partition of a tree moves to.
+    pub(super) fn newcomers(&self, tree: Tree, partition: u32) -> Vec<Slot> {
+        let tables = self.tables(tree);
+        let of = |table: &Table| -> Vec<Slot> {
+            table.slots(table.ring.primaries(Partition(partition)).iter().copied()).collect()
+        };
+        let mut next = tables.next.as_ref().map(of).unwrap_or_default();
+        let now = of(&tables.now);
+        next.retain(|slot| !now.contains(slot));
+        next
+    }
+
+    /// The primaries of an account by each of the rings that count.
+    pub(super) fn account_sets(&self, account: KeyHash) -> Vec<Vec<Slot>> {
+        self.account.sets(account)
     }
 
     /// The primaries of an object by each of the rings that count.

@@ -11,19 +11,9 @@ use tokio_util::task::TaskTracker;
 use super::placement::Duty;
 use super::settling::UnderWay;
 use crate::error::{Error, Result};
+use crate::majority::majority;
 use crate::mutation::Applies;
 use crate::node::{Node, Write};
-
-/// Replicas that must acknowledge: more than half, and of two one (as in Swift), since otherwise two
-/// devices would be less available than one.
-pub(super) fn majority(replicas: usize) -> usize {
-    if replicas == 2 { 1 } else { replicas / 2 + 1 }
-}
-
-/// Replicas that must be asked, so that one of them has whatever a majority has acknowledged.
-pub(super) fn readers(replicas: usize) -> usize {
-    replicas + 1 - majority(replicas).min(replicas)
-}
 
 /// One device's share of a mutation; an error where the device has failed before.
 #[derive(Debug)]
@@ -166,16 +156,5 @@ fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>
             let cause = Box::new(failure.or(contended).unwrap_or(Error::Stopped));
             Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause })
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_majority_is_more_than_half_and_of_two_one() {
-        assert_eq!([1, 2, 3, 4, 5].map(majority), [1, 1, 2, 3, 3]);
-        assert_eq!([1, 2, 3, 4, 5].map(readers), [1, 2, 2, 2, 3]);
     }
 }

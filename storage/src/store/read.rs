@@ -1,7 +1,6 @@
 //! Reading: the newest version among a majority of the replicas, and its data from whichever has them whole.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -10,11 +9,11 @@ use futures::stream::FuturesUnordered;
 
 use super::Store;
 use super::placement::{Placement, Slot};
-use super::quorum::readers;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
 use crate::key::{KeyHash, ObjectPath};
+use crate::majority::readers;
 use crate::model::{Known, ObjectInfo};
 use crate::mutation::PathHashes;
 use crate::node::{Data, Found, Node, Source};
@@ -30,7 +29,7 @@ impl Store {
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
         let replicas = self.replicas_of(&placement, hashes).await?;
-        let reader = ObjectReader::new(replicas, Some((placement, hashes.object)));
+        let reader = ObjectReader::new(replicas, Some((self.clone(), hashes.object)));
         Ok(reader.filter(|reader| !self.is_expired(reader.info())))
     }
 
@@ -42,7 +41,7 @@ impl Store {
     async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
         let object = hashes.object;
         let ask = |node: Node| async move { node.object(object).await };
-        let answers = ask_majority(placement, &placement.object(object), ask).await;
+        let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
         let newest = answers.found.iter().map(Found::stamp).max().flatten();
         if answers.found.iter().any(|found| found.stamp() != newest) {
             self.repair(object);
@@ -58,8 +57,8 @@ impl Store {
     }
 
     /// See [`super::settling`].
-    pub(super) async fn settle_statistics(&self, slots: &[Slot], parent: KeyHash) {
-        if slots.len() > 1 {
+    pub(super) async fn settle_statistics(&self, placement: &Placement, parent: KeyHash) {
+        if !placement.is_single() {
             drop(self.inner.settling.settle(parent).await);
         }
     }
@@ -68,10 +67,10 @@ impl Store {
     pub(super) async fn newest<T, F: Future<Output = Result<Known<T>>>>(
         &self,
         placement: &Placement,
-        slots: &[Slot],
+        sets: &[Vec<Slot>],
         ask: impl Fn(Node) -> F,
     ) -> Result<Option<T>> {
-        let answers = ask_majority(placement, slots, ask).await;
+        let answers = ask_majority(placement, sets, ask).await;
         let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
         match (newest.and_then(|known| known.info), answers.lacking) {
             (None, Some(lacking)) => Err(lacking),
@@ -87,30 +86,51 @@ pub(super) struct Answers<T> {
     pub(super) lacking: Option<Error>,
 }
 
-/// Asks all devices at once and returns as soon as a majority has answered.
+/// Asks the devices and returns as soon as so many of each set have answered that one of them has whatever a majority
+/// has acknowledged. While the rings change, those that are in every set are asked first: the others are being filled.
 pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
     placement: &Placement,
-    slots: &[Slot],
+    sets: &[Vec<Slot>],
     ask: impl Fn(Node) -> F,
 ) -> Answers<T> {
-    let wanted = readers(slots.len());
-    if let [slot] = slots
-        && let Ok(answer) = ask(placement.node(*slot).clone()).await
+    if let [set] = sets
+        && let [slot] = set[..]
+        && let Ok(answer) = ask(placement.node(slot).clone()).await
     {
         return Answers { found: vec![answer], lacking: None };
     }
-    let mut asked: FuturesUnordered<_> = slots.iter().map(|slot| ask(placement.node(*slot).clone())).collect();
-    let (mut found, mut failure) = (Vec::with_capacity(slots.len()), None);
-    while let Some(answer) = asked.next().await {
-        match answer {
-            Ok(answer) => found.push(answer),
-            Err(error) => failure = Some(error),
-        }
-        if found.len() >= wanted {
-            return Answers { found, lacking: None };
+    let is_common = |slot: &Slot| sets.iter().all(|set| set.contains(slot));
+    let (mut first, mut rest): (Vec<Slot>, Vec<Slot>) = sets.concat().into_iter().partition(is_common);
+    for slots in [&mut first, &mut rest] {
+        slots.sort_unstable();
+        slots.dedup();
+    }
+    let (mut answered, mut found, mut failure) = (Vec::new(), Vec::new(), None);
+    let is_enough = |answered: &[Slot]| {
+        let of = |set: &Vec<Slot>| answered.iter().filter(|slot| set.contains(slot)).count();
+        sets.iter().all(|set| of(set) >= readers(set.len()))
+    };
+    for slots in [first, rest] {
+        let ask = |slot: &Slot| {
+            let (slot, asked) = (*slot, ask(placement.node(*slot).clone()));
+            async move { (slot, asked.await) }
+        };
+        let mut asked: FuturesUnordered<_> = slots.iter().map(ask).collect();
+        while let Some((slot, answer)) = asked.next().await {
+            match answer {
+                Ok(answer) => {
+                    answered.push(slot);
+                    found.push(answer);
+                }
+                Err(error) => failure = Some(error),
+            }
+            if is_enough(&answered) {
+                return Answers { found, lacking: None };
+            }
         }
     }
     let cause = Box::new(failure.unwrap_or(Error::Stopped));
+    let wanted = sets.iter().map(|set| readers(set.len())).max().unwrap_or(0);
     let lacking = Error::NoQuorum { done: found.len(), wanted, cause };
     Answers { found, lacking: Some(lacking) }
 }
@@ -121,13 +141,13 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
 pub struct ObjectReader {
     replicas: Vec<Source>,
     /// Where to look for further replicas: only a majority was asked.
-    further: Option<(Arc<Placement>, KeyHash)>,
+    further: Option<(Store, KeyHash)>,
     range: Range<u64>,
     data: Option<Data>,
 }
 
 impl ObjectReader {
-    fn new(replicas: Vec<Source>, further: Option<(Arc<Placement>, KeyHash)>) -> Option<Self> {
+    fn new(replicas: Vec<Source>, further: Option<(Store, KeyHash)>) -> Option<Self> {
         let range = 0..replicas.last()?.info().stored_size;
         Some(Self { replicas, further, range, data: None })
     }
@@ -183,8 +203,9 @@ impl ObjectReader {
 
     /// Asks every device, once, for this version; the last replica may be tried once more.
     async fn look_further(&mut self) {
-        let Some((placement, object)) = self.further.take() else { return };
-        let asked = placement.object(object).into_iter().map(|slot| placement.node(slot).object(object));
+        let Some((store, object)) = self.further.take() else { return };
+        let placement = store.placement();
+        let asked = placement.object_alone(object).into_iter().map(|(slot, _)| placement.node(slot).object(object));
         let version = self.info().timestamp;
         for found in join_all(asked).await.into_iter().flatten() {
             let same = found.live().filter(|source| source.info().timestamp == version);

@@ -13,7 +13,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
 use crate::limits::{
-    EXPIRY_INTERVAL, HEAL_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX,
+    EXPIRY_INTERVAL, HEAL_INTERVAL, MEMBERSHIP_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL,
+    WORKER_STEP_MAX,
 };
 use crate::model::ObjectInfo;
 use crate::mutation::Mutation;
@@ -51,6 +52,8 @@ impl Store {
         if self.inner.cluster.is_some() {
             let monitor = self.watch("peer monitor", Unit::Hosts);
             self.repeat(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await });
+            let steward = self.watch("membership", Unit::Hosts);
+            self.repeat(steward, MEMBERSHIP_INTERVAL, |store, watch| async move { store.steward(&watch).await });
         }
         if !self.placement().is_single() {
             self.start_replicators();
@@ -92,8 +95,8 @@ impl Store {
     /// frees what was sent here and never committed.
     async fn ping(&self, watch: &Watch) -> Result<()> {
         let Some(cluster) = &self.inner.cluster else { return Ok(()) };
-        cluster.service.discard_old_uploads();
-        for peer in &cluster.peers {
+        cluster.member.service().discard_old_uploads();
+        for peer in cluster.peers() {
             // What it says is in its status.
             let _ = peer.ping().await;
             watch.advance(1);

@@ -18,6 +18,7 @@ use super::{ObjectHead, ObjectUpdate, Store, Written};
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
+use crate::majority::majority;
 use crate::model::{ObjectInfo, Precondition};
 use crate::mutation::{Applies, Body, Mutation, ObjectPost, ObjectPut, PathHashes};
 use crate::node::{Stored, Upload, Write};
@@ -351,7 +352,7 @@ async fn write_to_all(streams: &mut [Stream], sets: &[Vec<Slot>], data: &Bytes) 
     let Some(cause) = streams.iter().find_map(|stream| stream.upload.as_ref().err()) else { return Ok(()) };
     for set in sets {
         let of_set = streams.iter().filter(|stream| set.contains(&stream.slot));
-        let (done, wanted) = (of_set.filter(|stream| stream.upload.is_ok()).count(), quorum::majority(set.len()));
+        let (done, wanted) = (of_set.filter(|stream| stream.upload.is_ok()).count(), majority(set.len()));
         if done < wanted {
             return Err(Error::NoQuorum { done, wanted, cause: Box::new(cause.clone()) });
         }

@@ -1,6 +1,7 @@
 //! The hosts, each with its own device and its own store, and the network between them.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,6 +56,30 @@ pub(crate) struct Cluster {
     pub(crate) network: Arc<Network>,
     pub(crate) stores: Vec<Store>,
     pub(crate) directory: TempDir,
+    replication: ReplicationOptions,
+}
+
+fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOptions) -> MemberOptions {
+    let root = root.join(format!("h{host}"));
+    MemberOptions {
+        devices: vec![root.join("d0")],
+        state_dir: root,
+        cluster_id: CLUSTER.into(),
+        cluster_secret: b"secret".to_vec(),
+        device: DeviceOptions::default(),
+        name: format!("h{host}"),
+        address: name(host),
+        region: 1,
+        zone: 1 + host as u32,
+        part,
+        replication: replication.clone(),
+    }
+}
+
+async fn open(network: &Arc<Network>, options: MemberOptions) -> Member {
+    let link = Arc::new(Link { network: Arc::clone(network), from: options.address.clone() });
+    let member = tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"));
+    member.await.expect("no panic")
 }
 
 pub(crate) fn name(host: usize) -> String {
@@ -70,27 +95,11 @@ impl Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let network = Arc::new(Network::default());
         let members = (0..hosts).map(|host| {
-            let root = directory.path().join(format!("h{host}"));
             let part = if host == 0 { Part::Found(hosts) } else { Part::Join(name(0)) };
-            let options = MemberOptions {
-                devices: vec![root.join("d0")],
-                state_dir: root,
-                cluster_id: CLUSTER.into(),
-                cluster_secret: b"secret".to_vec(),
-                device: DeviceOptions::default(),
-                name: format!("h{host}"),
-                address: name(host),
-                region: 1,
-                zone: 1 + host as u32,
-                part,
-                replication: replication.clone(),
-            };
-            let link = Arc::new(Link { network: Arc::clone(&network), from: name(host) });
-            tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"))
+            open(&network, options(directory.path(), host, part, &replication))
         });
         let mut stores = Vec::new();
-        let members: Vec<Member> =
-            join_all(members).await.into_iter().map(|member| member.expect("no panic")).collect();
+        let members: Vec<Member> = join_all(members).await;
         for (host, member) in members.iter().enumerate() {
             network.hosts.lock().expect("lock").insert(name(host), member.service());
         }
@@ -98,9 +107,19 @@ impl Cluster {
         for (member, map) in members.into_iter().zip(&maps) {
             stores.push(Store::open_member(member, map).expect("opens"));
         }
-        let cluster = Self { network, stores, directory };
+        let cluster = Self { network, stores, directory, replication };
         cluster.stores[0].container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
         cluster
+    }
+
+    /// One more host comes.
+    pub(crate) async fn join(&mut self) {
+        let host = self.stores.len();
+        let options = options(self.directory.path(), host, Part::Join(name(0)), &self.replication);
+        let member = open(&self.network, options).await;
+        self.network.hosts.lock().expect("lock").insert(name(host), member.service());
+        let map = member.map().await.expect("the map");
+        self.stores.push(Store::open_member(member, &map).expect("opens"));
     }
 
     pub(crate) fn cut(&self, host: usize) {

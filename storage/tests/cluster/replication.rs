@@ -11,7 +11,7 @@ use anello_storage::{KeyHasher, Precondition, Store};
 use crate::network::{Cluster, all, get, list, path, pattern, put};
 
 /// Passes follow each other at once, and leave nothing out.
-fn eager() -> ReplicationOptions {
+pub(crate) fn eager() -> ReplicationOptions {
     ReplicationOptions { interval: Duration::from_millis(100), settle: Duration::ZERO, ..ReplicationOptions::default() }
 }
 
@@ -20,7 +20,7 @@ fn idle() -> ReplicationOptions {
     ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() }
 }
 
-const OBJECTS: Tree = Tree::Objects { policy: 0 };
+pub(crate) const OBJECTS: Tree = Tree::Objects { policy: 0 };
 
 /// What a host's device says of all that replicas must agree on.
 fn digests(store: &Store) -> BTreeMap<Tree, Vec<(u32, u64)>> {
@@ -33,12 +33,12 @@ fn digests(store: &Store) -> BTreeMap<Tree, Vec<(u32, u64)>> {
 }
 
 /// Entries of a tree that a host's device has.
-fn entries(store: &Store, tree: Tree) -> u64 {
+pub(crate) fn entries(store: &Store, tree: Tree) -> u64 {
     let index = store.devices().next().expect("a device").index();
     index.digests(tree, 0..DIGEST_LEAVES).expect("reads").iter().map(|(_, digest)| digest.entries).sum()
 }
 
-async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..600 {
         if is_so() {
             return;

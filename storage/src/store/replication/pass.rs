@@ -39,6 +39,8 @@ impl Replicator {
         let placement = self.store.placement();
         let Some(me) = placement.slot_of(&self.local.device.id()) else { return Ok(()) };
         let mut outcome = Ok(());
+        // Whether all that moves was brought to where it moves to.
+        let mut is_synced = placement.is_sealed();
         for tree in self.local.device.index().digest_trees()? {
             let power = placement.power(tree);
             let (mut shared, mut foreign) = (BTreeMap::<Slot, Vec<Held>>::new(), Vec::new());
@@ -55,12 +57,22 @@ impl Replicator {
             let (placement, waiting) = (&placement, foreign.len() as u64);
             self.watch.waits(waiting);
             let brought = shared.into_iter().map(|(target, partitions)| async move {
-                self.bring_partitions(placement, target, tree, power, &partitions).await
+                let is_newcomer = |(partition, _): &Held| placement.newcomers(tree, *partition).contains(&target);
+                let (moving, staying): (Vec<Held>, Vec<Held>) = partitions.into_iter().partition(is_newcomer);
+                let moved = self.bring_partitions(placement, target, tree, power, &moving).await;
+                let stayed = self.bring_partitions(placement, target, tree, power, &staying).await;
+                (moved.is_ok(), moved.and(stayed))
             });
-            outcome = join_all(brought).await.into_iter().fold(outcome, Result::and);
+            for (is_moved, brought) in join_all(brought).await {
+                is_synced &= is_moved;
+                outcome = outcome.and(brought);
+            }
             for (partition, keepers) in foreign {
                 outcome = outcome.and(self.hand_off(placement, &keepers, tree, partition, power).await);
             }
+        }
+        if is_synced {
+            self.store.has_synced(self.local.device.id(), placement.epoch());
         }
         outcome
     }
@@ -111,7 +123,9 @@ impl Replicator {
             let node = placement.node(target);
             let Lacking { mut wants, through } = self.compare(node, tree, leaf, after.clone(), &page).await?;
             let is_settled = |key: &EntryKey| page.iter().any(|e| e.key == *key && e.version.latest() <= settled);
-            wants.retain(|want| is_settled(&want.key));
+            if !placement.is_changing() {
+                wants.retain(|want| is_settled(&want.key));
+            }
             self.bring(placement, target, tree, wants).await?;
             match through {
                 Some(through) => after = Some(through),
@@ -168,7 +182,7 @@ impl Replicator {
     /// Sends `target` what it lacks. Where a call fails, what it carried is sent one by one, so that an entry which
     /// can't be sent does not hold up others.
     async fn bring(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
-        let mut accounts = HashMap::new();
+        let (mut accounts, mut outcome) = (HashMap::new(), Ok(()));
         let mut alike: BTreeMap<bool, Vec<Want>> = BTreeMap::new();
         for want in wants {
             let account_is_there = match accounts.get(&want.key.hash) {
@@ -188,13 +202,12 @@ impl Replicator {
                 for want in batch {
                     match self.send(node, tree, applies, vec![want.clone()]).await {
                         Err(error @ (Error::Unreachable { .. } | Error::Stopped)) => return Err(error),
-                        Err(error) => self.watch.failed(&error),
-                        Ok(()) => {}
+                        sent => outcome = outcome.and(sent),
                     }
                 }
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn send(&self, node: &Node, tree: Tree, applies: Applies, wants: Vec<Want>) -> Result<()> {

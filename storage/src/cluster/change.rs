@@ -1,0 +1,267 @@
+//! How the map changes: hosts come, are drained, leave or are lost, and partitions move.
+//!
+//! A change of the rings takes three steps, each a map of its own with the next number. A process takes calls that go
+//! by its own map, the one before or the one behind, so that steps need not be taken at once everywhere:
+//!
+//! 1. *announced*: the next rings are known beside those in force. Writes need a majority by both, reads too.
+//! 2. *sealed*: the same, and who is still before step 1 is refused. From here on the replicators of the devices that
+//!    keep a partition bring it to the devices that it moves to.
+//! 3. The next rings are in force. What remains on the devices that partitions moved from is handed off.
+//!
+//! Each waits until the hosts go by the one before, and nothing that was begun by an older one is under way; the
+//! third also until enough replicators have been through all that moves ([`ClusterMap::waits_for`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anello_base::Timestamp;
+use anello_ring::{Builder, DeviceId, Ring};
+use serde::{Deserialize, Serialize};
+
+use super::map::{Change, ClusterMap, Host, HostState, add, files, replicas};
+use crate::error::{Error, Result};
+use crate::majority::{majority, readers};
+
+/// Share of all replicas that must be in the wrong place for another change to follow by itself, in percent.
+const WORTH_MOVING_PERCENT: usize = 1;
+
+/// How far a host has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The map that it goes by.
+    pub(crate) epoch: u64,
+    /// The oldest that something under way there goes by.
+    pub(crate) oldest: u64,
+    /// By device: the sealed map whose moves its replicator has been through.
+    pub(crate) synced: BTreeMap<String, u64>,
+}
+
+impl ClusterMap {
+    /// A host as the map knows it.
+    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// Whether the rings change.
+    pub fn is_changing(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// Whether nothing is going to change by itself.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.change.is_none() && !self.is_unfinished
+    }
+
+    /// Whether the rings change, and nobody goes by the map before that any more.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.is_sealed)
+    }
+
+    /// The map with a host that is new, or has other devices than before: those that it has no more are lost. `None`
+    /// where nothing changes.
+    pub(crate) fn with_host(&self, host: &Host, now: Timestamp) -> Result<Option<Self>> {
+        if self.host(&host.name).is_some_and(|known| known.has_devices(&host.devices)) {
+            return Ok(None);
+        }
+        self.require_calm()?;
+        let mut hosts = self.hosts.clone();
+        let known = hosts.iter_mut().find(|known| known.name == host.name);
+        let before = known.as_ref().map(|known| known.devices.clone()).unwrap_or_default();
+        match known {
+            Some(known) => *known = Host { state: HostState::Member, ..host.clone() },
+            None => hosts.push(host.clone()),
+        }
+        let is_in = |devices: &[super::map::HostDevice], id: &str| devices.iter().any(|device| device.id == id);
+        self.begin(hosts, now, |builder| {
+            for device in before.iter().filter(|device| !is_in(&host.devices, &device.id)) {
+                lose(builder, &device.id)?;
+            }
+            for device in host.devices.iter().filter(|device| !is_in(&before, &device.id)) {
+                add(builder, host, device)?;
+            }
+            Ok(())
+        })
+        .map(Some)
+    }
+
+    /// The map in which a host's data move to others.
+    pub(crate) fn draining(&self, name: &str, now: Timestamp) -> Result<Self> {
+        self.require_calm()?;
+        let devices = self.devices_of(name)?;
+        let hosts = self.with_state(name, HostState::Draining);
+        self.begin(hosts, now, |builder| {
+            for device in &devices {
+                if let Some(id) = id_of(builder, device) {
+                    builder.set_weight(id, 0.0)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The map without a host: one that is drained, or, where `is_lost`, one that will not come back. A lost host
+    /// leaves also while the rings change: those that were to follow give way to others.
+    pub(crate) fn without(&self, name: &str, is_lost: bool, now: Timestamp) -> Result<Self> {
+        let devices = self.devices_of(name)?;
+        if !is_lost {
+            self.require_calm()?;
+            let held = self.replicas_on(&devices)?;
+            if held > 0 {
+                let message =
+                    format!("{name} keeps {held} replicas of partitions: drain it first, or say that it is lost");
+                return Err(Error::Membership(message));
+            }
+        }
+        let hosts = self.with_state(name, HostState::Leaving);
+        self.begin(hosts, now, |builder| devices.iter().try_for_each(|device| lose(builder, device)))
+    }
+
+    /// The step that comes by itself, if there is one.
+    pub(crate) fn next_step(&self, now: Timestamp) -> Result<Option<Self>> {
+        let epoch = self.epoch + 1;
+        match &self.change {
+            Some(change) if !change.is_sealed => {
+                let change = Some(Change { is_sealed: true, ..change.clone() });
+                Ok(Some(Self { epoch, change, ..self.clone() }))
+            }
+            Some(change) => {
+                let rings = change.rings.clone();
+                let mut hosts = self.hosts.clone();
+                hosts.retain(|host| host.state != HostState::Leaving);
+                Ok(Some(Self { epoch, hosts, rings, change: None, ..self.clone() }))
+            }
+            None if self.is_unfinished => {
+                let next = self.begin(self.hosts.clone(), now, |_| Ok(()))?;
+                let draining = self.hosts.iter().filter(|host| host.state == HostState::Draining);
+                let devices: Vec<String> =
+                    draining.flat_map(|host| host.devices.iter().map(|d| d.id.clone())).collect();
+                if next.is_unfinished || self.replicas_on(&devices)? > 0 {
+                    return Ok(Some(next));
+                }
+                Ok(Some(Self { epoch, is_unfinished: false, ..self.clone() }))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Why the next step must wait, by what the hosts that answer have told.
+    pub(crate) fn waits_for(&self, progress: &BTreeMap<String, Progress>) -> Result<Option<String>> {
+        for (name, progress) in progress {
+            if progress.epoch < self.epoch {
+                return Ok(Some(format!("{name} goes by map {}", progress.epoch)));
+            }
+            if progress.oldest < self.epoch {
+                return Ok(Some(format!("{name} is still at work by map {}", progress.oldest)));
+            }
+        }
+        let mut hosts = BTreeMap::new();
+        for host in &self.hosts {
+            for device in &host.devices {
+                hosts.insert(device.id.as_str(), host.name.as_str());
+            }
+        }
+        let is_here = |device: &str| hosts.get(device).is_some_and(|host| progress.contains_key(*host));
+        let is_synced = |device: &str| {
+            let synced = hosts.get(device).and_then(|host| progress.get(*host)?.synced.get(device));
+            synced.is_some_and(|epoch| *epoch >= self.epoch)
+        };
+        let next = self.next_rings()?;
+        for (at, now) in self.rings()?.iter().enumerate() {
+            let next = next.as_ref().map(|next| &next[at]);
+            for partition in now.partitions() {
+                let names = |ring: &Ring| -> Vec<String> {
+                    let ids = ring.primaries(partition).iter();
+                    ids.filter_map(|id| ring.device(*id)).map(|device| device.name.clone()).collect()
+                };
+                let (before, after) = (names(now), next.map(names));
+                let here = |devices: &[String]| devices.iter().filter(|device| is_here(device)).count();
+                let all = [Some(&before), after.as_ref()];
+                if let Some(set) = all.into_iter().flatten().find(|set| here(set) < majority(set.len())) {
+                    return Ok(Some(format!("most of the devices {set:?} of a partition do not answer")));
+                }
+                let moves = after.is_some_and(|after| after.iter().any(|device| !before.contains(device)));
+                let synced = before.iter().filter(|device| is_synced(device)).count();
+                if self.is_sealed() && moves && synced < readers(before.len()) {
+                    let waiting = before.iter().find(|device| !is_synced(device));
+                    let host = waiting.and_then(|device| hosts.get(device.as_str())).unwrap_or(&"");
+                    return Ok(Some(format!("data move from {host}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Replicas of partitions that these devices keep, or are to keep.
+    pub(crate) fn replicas_on(&self, devices: &[String]) -> Result<usize> {
+        let mut held = 0;
+        for ring in self.rings()?.iter().chain(self.next_rings()?.iter().flatten()) {
+            let ids: BTreeSet<DeviceId> =
+                ring.devices().filter(|device| devices.contains(&device.name)).map(|device| device.id).collect();
+            let of_partition = |partition| ring.primaries(partition).iter().filter(|id| ids.contains(id)).count();
+            held += ring.partitions().map(of_partition).sum::<usize>();
+        }
+        Ok(held)
+    }
+
+    fn require_calm(&self) -> Result<()> {
+        if !self.is_settled() {
+            return Err(Error::Membership("the cluster's rings are changing; try again when that is over".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The devices of a host.
+    pub(crate) fn devices_of(&self, name: &str) -> Result<Vec<String>> {
+        let unknown = || Error::Membership(format!("there is no host by the name of {name}"));
+        let host = self.host(name).ok_or_else(unknown)?;
+        Ok(host.devices.iter().map(|device| device.id.clone()).collect())
+    }
+
+    fn with_state(&self, name: &str, state: HostState) -> Vec<Host> {
+        let mut hosts = self.hosts.clone();
+        hosts.iter_mut().filter(|host| host.name == name).for_each(|host| host.state = state);
+        hosts
+    }
+
+    /// Changes the builders and moves what is then in the wrong place, of each partition one replica at most. The
+    /// rings that were to follow, if there were, give way.
+    fn begin(
+        &self,
+        hosts: Vec<Host>,
+        now: Timestamp,
+        edit: impl Fn(&mut Builder) -> std::result::Result<(), anello_ring::Error>,
+    ) -> Result<Self> {
+        let epoch = self.epoch + 1;
+        let (mut rings, mut builders) = (self.rings.clone(), self.builders.clone());
+        let (mut is_unfinished, mut is_moving) = (false, false);
+        for (at, file) in self.builders.iter().enumerate() {
+            let refused = |error: anello_ring::Error| Error::Membership(error.to_string());
+            let mut builder = Builder::read(file.as_slice()).map_err(refused)?;
+            edit(&mut builder).map_err(refused)?;
+            let staying = builder.devices().filter(|d| d.weight > 0.0 && !builder.is_leaving(d.id)).count();
+            if replicas(staying) > builder.replicas() {
+                builder.set_replicas(replicas(staying)).map_err(refused)?;
+            }
+            let made = builder.rebalance(now, epoch * 3 + at as u64, &mut |_, _, _| {}).map_err(refused)?;
+            let all = builder.part_power().partitions() * builder.replicas().ceil() as usize;
+            is_moving |= made.moved > 0;
+            is_unfinished |= made.moved > 0 && made.moved * 100 >= all * WORTH_MOVING_PERCENT;
+            (rings[at], builders[at]) = files(&builder).map_err(refused)?;
+        }
+        if !is_moving && self.change.is_none() {
+            // The same partitions in the same places: in force at once.
+            let mut hosts = hosts;
+            hosts.retain(|host| host.state != HostState::Leaving);
+            return Ok(Self { epoch, hosts, rings, builders, change: None, is_unfinished });
+        }
+        let change = Some(Change { rings, is_sealed: false });
+        Ok(Self { epoch, hosts, rings: self.rings.clone(), builders, change, is_unfinished })
+    }
+}
+
+fn id_of(builder: &Builder, name: &str) -> Option<DeviceId> {
+    builder.devices().find(|device| device.name == name).map(|device| device.id)
+}
+
+fn lose(builder: &mut Builder, name: &str) -> std::result::Result<(), anello_ring::Error> {
+    id_of(builder, name).map_or(Ok(()), |id| builder.remove(id))
+}

@@ -1,0 +1,200 @@
+//! The cluster's map as all hosts agree on it, and the steps by which it changes (`cluster::change`).
+//!
+//! The map is an object of the store itself. Whoever changes it replaces the version that he knows, as a conditional
+//! write: of two who try, one succeeds. The others learn of it because every answer of a node tells its map's number.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures::future::join_all;
+
+use super::placement::Placement;
+use super::{Cluster, IfMissing, ObjectHead, Store, held};
+use crate::cluster::{ClusterMap, ClusterStatus, HostStatus, Progress};
+use crate::daemon::watch::Watch;
+use crate::error::{Error, Result};
+use crate::key::ObjectPath;
+use crate::model::{Etags, Precondition};
+
+/// Where the map is kept.
+const ACCOUNT: &str = ".cluster";
+const CONTAINER: &str = "membership";
+const OBJECT: &str = "map";
+
+impl Store {
+    /// One look at how the cluster stands: takes over a newer map, tells this host's progress, and where it is this
+    /// host's turn, takes the next step.
+    pub(super) async fn steward(&self, watch: &Watch) -> Result<()> {
+        let Some(cluster) = &self.inner.cluster else { return Ok(()) };
+        self.catch_up(cluster).await?;
+        let map = cluster.map();
+        let oldest = self.oldest_in_use(cluster);
+        let synced = held(&cluster.synced).clone();
+        let mine = Progress { epoch: map.epoch, oldest, synced };
+        cluster.member.roll.set_progress(mine.clone());
+        let me = &cluster.member.me;
+        if map.host(&me.name).is_some_and(|known| !known.has_devices(&me.devices)) {
+            cluster.member.roll.enter(me.clone())?;
+        }
+        if let Some(applicant) = cluster.member.roll.applicant() {
+            match map.with_host(&applicant, self.clock().wall()) {
+                Ok(Some(next)) => return self.propose(cluster, next, watch).await,
+                Ok(None) | Err(Error::Membership(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let progress = self.gather(cluster, mine).await;
+        // The first that answers; should two think so of themselves, one of them succeeds.
+        if map.hosts.iter().find(|host| progress.contains_key(&host.name)).is_none_or(|first| first.name != me.name) {
+            *held(&cluster.waits_for) = None;
+            return Ok(());
+        }
+        let Some(next) = map.next_step(self.clock().wall())? else {
+            *held(&cluster.waits_for) = None;
+            return Ok(());
+        };
+        let waits_for = tokio::task::spawn_blocking(move || map.waits_for(&progress)).await;
+        let waits_for = waits_for.map_err(|_| Error::Stopped)??;
+        held(&cluster.waits_for).clone_from(&waits_for);
+        if waits_for.is_none() { self.propose(cluster, next, watch).await } else { Ok(()) }
+    }
+
+    /// Has a host's data move to others, until it keeps none.
+    pub async fn drain_host(&self, name: &str) -> Result<()> {
+        self.change_map(|map, now| map.draining(name, now)).await
+    }
+
+    /// Leaves a host out: one that is drained, or, where `is_lost`, one that will not come back.
+    pub async fn remove_host(&self, name: &str, is_lost: bool) -> Result<()> {
+        self.change_map(|map, now| map.without(name, is_lost, now)).await
+    }
+
+    async fn change_map(
+        &self,
+        change: impl Fn(&ClusterMap, anello_base::Timestamp) -> Result<ClusterMap>,
+    ) -> Result<()> {
+        let alone = || Error::Membership("this host is not one of several".to_owned());
+        let cluster = self.inner.cluster.as_ref().ok_or_else(alone)?;
+        self.catch_up(cluster).await?;
+        let next = change(&cluster.map(), self.clock().wall())?;
+        let watch = Watch::new("change of the map", None, crate::daemon::watch::Unit::Hosts);
+        self.propose(cluster, next, &watch).await
+    }
+
+    /// Goes over to the newest map that another host goes by.
+    async fn catch_up(&self, cluster: &Cluster) -> Result<()> {
+        let ours = cluster.map().epoch;
+        let newer = cluster.peers().into_iter().filter(|peer| peer.epoch() > ours).max_by_key(|peer| peer.epoch());
+        if let Some(peer) = newer
+            && let Some(map) = peer.map().await?
+        {
+            self.adopt(cluster, map).await?;
+        }
+        Ok(())
+    }
+
+    /// How far the hosts have come that answer.
+    async fn gather(&self, cluster: &Cluster, mine: Progress) -> BTreeMap<String, Progress> {
+        let ask =
+            |peer: Arc<crate::node::Peer>| async move { Some((peer.name().to_owned(), peer.progress().await.ok()?)) };
+        let mut progress: BTreeMap<String, Progress> =
+            join_all(cluster.peers().into_iter().map(ask)).await.into_iter().flatten().collect();
+        progress.insert(cluster.member.me.name.clone(), mine);
+        progress
+    }
+
+    /// Replaces the present map by `next`, if nobody was faster.
+    async fn propose(&self, cluster: &Cluster, next: ClusterMap, watch: &Watch) -> Result<()> {
+        let path = ObjectPath::new(ACCOUNT, CONTAINER, OBJECT);
+        let stored = match self.object_read(&path).await {
+            Ok(stored) => stored,
+            Err(Error::Missing(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let condition = match stored {
+            None => {
+                self.container_update(ACCOUNT, CONTAINER, vec![], 0, IfMissing::Create).await?;
+                Precondition::absent()
+            }
+            Some(mut reader) => {
+                let etag = reader.info().etag.clone();
+                let mut bytes = Vec::new();
+                while let Some(piece) = reader.next().await? {
+                    bytes.extend_from_slice(&piece);
+                }
+                let agreed = ClusterMap::decode(&bytes)?;
+                if agreed.epoch >= next.epoch {
+                    // Somebody was faster, or did not live to tell.
+                    return self.adopt(cluster, agreed).await;
+                }
+                Precondition { if_match: Some(Etags::List(vec![etag])), ..Precondition::default() }
+            }
+        };
+        let bytes = Bytes::from(next.encode()?);
+        let etag = blake3::hash(&bytes).to_hex().to_string();
+        let head = ObjectHead { etag, content_type: "application/octet-stream".into(), ..ObjectHead::default() };
+        match self.object_put(&path, bytes, head, &condition).await {
+            Ok(_) => {
+                watch.advance(1);
+                self.adopt(cluster, next).await
+            }
+            // The next look shows who was.
+            Err(Error::Precondition) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Goes by `map` from now on.
+    async fn adopt(&self, cluster: &Cluster, map: ClusterMap) -> Result<()> {
+        let _one_at_a_time = cluster.adopting.lock().await;
+        if map.epoch <= cluster.map().epoch {
+            return Ok(());
+        }
+        tracing::info!(epoch = map.epoch, changing = map.is_changing(), "the cluster's map has changed");
+        let (nodes, peers) = cluster.member.nodes(&map);
+        let placement = Placement::new(map.epoch, nodes, map.rings()?, map.next_rings()?, map.is_sealed())?;
+        cluster.member.keep(&map)?;
+        cluster.member.epoch.advance(map.epoch).await;
+        *held(&cluster.peers) = peers;
+        self.set_placement(placement);
+        *held(&cluster.map) = Arc::new(map.clone());
+        cluster.member.roll.set_map(map);
+        self.inner.replication.hurry();
+        Ok(())
+    }
+
+    /// The oldest map that something under way in this process goes by.
+    fn oldest_in_use(&self, cluster: &Cluster) -> u64 {
+        let mut in_use = held(&cluster.in_use);
+        in_use.retain(|placement| placement.strong_count() > 0);
+        let epochs = in_use.iter().filter_map(Weak::upgrade).map(|placement| placement.epoch());
+        epochs.min().unwrap_or(0)
+    }
+
+    /// A device's replicator has brought what it has to the devices that it moves to.
+    pub(super) fn has_synced(&self, device: String, epoch: u64) {
+        if let Some(cluster) = &self.inner.cluster {
+            held(&cluster.synced).insert(device, epoch);
+        }
+    }
+
+    pub(super) fn cluster_status(&self) -> Option<ClusterStatus> {
+        let cluster = self.inner.cluster.as_ref()?;
+        let map = cluster.map();
+        let stage = match (map.is_changing(), map.is_sealed()) {
+            (false, _) => None,
+            (true, false) => Some("announced"),
+            (true, true) => Some("moving data"),
+        };
+        let waits_for = held(&cluster.waits_for).clone();
+        let change = stage.map(|stage| waits_for.map_or_else(|| stage.to_owned(), |why| format!("{stage}: {why}")));
+        let hosts = map.hosts.iter().map(|host| {
+            let devices: Vec<String> = host.devices.iter().map(|device| device.id.clone()).collect();
+            let replicas = map.replicas_on(&devices).unwrap_or_default();
+            HostStatus { name: host.name.clone(), devices: devices.len(), state: host.state, replicas }
+        });
+        let peers = cluster.peers().iter().map(|peer| peer.status()).collect();
+        Some(ClusterStatus { epoch: map.epoch, change, is_settled: map.is_settled(), hosts: hosts.collect(), peers })
+    }
+}
