@@ -1,17 +1,20 @@
 //! `anello cluster`: one host founds a cluster for a number of hosts, the others join with its token; each is
-//! then started with `anello serve`, and the cluster serves once all of them are there.
+//! then started with `anello serve`, and the cluster serves once all of them are there. Hosts that join later are taken
+//! in while it serves; others are drained and removed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::cli::StatusArgs;
 use crate::config::Config;
-use crate::serve::home::{Home, Membership};
+use crate::serve::home::{Cluster, Home, Membership};
 use crate::{status, terminal};
 
 /// What a token begins with: its kind and version.
@@ -30,7 +33,7 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "N")]
         hosts: usize,
     },
-    /// Print the join token again; the founder's only
+    /// Print a token with which further hosts join by way of this one
     Token {
         #[command(flatten)]
         at: At,
@@ -45,7 +48,36 @@ pub(crate) enum ClusterCommand {
     },
     /// Show the cluster as this host sees it
     Status(StatusArgs),
+    /// Have a host's data move to the others, while it goes on serving
+    Drain {
+        #[command(flatten)]
+        at: At,
+        /// The host's name
+        host: String,
+        /// Wait for a change that is under way, then until the host keeps nothing more, and show how it goes
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Leave out a host that is drained, or one that is lost
+    Remove {
+        #[command(flatten)]
+        at: At,
+        /// The host's name
+        host: String,
+        /// It will not come back: what it kept is made again from the other replicas
+        #[arg(long)]
+        lost: bool,
+        /// Wait until that is done, and show how it goes
+        #[arg(long)]
+        wait: bool,
+    },
 }
+
+/// How long a change of the map may take to be agreed on; what then moves is not waited for.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From one look at a change to the next.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Which host.
 #[derive(Debug, Args)]
@@ -65,10 +97,12 @@ enum ClusterError {
     Hosts(usize),
     #[error("{} holds a store already; a cluster is founded and joined with empty directories", .0.display())]
     NotEmpty(PathBuf),
-    #[error("this host has not founded a cluster")]
-    NotFounder,
+    #[error("this host is not one of several")]
+    NotMember,
     #[error("that is not a join token")]
     Token,
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What a host needs to know to join. Secret: no `Debug`.
@@ -95,10 +129,59 @@ pub(crate) fn run(command: ClusterCommand) -> Outcome {
         ClusterCommand::Init { at, hosts } => init(&at.config()?, hosts),
         ClusterCommand::Token { at } => {
             let config = at.config()?;
-            print_token(&Home::open(config.home())?, &config)
+            print_token(&Home::look(config.home())?.ok_or(ClusterError::NotMember)?, &config)
         }
         ClusterCommand::Join { at, token } => join(&at.config()?, &token),
         ClusterCommand::Status(args) => status::run(&args),
+        ClusterCommand::Drain { at, host, wait } => {
+            change(&at, "/cluster/drain", &json!({ "host": host }), wait)?;
+            if wait { follow(&at, |status| replicas(status, &host) == Some(0)) } else { Ok(()) }
+        }
+        ClusterCommand::Remove { at, host, lost, wait } => {
+            change(&at, "/cluster/remove", &json!({ "host": host, "lost": lost }), wait)?;
+            if wait { follow(&at, |status| replicas(status, &host).is_none()) } else { Ok(()) }
+        }
+    }
+}
+
+/// Asks the running server for a change of the cluster's map; where one is under way already, `wait`s for that.
+fn change(at: &At, path: &str, wanted: &Value, wait: bool) -> Outcome {
+    let config = at.config()?;
+    loop {
+        match status::exchange(config.home(), "POST", path, Some(&wanted.to_string()), CHANGE_TIMEOUT)? {
+            (200, _) => return Ok(()),
+            (503, _) if wait => std::thread::sleep(FOLLOW_INTERVAL),
+            (_, answer) => {
+                let message = serde_json::from_str::<Value>(&answer).ok();
+                let message = message.as_ref().and_then(|fault| fault["error"]["message"].as_str());
+                return Err(ClusterError::Refused(message.unwrap_or(answer.trim()).to_owned()).into());
+            }
+        }
+    }
+}
+
+/// Replicas that a host keeps or is to keep; `None` where the map does not know it.
+fn replicas(status: &Value, host: &str) -> Option<u64> {
+    let hosts = status["hosts"].as_array()?;
+    hosts.iter().find(|known| known["name"] == host).and_then(|known| known["replicas"].as_u64())
+}
+
+/// Shows how the change goes until it is over and `is_done`.
+fn follow(at: &At, is_done: impl Fn(&Value) -> bool) -> Outcome {
+    let config = at.config()?;
+    let mut said = String::new();
+    loop {
+        let status: Value = serde_json::from_str(&status::ask(config.home(), "/status")?)?;
+        let cluster = &status["store"]["cluster"];
+        let now = format!("map {}: {}", cluster["epoch"], cluster["change"].as_str().unwrap_or("no change under way"));
+        if now != said {
+            eprintln!("{now}");
+            said = now;
+        }
+        if cluster["is_settled"] == true && is_done(cluster) {
+            return Ok(());
+        }
+        std::thread::sleep(FOLLOW_INTERVAL);
     }
 }
 
@@ -109,13 +192,12 @@ fn init(config: &Config, hosts: usize) -> Outcome {
     require_empty(config.home())?;
     let mut home = Home::open(config.home())?;
     home.update(|cluster| cluster.member = Some(Membership::Founds(hosts)))?;
-    print_token(&home, config)
+    print_token(home.cluster(), config)
 }
 
-fn print_token(home: &Home, config: &Config) -> Outcome {
-    let cluster = home.cluster();
-    if !matches!(cluster.member, Some(Membership::Founds(_))) {
-        return Err(ClusterError::NotFounder.into());
+fn print_token(cluster: &Cluster, config: &Config) -> Outcome {
+    if cluster.member.is_none() {
+        return Err(ClusterError::NotMember.into());
     }
     let token =
         Token { id: cluster.id.clone(), secret: cluster.secret_hex().to_owned(), founder: config.cluster.address() };
@@ -130,7 +212,7 @@ fn join(config: &Config, token: &str) -> Outcome {
     let Token { id, secret, founder } = serde_json::from_slice(&bytes).map_err(|_| ClusterError::Token)?;
     require_empty(config.home())?;
     Home::join(config.home(), id, secret, founder.clone())?;
-    terminal::say(format_args!("joined the cluster that {founder} founds; start it with `anello serve`"));
+    terminal::say(format_args!("joined the cluster of {founder}; start this host with `anello serve`"));
     Ok(())
 }
 

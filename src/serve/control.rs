@@ -1,6 +1,6 @@
 //! The control socket: a Unix socket in the first data directory by which `anello status` asks the
 //! running server. Whoever may open the file (mode 0600, in a directory of mode 0700) may ask. It speaks
-//! HTTP: `GET /status`, `GET /metrics`, and Keystone's API below `/identity` without a token;
+//! HTTP: `GET /status`, `GET /metrics`, changes of the cluster, and Keystone's API below `/identity` without a token;
 //! `curl --unix-socket` does too.
 
 use std::fs::{File, Permissions};
@@ -27,6 +27,9 @@ use crate::serve::rooms::Rooms;
 
 /// Where identity's records are to go: an address of a database.
 const MIGRATE_BODY_BYTES_MAX: usize = 8 * 1024;
+
+/// A host's name.
+const CLUSTER_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// A listener as `anello status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -71,6 +74,25 @@ impl Control {
         }
     }
 
+    /// The body names the host, and of a removal whether it is lost.
+    async fn change_cluster(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let is_removal = request.uri().path() == "/cluster/remove";
+        let body = http_body_util::Limited::new(request.into_body(), CLUSTER_BODY_BYTES_MAX).collect().await;
+        let wanted = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
+        let Some(host) = wanted.as_ref().and_then(|wanted| wanted["host"].as_str()) else {
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"host\": …}.");
+        };
+        let is_lost = wanted.as_ref().is_some_and(|wanted| wanted["lost"] == true);
+        let store = rooms.store();
+        let changed = if is_removal { store.remove_host(host, is_lost).await } else { store.drain_host(host).await };
+        match changed {
+            Ok(()) => json_answer(StatusCode::OK, &json!({"host": host})),
+            Err(error @ anello_storage::Error::Membership(_)) => fault(StatusCode::CONFLICT, &error.to_string()),
+            Err(error) => fault(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
+
     async fn rotate_identity_keys(&self) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
         match rooms.rotate_identity_keys().await {
@@ -91,6 +113,7 @@ impl Service for Control {
             },
             (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys().await,
             (&Method::POST, "/identity-records/migrate") => self.migrate_identity(request).await,
+            (&Method::POST, "/cluster/drain" | "/cluster/remove") => self.change_cluster(request).await,
             _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
     }

@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Holds the cluster's identity.
+const CLUSTER_FILE: &str = "cluster.toml";
+
 /// `cluster.toml` is a few hundred bytes.
 const CLUSTER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -136,7 +139,7 @@ impl Home {
     pub(crate) fn open(directory: &Path) -> Result<Self, HomeError> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(HomeError::io("create", directory))?;
         let lock = lock(directory)?;
-        let path = directory.join("cluster.toml");
+        let path = directory.join(CLUSTER_FILE);
         let cluster = if let Some(cluster) = read(&path)? {
             cluster
         } else {
@@ -147,11 +150,16 @@ impl Home {
         Ok(Self { directory: directory.to_owned(), cluster, _lock: lock })
     }
 
+    /// What the directory says of the cluster, also while a server runs; `None` where nothing was ever started.
+    pub(crate) fn look(directory: &Path) -> Result<Option<Cluster>, HomeError> {
+        read(&directory.join(CLUSTER_FILE))
+    }
+
     /// Makes the directory the home of a host that joins a cluster. Refused where it is some cluster's already.
     pub(crate) fn join(directory: &Path, id: String, secret: String, founder: String) -> Result<Self, HomeError> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(HomeError::io("create", directory))?;
         let lock = lock(directory)?;
-        let path = directory.join("cluster.toml");
+        let path = directory.join(CLUSTER_FILE);
         if read(&path)?.is_some() {
             return Err(HomeError::Taken(directory.to_owned()));
         }
@@ -168,7 +176,7 @@ impl Home {
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut Cluster)) -> Result<(), HomeError> {
         let mut next = self.cluster.clone();
         change(&mut next);
-        write(&self.directory.join("cluster.toml"), &next)?;
+        write(&self.directory.join(CLUSTER_FILE), &next)?;
         self.cluster = next;
         Ok(())
     }

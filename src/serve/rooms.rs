@@ -140,6 +140,11 @@ impl Rooms {
         Ok(self.identity.rotate_token_keys().await?)
     }
 
+    /// What everything is kept in.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The figures of devices and daemons.
     pub(crate) fn metrics(&self) -> [Registry; 2] {
         let status = self.store.status();

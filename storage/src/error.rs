@@ -31,6 +31,9 @@ pub enum Error {
     /// What was decided by an older map of the cluster is not carried out any more.
     #[error("the cluster's map has changed")]
     OldMap,
+    /// The cluster's map can't be changed before the change that is under way is over.
+    #[error("the cluster's rings are changing; try again when that is over")]
+    Changing,
     /// The cluster's map can't be changed so.
     #[error("{0}")]
     Membership(String),
@@ -193,6 +196,7 @@ impl Error {
             | Self::Contended
             | Self::Promised { .. }
             | Self::OldMap
+            | Self::Changing
             | Self::NoQuorum { .. }
             | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,

@@ -203,10 +203,7 @@ impl ClusterMap {
     }
 
     fn require_calm(&self) -> Result<()> {
-        if !self.is_settled() {
-            return Err(Error::Membership("the cluster's rings are changing; try again when that is over".to_owned()));
-        }
-        Ok(())
+        if self.is_settled() { Ok(()) } else { Err(Error::Changing) }
     }
 
     /// The devices of a host.

@@ -6,7 +6,7 @@
 //! It runs ahead by [`PROMISE_LEAD`], so that a stream of conditional writes costs one small write per second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_base::Timestamp;
 
@@ -21,8 +21,8 @@ pub(super) struct Promises {
     device: Device,
     stripes: Vec<Mutex<Stripe>>,
     /// The floor on disk, in ticks.
-    durable: AtomicU64,
-    raising: tokio::sync::Mutex<()>,
+    durable: Arc<AtomicU64>,
+    raising: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Promises for the keys of one stripe.
@@ -41,8 +41,8 @@ impl Promises {
         Ok(Self {
             device,
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
-            durable: AtomicU64::new(floor.ticks()),
-            raising: tokio::sync::Mutex::new(()),
+            durable: Arc::new(AtomicU64::new(floor.ticks())),
+            raising: Arc::default(),
         })
     }
 
@@ -80,20 +80,47 @@ impl Promises {
         if is_durable() {
             return Ok(());
         }
-        let _one_at_a_time = self.raising.lock().await;
+        let one_at_a_time = Arc::clone(&self.raising).lock_owned().await;
         if is_durable() {
             return Ok(());
         }
         let floor = until.plus(PROMISE_LEAD);
-        let device = self.device.clone();
-        let raised = tokio::task::spawn_blocking(move || device.set_promise_floor(floor)).await;
-        raised.map_err(|_| Error::Stopped)??;
-        self.durable.store(floor.ticks(), Ordering::Release);
-        Ok(())
+        let (device, durable) = (self.device.clone(), Arc::clone(&self.durable));
+        let raise = move || {
+            // Held until the file is written, even where nobody waits for it any more.
+            let _one_at_a_time = one_at_a_time;
+            device.set_promise_floor(floor)?;
+            durable.store(floor.ticks(), Ordering::Release);
+            Ok(())
+        };
+        tokio::task::spawn_blocking(raise).await.map_err(|_| Error::Stopped)?
     }
 
     fn stripe(&self, key: KeyHash) -> std::sync::MutexGuard<'_, Stripe> {
         // A stripe is whole between any two of the statements above.
         self.stripes[super::stripe(key)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceOptions;
+
+    /// Without this a request that is given up makes another one fail: both write the floor at once.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_promise_that_nobody_waits_for_any_more_hinders_no_other() {
+        let dir = tempfile::tempdir().expect("directory");
+        let device = Device::open(dir.path(), "0123456789abcdef0123456789abcdef", DeviceOptions::default());
+        let promises = Promises::open(device.expect("opens")).expect("opens");
+        let mut until = Timestamp::from_seconds(1_700_000_000);
+        for number in 0..100 {
+            until = until.plus(PROMISE_LEAD * 2);
+            let given_up = promises.promise(KeyHash([1; 16]), until);
+            let _ = tokio::time::timeout(std::time::Duration::ZERO, given_up).await;
+            until = until.plus(PROMISE_LEAD * 2);
+            promises.promise(KeyHash([2; 16]), until).await.unwrap_or_else(|error| panic!("{number}: {error}"));
+        }
+        assert!(promises.device.promise_floor().expect("reads") >= until);
     }
 }

@@ -40,7 +40,7 @@ impl Store {
         if let Some(applicant) = cluster.member.roll.applicant() {
             match map.with_host(&applicant, self.clock().wall()) {
                 Ok(Some(next)) => return self.propose(cluster, next, watch).await,
-                Ok(None) | Err(Error::Membership(_)) => {}
+                Ok(None) | Err(Error::Membership(_) | Error::Changing) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -11,7 +11,7 @@ mod throttle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::Store;
 use crate::daemon::watch::{Unit, Watch};
@@ -45,19 +45,19 @@ impl Default for ReplicationOptions {
 #[derive(Debug)]
 pub(super) struct Replication {
     options: ReplicationOptions,
-    /// Told where a pass should not wait for its time.
-    hurry: Notify,
+    /// Counts the occasions for which a pass should not wait for its time.
+    hurry: watch::Sender<u64>,
     pub(super) repairs: Repairs,
 }
 
 impl Replication {
     pub(super) fn new(options: ReplicationOptions) -> Self {
-        Self { options, hurry: Notify::new(), repairs: Repairs::default() }
+        Self { options, hurry: watch::Sender::new(0), repairs: Repairs::default() }
     }
 
     /// A replica is back, or the ring has changed: the next passes begin now.
     pub(super) fn hurry(&self) {
-        self.hurry.notify_waiters();
+        self.hurry.send_modify(|occasions| *occasions += 1);
     }
 }
 
@@ -88,10 +88,10 @@ impl Store {
 impl Replicator {
     async fn run(self) {
         let replication = &self.store.inner.replication;
+        let mut hurry = replication.hurry.subscribe();
         loop {
-            let hurry = replication.hurry.notified();
             tokio::select! {
-                () = hurry => {}
+                _ = hurry.changed() => {}
                 () = tokio::time::sleep(replication.options.interval) => {}
             }
             self.watch.begin(None);
