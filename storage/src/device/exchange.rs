@@ -60,6 +60,7 @@ pub struct ExportedRecord {
 
 /// What came of a record of a replica.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment")]
 pub(crate) enum Arrived {
     /// This version of the object, or a later one, is known.
     Known(Timestamp),

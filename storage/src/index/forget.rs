@@ -217,7 +217,7 @@ impl<'a> Overlay<'a> {
 
     fn forget_account_row(&mut self, account: KeyHash, name: &str, version: &EntryVersion) -> Result<bool> {
         let touched = self.account_row(account, name)?;
-        if touched.now.as_ref().map(|row| row.version()).as_ref() != Some(version) {
+        if touched.now.as_ref().map(super::totals::ContainerRow::version).as_ref() != Some(version) {
             return Ok(false);
         }
         let Some(before) = touched.now.take() else { return Ok(false) };

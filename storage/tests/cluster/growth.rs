@@ -13,11 +13,14 @@ use futures::future::join_all;
 use crate::network::{Cluster, all, get, list, path, pattern, put};
 use crate::replication::{OBJECTS, eager, entries, eventually};
 
+/// Names and what each is to contain.
+type Written = Vec<(String, Option<Bytes>)>;
+
 /// Clients that write and read back, each its own names, until told to stop. What is read must be what was written
 /// last.
 struct Clients {
     stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<Vec<(String, Option<Bytes>)>>>,
+    tasks: Vec<tokio::task::JoinHandle<Written>>,
     operations: Arc<AtomicUsize>,
 }
 
@@ -32,21 +35,16 @@ impl Clients {
         Self { stop, tasks, operations }
     }
 
-    /// Names and what each is to contain.
-    async fn end(self) -> (Vec<(String, Option<Bytes>)>, usize) {
+    /// What they wrote, and how many operations that took.
+    async fn end(self) -> (Written, usize) {
         self.stop.store(true, Ordering::Relaxed);
         let written = join_all(self.tasks).await.into_iter().flat_map(|task| task.expect("no client failed"));
         (written.collect(), self.operations.load(Ordering::Relaxed))
     }
 }
 
-async fn work(
-    number: usize,
-    store: &Store,
-    stop: &AtomicBool,
-    operations: &AtomicUsize,
-) -> Vec<(String, Option<Bytes>)> {
-    let mut written: Vec<(String, Option<Bytes>)> = Vec::new();
+async fn work(number: usize, store: &Store, stop: &AtomicBool, operations: &AtomicUsize) -> Written {
+    let mut written = Written::new();
     let mut round = 0;
     while !stop.load(Ordering::Relaxed) {
         let name = format!("client{number}-{:02}", round % 40);
