@@ -71,8 +71,9 @@ fn exports(variables: &[(&str, &str)]) -> String {
     variables.iter().map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).collect()
 }
 
-/// Follows changed URLs in the files that are still there. Durable when it returns.
-pub(crate) fn follow_urls(directory: &Path, before: &Urls, now: &Urls) -> Result<(), HomeError> {
+/// Follows changed URLs in the files that are still there, each of which names some of `before`. Durable when it
+/// returns.
+pub(crate) fn follow_urls(directory: &Path, before: &[Urls], now: &Urls) -> Result<(), HomeError> {
     for name in FILES {
         let path = directory.join(name);
         let text = match std::fs::read_to_string(&path) {
@@ -80,13 +81,28 @@ pub(crate) fn follow_urls(directory: &Path, before: &Urls, now: &Urls) -> Result
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(source) => return Err(HomeError::Io { action: "read", path, source }),
         };
-        let pair = if name == "s3.env" { (&before.s3, &now.s3) } else { (&before.gateway, &now.gateway) };
-        let changed = text.replace(pair.0.as_str(), pair.1);
+        let url = |urls: &'_ Urls| if name == "s3.env" { urls.s3.clone() } else { urls.gateway.clone() };
+        let changed = before.iter().fold(text.clone(), |text, before| replace_url(&text, &url(before), &url(now)));
         if changed != text {
             write_whole(&path, &changed)?;
         }
     }
     Ok(())
+}
+
+/// `text` with one URL in place of another, which must not be the beginning of a third.
+fn replace_url(text: &str, before: &str, now: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(before) {
+        let (passed, behind) = (&rest[..at], &rest[at + before.len()..]);
+        let is_whole =
+            !behind.starts_with(|next: char| next.is_ascii_alphanumeric() || matches!(next, '.' | '-' | ':'));
+        replaced.push_str(passed);
+        replaced.push_str(if is_whole { now } else { before });
+        rest = behind;
+    }
+    replaced + rest
 }
 
 #[cfg(test)]
@@ -135,10 +151,25 @@ mod tests {
         let root = tempfile::tempdir().expect("temporary directory");
         written(root.path());
         std::fs::remove_file(root.path().join("openrc")).expect("removed");
-        follow_urls(root.path(), &urls(8080), &urls(18080)).expect("followed");
+        follow_urls(root.path(), &[urls(8080)], &urls(18080)).expect("followed");
         let files = read(root.path());
         assert_eq!(files.len(), 2);
         assert!(files[0].contains("\"http://127.0.0.1:18080/identity/v3\""), "{}", files[0]);
         assert!(files[1].contains("'http://127.0.0.1:18081'"), "{}", files[1]);
+    }
+    /// Without this a start that was killed while it followed leaves files with an address that nobody follows.
+    #[test]
+    fn files_of_which_some_were_followed_before_come_to_the_same() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        written(root.path());
+        follow_urls(root.path(), &[urls(8080)], &urls(808)).expect("followed");
+        let one = root.path().join("openrc");
+        let text = std::fs::read_to_string(&one).expect("there");
+        std::fs::write(&one, replace_url(&text, &urls(808).gateway, &urls(8080).gateway)).expect("written");
+        follow_urls(root.path(), &[urls(808), urls(8080)], &urls(18080)).expect("followed");
+        let files = read(root.path());
+        assert!(files[0].contains("\"http://127.0.0.1:18080/identity/v3\""), "{}", files[0]);
+        assert!(files[1].contains("'http://127.0.0.1:18080/identity/v3'"), "{}", files[1]);
+        assert!(files[2].contains("'http://127.0.0.1:18081'"), "{}", files[2]);
     }
 }

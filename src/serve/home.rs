@@ -61,6 +61,9 @@ pub(crate) struct Cluster {
     secret: String,
     /// URLs that the credential files name.
     pub(crate) urls: Option<Urls>,
+    /// URLs that they may still name, where a start was cut off while it changed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) followed: Vec<Urls>,
     /// There until the first start is complete.
     pub(crate) first_start: Option<FirstStart>,
     /// There where this is one host of several.
@@ -100,6 +103,7 @@ impl Cluster {
             id: anello_base::id::hex_id(),
             secret: hex::encode(rand::random::<[u8; SECRET_BYTES]>()),
             urls: None,
+            followed: Vec::new(),
             first_start: Some(FirstStart { admin_password: password() }),
             member: None,
         }
@@ -107,7 +111,19 @@ impl Cluster {
 
     /// The part of a host that joins: the founder makes the administrator.
     fn joining(id: String, secret: String, founder: String) -> Self {
-        Self { id, secret, urls: None, first_start: None, member: Some(Membership::Joins(founder)) }
+        Self {
+            id,
+            secret,
+            urls: None,
+            followed: Vec::new(),
+            first_start: None,
+            member: Some(Membership::Joins(founder)),
+        }
+    }
+
+    /// Whether the credential files are there and may name other URLs.
+    pub(crate) fn names_other_urls(&self, urls: &Urls) -> bool {
+        self.urls.as_ref().is_some_and(|named| named != urls || !self.followed.is_empty())
     }
 
     /// The secret in hex, for a join token.

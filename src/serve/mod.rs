@@ -153,10 +153,12 @@ async fn open_rooms(
             cluster.urls = Some(urls.clone());
             cluster.first_start = None;
         })?;
-    } else if let Some(before) = home.cluster().urls.clone().filter(|before| before != urls) {
+    } else if home.cluster().names_other_urls(urls) {
+        // Killed on the way, the files name some of these.
+        home.update(|cluster| cluster.followed.extend(cluster.urls.replace(urls.clone())))?;
         rooms.follow_urls(config, urls).await?;
-        credentials::follow_urls(&home.credentials(), &before, urls)?;
-        home.update(|cluster| cluster.urls = Some(urls.clone()))?;
+        credentials::follow_urls(&home.credentials(), &home.cluster().followed, urls)?;
+        home.update(|cluster| cluster.followed.clear())?;
     }
     Ok(rooms)
 }

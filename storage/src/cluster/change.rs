@@ -17,7 +17,7 @@ use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, Ring};
 use serde::{Deserialize, Serialize};
 
-use super::map::{Change, ClusterMap, Host, HostState, add, files, replicas};
+use super::map::{Change, ClusterMap, Host, HostDevice, HostState, add, files, replicas};
 use crate::error::{Error, Result};
 use crate::majority::{majority, readers};
 
@@ -66,17 +66,22 @@ impl ClusterMap {
         let mut hosts = self.hosts.clone();
         let known = hosts.iter_mut().find(|known| known.name == host.name);
         let before = known.as_ref().map(|known| known.devices.clone()).unwrap_or_default();
+        let is_in = |devices: &[HostDevice], id: &str| devices.iter().any(|device| device.id == id);
+        let gone = before.iter().filter(|device| !is_in(&host.devices, &device.id));
+        let gone = gone.map(|device| HostDevice { is_lost: true, ..device.clone() });
+        let devices = host.devices.iter().cloned().chain(gone).collect();
+        let host = Host { state: HostState::Member, devices, ..host.clone() };
         match known {
-            Some(known) => *known = Host { state: HostState::Member, ..host.clone() },
+            Some(known) => *known = host.clone(),
             None => hosts.push(host.clone()),
         }
-        let is_in = |devices: &[super::map::HostDevice], id: &str| devices.iter().any(|device| device.id == id);
         self.begin(hosts, now, |builder| {
-            for device in before.iter().filter(|device| !is_in(&host.devices, &device.id)) {
-                lose(builder, &device.id)?;
-            }
-            for device in host.devices.iter().filter(|device| !is_in(&before, &device.id)) {
-                add(builder, host, device)?;
+            for device in &host.devices {
+                if device.is_lost {
+                    lose(builder, &device.id)?;
+                } else if !is_in(&before, &device.id) {
+                    add(builder, &host, device)?;
+                }
             }
             Ok(())
         })
@@ -125,8 +130,7 @@ impl ClusterMap {
             }
             Some(change) => {
                 let rings = change.rings.clone();
-                let mut hosts = self.hosts.clone();
-                hosts.retain(|host| host.state != HostState::Leaving);
+                let hosts = without_the_gone(self.hosts.clone());
                 Ok(Some(Self { epoch, hosts, rings, change: None, ..self.clone() }))
             }
             None if self.is_unfinished => {
@@ -155,7 +159,7 @@ impl ClusterMap {
         }
         let mut hosts = BTreeMap::new();
         for host in &self.hosts {
-            for device in &host.devices {
+            for device in host.devices.iter().filter(|device| !device.is_lost) {
                 hosts.insert(device.id.as_str(), host.name.as_str());
             }
         }
@@ -246,13 +250,19 @@ impl ClusterMap {
         }
         if !is_moving && self.change.is_none() {
             // The same partitions in the same places: in force at once.
-            let mut hosts = hosts;
-            hosts.retain(|host| host.state != HostState::Leaving);
+            let hosts = without_the_gone(hosts);
             return Ok(Self { epoch, hosts, rings, builders, change: None, is_unfinished });
         }
         let change = Some(Change { rings, is_sealed: false });
         Ok(Self { epoch, hosts, rings: self.rings.clone(), builders, change, is_unfinished })
     }
+}
+
+/// The hosts that stay, with the devices that they have.
+fn without_the_gone(mut hosts: Vec<Host>) -> Vec<Host> {
+    hosts.retain(|host| host.state != HostState::Leaving);
+    hosts.iter_mut().for_each(|host| host.devices.retain(|device| !device.is_lost));
+    hosts
 }
 
 fn id_of(builder: &Builder, name: &str) -> Option<DeviceId> {

@@ -86,8 +86,11 @@ pub enum HostState {
 impl Host {
     /// Whether these are its devices, whatever their sizes.
     pub(crate) fn has_devices(&self, devices: &[HostDevice]) -> bool {
-        let ids = |devices: &[HostDevice]| devices.iter().map(|device| device.id.clone()).collect::<BTreeSet<_>>();
-        ids(&self.devices) == ids(devices)
+        let there = |devices: &[HostDevice]| {
+            let there = devices.iter().filter(|device| !device.is_lost);
+            there.map(|device| device.id.clone()).collect::<BTreeSet<_>>()
+        };
+        there(&self.devices) == there(devices)
     }
 }
 
@@ -98,6 +101,9 @@ pub struct HostDevice {
     pub id: String,
     /// Its share of the data, in GiB of capacity.
     pub weight: u64,
+    /// It is gone, and in the map for as long as rings name it.
+    #[serde(default)]
+    pub is_lost: bool,
 }
 
 impl ClusterMap {

@@ -150,20 +150,22 @@ impl Member {
         let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone(), Arc::clone(&epoch));
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
-        let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1) };
+        let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1), is_lost: false };
         let devices = locals.iter().map(device).collect();
         let MemberOptions { name, address, region, zone, part, replication, .. } = options;
         let clock = Arc::new(HybridClock::new(clock));
         let map_path = options.state_dir.join("cluster.map");
         let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
-        let service = NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll));
+        let peers = Peers::new(name.clone(), transport, Arc::clone(&clock), Arc::clone(&epoch));
+        let service =
+            NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll), Arc::clone(&peers));
         Ok(Self {
             locals,
             me: Host { name, address, region, zone, devices, state: HostState::Member },
             known: Mutex::default(),
             part,
             map_path,
-            peers: Peers::new(transport, Arc::clone(&clock), Arc::clone(&epoch)),
+            peers,
             service: Arc::new(service),
             roll,
             epoch,

@@ -73,3 +73,6 @@ pub(super) const IMPORTS_MAX: usize = 32;
 
 /// Time for all that one call brings to a replica: the largest object at a few megabytes per second.
 pub(super) const IMPORT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Hosts whose calls are remembered; more than any cluster has.
+pub(super) const PEERS_MAX: usize = 4096;

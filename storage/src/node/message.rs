@@ -25,6 +25,9 @@ pub(super) struct Envelope {
     pub(super) sender: u64,
     /// Numbers the caller's calls.
     pub(super) number: u64,
+    /// The caller's host: whoever calls is there, and can be called.
+    #[serde(default)]
+    pub(super) host: String,
     /// The cluster's map that the caller goes by.
     pub(super) epoch: u64,
     /// Device that is meant, by its id; empty where the host itself is.

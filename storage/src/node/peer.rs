@@ -1,5 +1,6 @@
 //! Another host: its address, whether it answers, and what its answers tell of its clock.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::epoch::Epoch;
-use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, SUSPENSION};
+use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION};
 use super::message::{self, Answer, Call, Envelope, Fault, Reply};
 use super::transport::{DataStream, Transport, nothing};
 use crate::cluster::{ClusterMap, Host, Progress};
@@ -18,6 +19,10 @@ use crate::error::{Error, Result};
 
 /// What all calls of this process have in common.
 pub(crate) struct Peers {
+    /// This host's name.
+    host: String,
+    /// When hosts that call were heard of last, by name.
+    heard: Mutex<HashMap<String, Instant>>,
     transport: Arc<dyn Transport>,
     clock: Arc<HybridClock>,
     /// The cluster map that this process goes by.
@@ -33,7 +38,8 @@ pub(crate) struct Peer {
     address: String,
     peers: Arc<Peers>,
     failures: AtomicU32,
-    suspended_until: Mutex<Option<Instant>>,
+    /// Since when it is left alone.
+    suspended: Mutex<Option<Instant>>,
     /// Whether it answered when it was asked last, and when somebody wanted to know.
     answers: AtomicBool,
     answered: AtomicBool,
@@ -57,8 +63,34 @@ pub struct PeerStatus {
 }
 
 impl Peers {
-    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Arc<HybridClock>, epoch: Arc<Epoch>) -> Arc<Self> {
-        Arc::new(Self { transport, clock, epoch, sender: rand::random(), number: AtomicU64::new(1) })
+    pub(crate) fn new(
+        host: String,
+        transport: Arc<dyn Transport>,
+        clock: Arc<HybridClock>,
+        epoch: Arc<Epoch>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            heard: Mutex::default(),
+            transport,
+            clock,
+            epoch,
+            sender: rand::random(),
+            number: AtomicU64::new(1),
+        })
+    }
+
+    /// A host has called.
+    pub(super) fn hear(&self, host: &str) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.len() < PEERS_MAX || heard.contains_key(host) {
+            heard.insert(host.to_owned(), Instant::now());
+        }
+    }
+
+    fn heard_since(&self, host: &str, when: Instant) -> bool {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(host).is_some_and(|at| *at > when)
     }
 
     fn envelope(&self, device: &str, epoch: u64, call: Call) -> Envelope {
@@ -66,6 +98,7 @@ impl Peers {
             now: self.clock.wall(),
             sender: self.sender,
             number: self.number.fetch_add(1, Ordering::Relaxed),
+            host: self.host.clone(),
             epoch,
             device: device.to_owned(),
             call,
@@ -81,14 +114,14 @@ impl std::fmt::Debug for Peers {
 
 impl Peer {
     pub(crate) fn new(name: String, address: String, peers: Arc<Peers>) -> Arc<Self> {
-        let (failures, suspended_until) = (AtomicU32::new(0), Mutex::new(None));
+        let (failures, suspended) = (AtomicU32::new(0), Mutex::new(None));
         let (answers, answered) = (AtomicBool::new(false), AtomicBool::new(false));
         Arc::new(Self {
             name,
             address,
             peers,
             failures,
-            suspended_until,
+            suspended,
             answers,
             answered,
             skew: AtomicI64::new(0),
@@ -210,10 +243,12 @@ impl Peer {
         self.peers.clock.observe(reply.now);
     }
 
+    /// Whether it is worth asking: it has not failed lately, or has called since.
     pub(crate) fn is_reachable(&self) -> bool {
-        let mut suspended = self.suspended_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if suspended.is_some_and(|until| until <= Instant::now()) {
+        let mut suspended = self.suspended.lock().unwrap_or_else(PoisonError::into_inner);
+        if suspended.is_some_and(|since| since.elapsed() >= SUSPENSION || self.peers.heard_since(&self.name, since)) {
             *suspended = None;
+            self.failures.store(0, Ordering::Relaxed);
         }
         suspended.is_none()
     }
@@ -227,8 +262,7 @@ impl Peer {
     fn failed(&self) {
         self.answers.store(false, Ordering::Relaxed);
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
-            let mut suspended = self.suspended_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *suspended = Some(Instant::now() + SUSPENSION);
+            *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 

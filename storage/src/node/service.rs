@@ -13,6 +13,7 @@ use super::epoch::Epoch;
 use super::limits::{CLOCK_SKEW_MAX, UPLOAD_TIMEOUT};
 use super::local::Local;
 use super::message::{self, Answer, Call, Envelope, Fault, FaultClass, Reply, Version};
+use super::peer::Peers;
 use super::replay::Replays;
 use super::transport::{DataStream, Incoming, nothing};
 use crate::cluster::Roll;
@@ -29,6 +30,7 @@ pub struct NodeService {
     clock: Arc<HybridClock>,
     epoch: Arc<Epoch>,
     roll: Arc<Roll>,
+    peers: Arc<Peers>,
     started: Timestamp,
     replays: Replays,
     uploads: Mutex<HashMap<u64, Pending>>,
@@ -43,13 +45,20 @@ struct Pending {
 }
 
 impl NodeService {
-    pub(crate) fn new(devices: &[Local], clock: Arc<HybridClock>, epoch: Arc<Epoch>, roll: Arc<Roll>) -> Self {
+    pub(crate) fn new(
+        devices: &[Local],
+        clock: Arc<HybridClock>,
+        epoch: Arc<Epoch>,
+        roll: Arc<Roll>,
+        peers: Arc<Peers>,
+    ) -> Self {
         let started = clock.wall();
         Self {
             devices: devices.iter().map(|local| (local.device.id(), local.clone())).collect(),
             clock,
             epoch,
             roll,
+            peers,
             started,
             replays: Replays::default(),
             uploads: Mutex::default(),
@@ -71,6 +80,7 @@ impl NodeService {
     async fn carry_out(&self, call: Incoming) -> Result<(Answer, DataStream), Fault> {
         let envelope: Envelope = message::decode(&call.message)?;
         self.admit(&envelope)?;
+        self.peers.hear(&envelope.host);
         match envelope.call {
             Call::Ping => return Ok((Answer::Pong, nothing())),
             Call::Join(host) => {

@@ -50,6 +50,7 @@ impl Store {
         let updater = self.watch("statistics updater", Unit::Containers);
         self.repeat(updater, STATS_INTERVAL, |store, watch| async move { store.send_stats(&watch).await });
         if self.inner.cluster.is_some() {
+            self.say_hello();
             let monitor = self.watch("peer monitor", Unit::Hosts);
             self.repeat(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await });
             let steward = self.watch("membership", Unit::Hosts);
@@ -89,6 +90,14 @@ impl Store {
             }
         };
         self.background().spawn(async move { stop.run_until_cancelled(run).await });
+    }
+
+    /// Whoever has left this host alone, because it was away, hears that it is back.
+    fn say_hello(&self) {
+        let peers = self.inner.cluster.as_ref().map(super::Cluster::peers).unwrap_or_default();
+        for peer in peers {
+            self.background().spawn(async move { peer.ping().await });
+        }
     }
 
     /// Asks every other host for a sign of life, so that one which is back is noticed before a request needs it, and

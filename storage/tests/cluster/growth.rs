@@ -178,3 +178,25 @@ async fn what_a_lost_host_had_is_made_again_from_the_others() {
     assert_eq!(left[0].status().cluster.expect("a cluster").hosts.len(), 4);
     cluster.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_replaced_is_filled_again() {
+    let mut cluster = Cluster::form_with(3, eager()).await;
+    for at in 0..40 {
+        let size = if at % 10 == 0 { 300_000 } else { 100 + at };
+        put(&cluster.stores[at % 3], &format!("o{at:02}"), pattern(size), &Precondition::default()).await.expect("put");
+    }
+    let before = cluster.stores[0].status().cluster.expect("a cluster").epoch;
+    cluster.replace_disk(1).await;
+    let stores = &cluster.stores;
+    let is_so = || {
+        let changed = stores[0].status().cluster.is_some_and(|cluster| cluster.epoch > before);
+        changed && is_calm(stores, 3) && entries(&stores[1], OBJECTS) == entries(&stores[0], OBJECTS)
+    };
+    eventually("the new disk has everything", is_so).await;
+    for at in 0..40 {
+        let size = if at % 10 == 0 { 300_000 } else { 100 + at };
+        assert_eq!(get(&stores[1], &format!("o{at:02}")).await, Some(pattern(size).to_vec()));
+    }
+    cluster.close().await;
+}

@@ -122,6 +122,18 @@ impl Cluster {
         self.stores.push(Store::open_member(member, &map).expect("opens"));
     }
 
+    /// A host ends, its disk is replaced by an empty one, and it starts again.
+    pub(crate) async fn replace_disk(&mut self, host: usize) {
+        self.stores[host].close().await.expect("closes");
+        self.network.hosts.lock().expect("lock").remove(&name(host));
+        let mut options = options(self.directory.path(), host, Part::Join(name(0)), &self.replication);
+        options.devices = vec![self.directory.path().join(format!("h{host}/new"))];
+        let member = open(&self.network, options).await;
+        self.network.hosts.lock().expect("lock").insert(name(host), member.service());
+        let map = member.map().await.expect("the map");
+        self.stores[host] = Store::open_member(member, &map).expect("opens");
+    }
+
     pub(crate) fn cut(&self, host: usize) {
         self.network.cut.lock().expect("lock").insert(name(host));
     }
