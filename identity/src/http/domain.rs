@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
+use crate::cascade::Cascades;
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
 use crate::model::{Domain, DomainConfig, Grant, Group, Limit, Limited, Project, Revoked, Role, Scope, User};
 
@@ -67,6 +68,10 @@ pub(super) async fn make(call: &Call, mut fields: Fields) -> Result<Arc<Domain>,
     let id = fields.text("explicit_domain_id", ID_CHARS_MAX)?;
     if id.as_ref().is_some_and(|id| id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Err(fields.wrong("explicit_domain_id", "is not 32 hex digits"));
+    }
+    // A project that acts as a domain has the domain's id.
+    if id.as_ref().is_some_and(|id| call.service.directory.get::<Project>(id).is_some()) {
+        return Err(Fault::conflict("A project has this id."));
     }
     let domain = Domain {
         id: id.unwrap_or_else(anello_base::id::hex_id),
@@ -143,6 +148,8 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     for project in &projects {
         call.service.forget::<Project>(project).await?;
     }
+    // What was given on the project that acts as the domain, which is no record itself.
+    Project::delete_dependents(directory, id).await?;
     directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
     directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
     directory.delete_all(|it: &Limit| it.of == Limited::Domain(id.to_owned())).await?;
