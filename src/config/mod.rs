@@ -81,6 +81,7 @@ pub(crate) struct Identity {
     pub(crate) database: Option<String>,
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) memcached: Vec<String>,
     pub(crate) security_compliance: Compliance,
 }
 
@@ -94,7 +95,14 @@ impl Identity {
 impl Default for Identity {
     fn default() -> Self {
         let region = "RegionOne".to_owned();
-        Self { region, database: None, policy_file: None, audit_log: None, security_compliance: Compliance::default() }
+        Self {
+            region,
+            database: None,
+            policy_file: None,
+            audit_log: None,
+            memcached: Vec::new(),
+            security_compliance: Compliance::default(),
+        }
     }
 }
 
