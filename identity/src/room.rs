@@ -1,5 +1,6 @@
 //! The room: its parts put together, and what other rooms and the roof ask of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +21,7 @@ use crate::ldap::Sources;
 use crate::limits::{REVOCATION_MARGIN, TOKEN_LIFE};
 use crate::model::{Credential, Delegate, Extra, Revocation, Revoked, access_id};
 use crate::password::Hasher;
-use crate::records::{ObjectRecords, Records};
+use crate::records::{DomainRecords, ObjectRecords, Records};
 use crate::time::SECOND_US;
 use crate::token::{KeyKind, Keys};
 
@@ -46,6 +47,8 @@ pub struct IdentityConfig {
     pub audit_log: Option<PathBuf>,
     /// Memcached servers (`host:port`) by which hosts share what tokens say; the same on every host.
     pub memcached: Vec<String>,
+    /// Databases that domains may have their users and groups in, by the names that domain configurations use.
+    pub databases: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for IdentityConfig {
@@ -57,6 +60,8 @@ impl std::fmt::Debug for IdentityConfig {
 /// The identity room.
 pub struct IdentityRoom {
     pub(crate) directory: Directory,
+    /// Where the directory's records are.
+    pub(crate) records: Arc<DomainRecords>,
     pub(crate) hasher: Hasher,
     pub(crate) tokens: Tokens,
     pub(crate) signing_keys: SigningKeys,
@@ -95,10 +100,12 @@ impl IdentityRoom {
         let receipt_keys = keys(KeyKind::Receipt).await?;
         let policy = crate::policy::with_overrides(config.policy_overrides.as_deref())?;
         let shared = SharedTokens::new(&config.memcached, &config.cluster_secret)?;
-        let directory = Directory::new(records);
+        let records = Arc::new(DomainRecords::new(records));
+        let directory = Directory::new(Arc::clone(&records) as Arc<dyn Records>);
         directory.refresh().await?;
         let room = Arc::new(Self {
             directory,
+            records,
             hasher: Hasher::new()?,
             tokens: Tokens::new(token_keys, shared),
             signing_keys: SigningKeys::new(credential_keys),

@@ -60,6 +60,7 @@ impl Rooms {
             policy_overrides: config.identity.policy_overrides()?,
             audit_log: config.identity.audit_log.clone(),
             memcached: config.identity.memcached.clone(),
+            databases: config.identity.databases.clone(),
         };
         let identity = match &config.identity.database {
             None => IdentityRoom::open(store.clone(), identity_config).await?,

@@ -128,9 +128,11 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
-    // What comes from a directory is no longer shown then.
-    directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
-    call.service.follow_configurations();
+    // What comes from a directory is no longer shown then. What is in the domain's database is deleted there first.
+    let has_database = call.service.records.has(id);
+    if !has_database {
+        forget_configuration(call, id).await?;
+    }
     let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
         (
             view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
@@ -153,6 +155,15 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
     directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
     directory.delete_all(|it: &Limit| it.of == Limited::Domain(id.to_owned())).await?;
+    if has_database {
+        forget_configuration(call, id).await?;
+    }
     directory.delete::<Domain>(id).await?;
+    Ok(())
+}
+
+async fn forget_configuration(call: &Call, id: &str) -> Result<(), Fault> {
+    call.service.directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
+    call.service.follow_configurations();
     Ok(())
 }

@@ -168,6 +168,7 @@ fn parse(config: Map<String, Value>) -> Result<Groups, Fault> {
 /// Keeps the options and follows them. Directories are read in the background: one may be slow, or not there yet.
 async fn keep(call: &Call, mut groups: Groups) -> Result<(), Fault> {
     groups.retain(|_, options| !options.is_empty());
+    check_move(call, &groups)?;
     let mut secrets = Groups::new();
     for (group, options) in &mut groups {
         let names: Vec<String> = options.keys().filter(|name| is_secret(group, name)).cloned().collect();
@@ -182,8 +183,34 @@ async fn keep(call: &Call, mut groups: Groups) -> Result<(), Fault> {
     let sealed_secrets = (!secrets.is_empty()).then(|| room.signing_keys.keys.seal(&json));
     let domain_id = call.param("domain_id").to_owned();
     room.directory.put(DomainConfig { domain_id, groups, sealed_secrets }).await?;
+    follow(call).await?;
     room.read_directories_soon();
     Ok(())
+}
+
+/// Follows a changed configuration. Users who are elsewhere from now on are read from there.
+async fn follow(call: &Call) -> Result<(), Fault> {
+    if call.service.follow_configurations() {
+        call.service.directory.refresh_moved().await?;
+    }
+    Ok(())
+}
+
+/// A domain that gets a database of its own has no users and groups yet: they would be left behind, and their names
+/// taken. It must be one that the server knows.
+fn check_move(call: &Call, groups: &Groups) -> Result<(), Fault> {
+    let driver = groups.get("identity").and_then(|group| group.get("driver"));
+    if driver.is_none_or(|driver| driver != "sql") {
+        return Ok(());
+    }
+    let database = call.service.database(groups);
+    let database = database.map_err(|_| Fault::invalid("The server's configuration has no database of this name."))?;
+    let (id, view) = (call.param("domain_id"), call.service.directory.view());
+    let has_any = view.users.iter().any(|it| it.domain_id == id) || view.groups.iter().any(|it| it.domain_id == id);
+    match database.is_some() && !call.service.records.has(id) && has_any {
+        true => Err(Fault::conflict("The domain has users or groups, which would be left behind.")),
+        false => Ok(()),
+    }
 }
 
 fn config(call: &Call) -> Result<Map<String, Value>, Fault> {
@@ -241,7 +268,7 @@ async fn delete(call: Call) -> Answer {
     }
     if groups.values().all(BTreeMap::is_empty) {
         call.service.directory.delete::<DomainConfig>(call.param("domain_id")).await?;
-        call.service.follow_configurations();
+        follow(&call).await?;
     } else {
         keep(&call, groups).await?;
     }

@@ -3,6 +3,7 @@
 mod cloud;
 mod compliance;
 mod credentials;
+mod databases;
 mod domains;
 mod extensions;
 mod ldap;

@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::cloud::{Cloud, open_with};
 use crate::servers::memcached;
 
+/// Hosts that may be too busy to wait for memcached.
+const TRIES: usize = 50;
+
 fn config(server: &str) -> IdentityConfig {
     IdentityConfig { memcached: vec![server.to_owned()], ..IdentityConfig::default() }
 }
@@ -19,6 +22,34 @@ fn config(server: &str) -> IdentityConfig {
 /// Another host of the cloud.
 async fn host(cloud: &Cloud, server: &str) -> Arc<IdentityRoom> {
     open_with(&cloud.records, config(server)).await.0
+}
+
+/// The keys of these tokens, once all are there: a host that is busy does not wait for memcached.
+async fn kept(cloud: &Cloud, server: &str, tokens: &[&str]) -> Vec<String> {
+    for _ in 0..TRIES {
+        let room = host(cloud, server).await;
+        for token in tokens {
+            assert!(room.token(token).await.is_ok());
+        }
+        let keys = Peer::new(server).keys();
+        if keys.len() == tokens.len() {
+            return keys;
+        }
+    }
+    panic!("memcached does not have the tokens");
+}
+
+/// A host that found the token in memcached.
+async fn found(cloud: &Cloud, server: &str, token: &str) -> Arc<IdentityRoom> {
+    let mut peer = Peer::new(server);
+    for _ in 0..TRIES {
+        let (room, before) = (host(cloud, server).await, peer.hits());
+        assert_eq!(room.token(token).await.expect("valid").user_id, cloud.made.user_id);
+        if peer.hits() == before + 1 {
+            return room;
+        }
+    }
+    panic!("no host finds the token");
 }
 
 /// Memcached as whoever reaches it sees it.
@@ -76,17 +107,14 @@ async fn a_token_that_one_host_has_opened_the_next_finds_in_memcached_and_strang
     let Some(server) = memcached() else { return };
     let cloud = Cloud::with(config(&server.url)).await;
     let token = cloud.admin_token().await;
-    let other = host(&cloud, &server.url).await;
+    let keys = kept(&cloud, &server.url, &[&token]).await;
     let mut peer = Peer::new(&server.url);
-    assert!(cloud.room.token(&token).await.is_ok());
+    let other = found(&cloud, &server.url, &token).await;
     let before = peer.hits();
-    assert_eq!(other.token(&token).await.expect("valid").user_id, cloud.made.user_id);
-    assert_eq!(peer.hits(), before + 1, "it was there");
     assert!(other.token(&token).await.is_ok());
-    assert_eq!(peer.hits(), before + 1, "and is remembered");
+    assert_eq!(peer.hits(), before, "it is remembered");
     assert!(other.token("gAAAAnonsense").await.is_err());
-    let keys = peer.keys();
-    assert_eq!(keys.len(), 1, "what is no token is not kept");
+    assert_eq!(peer.keys(), keys, "what is no token is not kept");
     let shown = format!("{} {}", keys[0], peer.get(&keys[0]));
     let user = hex::decode(&cloud.made.user_id).expect("hex");
     for secret in [&token, &cloud.made.user_id, &cloud.made.project_id] {
@@ -130,9 +158,8 @@ async fn what_a_stranger_writes_into_memcached_lets_nobody_in_as_another() {
     let admin = cloud.admin_token().await;
     let person = cloud.person(&admin, "someone", "member").await;
     let token = cloud.login(&person).await.expect("logs in");
-    assert!(cloud.room.token(&admin).await.is_ok() && cloud.room.token(&token).await.is_ok());
+    let keys = kept(&cloud, &server.url, &[&admin, &token]).await;
     let mut peer = Peer::new(&server.url);
-    let keys = peer.keys();
     let [one, two] = keys.as_slice() else { panic!("{keys:?}") };
     let (of_one, of_two) = (peer.get(one), peer.get(two));
     for (first, second) in [(of_two.as_str(), of_one.as_str()), ("nonsense", ""), (&of_one[1..], &of_two[1..])] {
@@ -183,7 +210,7 @@ async fn without_memcached_everything_goes_on_and_soon_as_fast() {
         for token in &tokens {
             assert!(cloud.room.token(token).await.is_ok(), "{address}");
         }
-        assert!(started.elapsed() < Duration::from_millis(500), "{address}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(1), "{address}: {:?}", started.elapsed());
     }
     let wrong = IdentityConfig { memcached: vec!["nowhere".to_owned()], ..IdentityConfig::default() };
     let records = anello_identity::records::MemoryRecords::default();
