@@ -135,6 +135,12 @@ pub const SQL_CONNECTIONS_MAX: u32 = 8;
 /// How long a write waits for a connection to the database; behind it the answer is 503.
 pub const SQL_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long the database of a domain may take to be listed.
+pub const DOMAIN_DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one that failed is not listed again. What is written to it is tried at once.
+pub const DOMAIN_DATABASE_REST: Duration = Duration::from_secs(30);
+
 /// Bytes of one record: blobs and descriptions with their JSON escapes fit.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
 

@@ -11,9 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use fernet::Fernet;
 
+use super::now_us;
 use crate::error::Result;
-use crate::limits::TOKEN_LIFE;
 use crate::memcached::Memcached;
+use crate::time::SECOND_US;
 use crate::token::{KeyRing, Payload};
 
 /// Bytes of a name's hash.
@@ -61,8 +62,8 @@ impl SharedTokens {
     pub(crate) async fn put(&self, ring: &KeyRing, token: &str, payload: &Payload) {
         let Some(entry) = self.entry(ring, token) else { return };
         let value = entry.seal.encrypt(&[&entry.name[..], &payload.pack()].concat());
-        // No token lives longer.
-        let seconds = u32::try_from(TOKEN_LIFE.as_secs()).unwrap_or(u32::MAX);
+        let left_us = payload.expires_at_us.saturating_sub(now_us());
+        let Ok(seconds @ 1..) = u32::try_from(left_us / SECOND_US) else { return };
         self.memcached.set(&entry.key(), value.into_bytes(), seconds).await;
     }
 }

@@ -6,6 +6,7 @@
 //! what was listed as it was; what asks for it fails with [`Error::Elsewhere`], and everything else goes on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anello_base::Timestamp;
@@ -15,7 +16,9 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::{Expect, Kind, Records, SqlRecords, Version};
+use crate::auth::now_us;
 use crate::error::{Error, Result};
+use crate::limits::{DOMAIN_DATABASE_REST, DOMAIN_DATABASE_TIMEOUT};
 
 /// Ids with their versions, sorted.
 type Listed = Vec<(String, Version)>;
@@ -34,6 +37,8 @@ struct Home {
     records: OnceCell<SqlRecords>,
     /// What it held when it last answered. Never held across an await; nothing else is locked while it is.
     listed: Mutex<HashMap<Kind, Listed>>,
+    /// When it may be listed again, in microseconds since 1970.
+    rests_until_us: AtomicU64,
 }
 
 /// The part of a record that says where it belongs.
@@ -120,7 +125,12 @@ impl DomainRecords {
 
 impl Home {
     fn new(url: &str) -> Arc<Self> {
-        Arc::new(Self { url: url.to_owned(), records: OnceCell::new(), listed: Mutex::default() })
+        Arc::new(Self {
+            url: url.to_owned(),
+            records: OnceCell::new(),
+            listed: Mutex::default(),
+            rests_until_us: AtomicU64::new(0),
+        })
     }
 
     async fn records(&self) -> Result<&SqlRecords> {
@@ -132,20 +142,26 @@ impl Home {
         connected.await.map_err(elsewhere)
     }
 
-    /// What it holds, or held when it last answered.
+    /// What it holds, or held when it last answered. One that fails is not waited for again and again: revocations are
+    /// read with the same refresh.
     async fn versions(&self, kind: Kind) -> Listed {
-        let listed = async { self.records().await?.versions(kind).await }.await;
+        let is_resting = now_us() < self.rests_until_us.load(Ordering::Relaxed);
+        let listing = async { self.records().await?.versions(kind).await };
+        let listed = match is_resting {
+            true => None,
+            false => Some(tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, listing).await),
+        };
         let mut known = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        match listed {
-            Ok(listed) => {
-                known.insert(kind, listed.clone());
-                listed
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a domain's database can't be read; it is tried again later");
-                known.get(&kind).cloned().unwrap_or_default()
-            }
+        if let Some(Ok(Ok(listed))) = listed {
+            known.insert(kind, listed.clone());
+            return listed;
         }
+        if !is_resting {
+            tracing::warn!("a domain's database can't be read; it is tried again later");
+            let rest_us = u64::try_from(DOMAIN_DATABASE_REST.as_micros()).unwrap_or(u64::MAX);
+            self.rests_until_us.store(now_us().saturating_add(rest_us), Ordering::Relaxed);
+        }
+        known.get(&kind).cloned().unwrap_or_default()
     }
 
     fn has_listed(&self, kind: Kind, id: &str) -> bool {

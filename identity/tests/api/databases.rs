@@ -83,9 +83,9 @@ async fn a_domains_users_are_in_its_database_and_log_in_after_a_restart() {
     let company = Company::new().await;
     let cloud = &company.cloud;
     let database = company.database("one").await;
-    assert_eq!(ids(&database, Kind::User).await, [company.user.clone()]);
+    assert_eq!(ids(&database, Kind::User).await, [&*company.user]);
     assert_eq!(ids(&database, Kind::Group).await.len(), 1);
-    assert_eq!(ids(&cloud.records, Kind::User).await, [cloud.made.user_id.clone()], "the admin alone");
+    assert_eq!(ids(&cloud.records, Kind::User).await, [&*cloud.made.user_id], "the admin alone");
     assert!(company.login(cloud).await.is_ok());
     let admin = cloud.admin_token().await;
     let twice = json!({"user": {"name": "ann", "domain_id": company.domain}});
