@@ -75,7 +75,11 @@ fn tokens_outlive_a_rotation_and_a_move_to_a_database() {
     let data = root.path().join("data");
     let server = Server::start(&data);
     let session = server.log_in();
-    anello(&data, &["identity", "rotate-keys"], "").expect("rotated");
+    for kind in ["token", "receipt", "credential", "credential", "credential"] {
+        let told = anello(&data, &["identity", "rotate-keys", "--kind", kind], "").expect("rotated");
+        assert_eq!(told.contains("1 records were sealed anew"), kind == "credential", "{told}");
+    }
+    anello(&data, &["identity", "rotate-keys", "--kind", "other"], "").expect_err("no such keys");
     assert_eq!(session.swift("PUT", "/c", b"").expect("an answer").status, 201);
     let url = format!("sqlite://{}?mode=rwc", root.path().join("identity.db").display());
     let told = anello(&data, &["identity", "migrate", "-"], &format!("{url}\n")).expect("copied");

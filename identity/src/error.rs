@@ -48,6 +48,9 @@ pub enum Error {
     /// Too many log-ins wait.
     #[error("too many log-ins are waiting; try again")]
     Busy,
+    /// The database of a domain's users and groups fails.
+    #[error("the database of this domain's users and groups does not answer; try again")]
+    Elsewhere,
     /// A record can't be read.
     #[error("record {kind}/{id} can't be read: {why}")]
     Corrupt {
@@ -74,7 +77,7 @@ impl Error {
             Self::Missing { .. } => Class::Missing,
             Self::NameTaken { .. } | Self::Exists { .. } | Self::Changed => Class::Conflict,
             Self::Forbidden(_) => Class::Forbidden,
-            Self::Busy | Self::Moved => Class::Busy,
+            Self::Busy | Self::Moved | Self::Elsewhere => Class::Busy,
             Self::Corrupt { .. } => Class::Corrupt,
             // A precondition or name inside the store says nothing about the client's request.
             Self::Store(error) => match error.class() {

@@ -61,8 +61,8 @@ pub const TOKENS_CACHED_MAX: u64 = 20_000;
 /// Signing keys that are remembered, resolved to their owners: some 1 KB each.
 pub const SIGNING_KEYS_CACHED_MAX: u64 = 50_000;
 
-/// Fernet keys in use: one staged, one primary, and secondaries for what older tokens were made with.
-pub const TOKEN_KEYS_MAX: usize = 3;
+/// Fernet keys of each kind in use: one staged, one primary, and secondaries for what was made before.
+pub const KEYS_MAX: usize = 3;
 
 /// Age of a signed EC2 request that is still accepted; Keystone's `auth_ttl`.
 pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -116,14 +116,33 @@ pub const LDAP_SEARCHES_MAX: usize = 8;
 /// Entries of a directory: some 1 KB each in memory.
 pub const LDAP_ENTRIES_MAX: usize = 500_000;
 
+/// How long memcached may take, on a host that has much else to do. It answers in less than one.
+pub const MEMCACHED_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a memcached server that failed is not asked.
+pub const MEMCACHED_REST: Duration = Duration::from_secs(5);
+
+/// Requests to one memcached server at the same time, and connections that are kept for them; behind it tokens are
+/// opened without asking.
+pub const MEMCACHED_REQUESTS_MAX: usize = 16;
+
+/// Bytes of a value: what a token says is below 500.
+pub const MEMCACHED_VALUE_BYTES_MAX: usize = 4096;
+
 /// Connections to a SQL database: writes are few, and reads come from memory.
 pub const SQL_CONNECTIONS_MAX: u32 = 8;
 
 /// How long a write waits for a connection to the database; behind it the answer is 503.
 pub const SQL_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long the database of a domain may take to be listed.
+pub const DOMAIN_DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one that failed is not listed again. What is written to it is tried at once.
+pub const DOMAIN_DATABASE_REST: Duration = Duration::from_secs(30);
+
 /// Bytes of one record: blobs and descriptions with their JSON escapes fit.
 pub const RECORD_BYTES_MAX: usize = 512 * 1024;
 
 const _: () = assert!(RECORD_BYTES_MAX > 6 * BLOB_BYTES_MAX);
-const _: () = assert!(TOKEN_KEYS_MAX >= 2);
+const _: () = assert!(KEYS_MAX >= 3);

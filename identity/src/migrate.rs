@@ -1,5 +1,6 @@
 //! Moves the records from one back end to another: nothing is changed any more, everything is copied and compared, and
-//! the server is to be started again with the other back end. A copy that fails leaves all as it was.
+//! the server is to be started again with the other back end. A copy that fails leaves all as it was. Databases of single
+//! domains stay where they are.
 
 use crate::IdentityRoom;
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ impl IdentityRoom {
     }
 
     async fn copy(&self, to: &dyn Records) -> Result<usize> {
-        let from = self.directory.records();
+        let from = self.records.main();
         let mut count = 0;
         // Claims on names last: what is cut short before them is shown by no room.
         for kind in Kind::ALL {

@@ -166,6 +166,8 @@ pub const RULES: &[Rule] = &[
     rule("identity:create_domain_config", ADMIN),
     rule("identity:get_domain_config", ADMIN_OR_SYSTEM_READER),
     rule("identity:get_domain_config_default", ADMIN_OR_SYSTEM_READER),
+    // What a new password must be like is to be known to whoever chooses one.
+    rule("identity:get_security_compliance_domain_config", Authenticated),
     rule("identity:update_domain_config", ADMIN),
     rule("identity:delete_domain_config", ADMIN),
     rule("identity:list_access_rules", ADMIN_SYSTEM_READER_OR_OWNER),
@@ -221,6 +223,7 @@ pub const RULES: &[Rule] = &[
     rule("identity:check_endpoint_in_project", ADMIN_OR_SYSTEM_READER),
     rule("identity:list_endpoints_for_project", ADMIN_OR_SYSTEM_READER),
     rule("identity:remove_endpoint_from_project", ADMIN),
+    rule("identity:list_revoke_events", SERVICE_OR_ADMIN),
     // What is not offered is told to whoever is known, and does nothing.
     rule("identity:not_offered", Authenticated),
 ];

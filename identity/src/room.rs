@@ -1,5 +1,6 @@
 //! The room: its parts put together, and what other rooms and the roof ask of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,23 +12,18 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::task::JoinSet;
 
 use crate::audit::Audit;
-use crate::auth::{EC2, Ec2Blob, SigningKeys, Throttle, Tokens, now_us};
+use crate::auth::{EC2, Ec2Blob, SharedTokens, SigningKeys, Throttle, Tokens, now_us};
 use crate::compliance::{Compliance, Rules};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::http::{Door, routes};
 use crate::ldap::Sources;
-use crate::limits::{REVOCATION_MARGIN, TOKEN_KEYS_MAX, TOKEN_LIFE};
+use crate::limits::{REVOCATION_MARGIN, TOKEN_LIFE};
 use crate::model::{Credential, Delegate, Extra, Revocation, Revoked, access_id};
 use crate::password::Hasher;
-use crate::records::{ObjectRecords, Records};
+use crate::records::{DomainRecords, ObjectRecords, Records};
 use crate::time::SECOND_US;
-use crate::token::KeyRing;
-
-/// Names of the key repositories.
-const TOKEN_KEYS: &str = "token";
-const CREDENTIAL_KEYS: &str = "credential";
-const RECEIPT_KEYS: &str = "receipt";
+use crate::token::{KeyKind, Keys};
 
 /// Letters of a generated access key: as AWS's.
 const ACCESS_CHARS: usize = 20;
@@ -49,6 +45,10 @@ pub struct IdentityConfig {
     pub policy_overrides: Option<String>,
     /// File that security-relevant actions are written to, as CADF events; without one they go to the log.
     pub audit_log: Option<PathBuf>,
+    /// Memcached servers (`host:port`) by which hosts share what tokens say; the same on every host.
+    pub memcached: Vec<String>,
+    /// Databases that domains may have their users and groups in, by the names that domain configurations use.
+    pub databases: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for IdentityConfig {
@@ -60,11 +60,13 @@ impl std::fmt::Debug for IdentityConfig {
 /// The identity room.
 pub struct IdentityRoom {
     pub(crate) directory: Directory,
+    /// Where the directory's records are.
+    pub(crate) records: Arc<DomainRecords>,
     pub(crate) hasher: Hasher,
     pub(crate) tokens: Tokens,
     pub(crate) signing_keys: SigningKeys,
     /// Keys that seal receipts for parts of log-ins.
-    pub(crate) receipt_keys: KeyRing,
+    pub(crate) receipt_keys: Keys,
     pub(crate) rules: Rules,
     pub(crate) throttle: Throttle,
     pub(crate) audit: Audit,
@@ -92,16 +94,20 @@ impl IdentityRoom {
     /// records.
     pub async fn open_with(records: Arc<dyn Records>, config: IdentityConfig) -> Result<Arc<Self>> {
         records.prepare().await?;
-        let token_keys = KeyRing::open(&*records, TOKEN_KEYS, &config.cluster_secret).await?;
-        let credential_keys = KeyRing::open(&*records, CREDENTIAL_KEYS, &config.cluster_secret).await?;
-        let receipt_keys = KeyRing::open(&*records, RECEIPT_KEYS, &config.cluster_secret).await?;
+        let keys = async |kind| Keys::open(&*records, kind, &config.cluster_secret).await;
+        let token_keys = keys(KeyKind::Token).await?;
+        let credential_keys = keys(KeyKind::Credential).await?;
+        let receipt_keys = keys(KeyKind::Receipt).await?;
         let policy = crate::policy::with_overrides(config.policy_overrides.as_deref())?;
-        let directory = Directory::new(records);
+        let shared = SharedTokens::new(&config.memcached, &config.cluster_secret)?;
+        let records = Arc::new(DomainRecords::new(records));
+        let directory = Directory::new(Arc::clone(&records) as Arc<dyn Records>);
         directory.refresh().await?;
         let room = Arc::new(Self {
             directory,
+            records,
             hasher: Hasher::new()?,
-            tokens: Tokens::new(token_keys),
+            tokens: Tokens::new(token_keys, shared),
             signing_keys: SigningKeys::new(credential_keys),
             receipt_keys,
             rules: Rules::new(config.compliance.clone())?,
@@ -144,24 +150,15 @@ impl IdentityRoom {
     /// Takes over what other hosts wrote to the records and keys since, and drops revocations that no token can
     /// need any more. For a timer; where one host alone writes, nothing is to be taken over.
     pub async fn refresh(&self) -> Result<()> {
-        let keys = KeyRing::open(self.directory.records(), TOKEN_KEYS, &self.config.cluster_secret).await?;
-        if !self.tokens.has_keys(&keys) {
-            self.tokens.set_keys(keys);
-        }
+        let (records, secret) = (self.directory.records(), &self.config.cluster_secret[..]);
+        self.tokens.refresh_keys(records, secret).await?;
+        self.signing_keys.keys.refresh(records, secret).await?;
+        self.receipt_keys.refresh(records, secret).await?;
         self.directory.refresh().await?;
         self.read_directories().await;
         let kept = TOKEN_LIFE + REVOCATION_MARGIN + crate::limits::TOKEN_EXPIRED_WINDOW;
         let oldest = (now_us() / SECOND_US).saturating_sub(kept.as_secs());
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await
-    }
-
-    /// Moves the token keys on by one: the staged one becomes primary. Tokens issued before stay valid through
-    /// the next rotation, so rotate no more often than tokens live.
-    pub async fn rotate_token_keys(&self) -> Result<()> {
-        let secret = &self.config.cluster_secret;
-        let keys = KeyRing::rotate(self.directory.records(), TOKEN_KEYS, secret, TOKEN_KEYS_MAX).await?;
-        self.tokens.set_keys(keys);
-        Ok(())
     }
 
     /// Ends tokens that were issued up to now. Counts at once here; elsewhere with the next [`Self::refresh`].
@@ -184,7 +181,7 @@ impl IdentityRoom {
             kind: EC2.to_owned(),
             user_id: user_id.to_owned(),
             project_id: Some(project_id.to_owned()),
-            sealed_blob: self.signing_keys.ring.seal(&json),
+            sealed_blob: self.signing_keys.keys.seal(&json),
             moved_to: None,
             delegate,
             extra: Extra::new(),
@@ -195,8 +192,11 @@ impl IdentityRoom {
 
 impl Identity for IdentityRoom {
     fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>> {
-        let validated = self.tokens.validate(&self.directory, token, false);
-        Box::pin(ready(validated.map(|it| Arc::clone(&it.caller)).map_err(|_| IdentityError::NotValid)))
+        Box::pin(async move {
+            self.tokens.learn(token).await;
+            let validated = self.tokens.validate(&self.directory, token, false);
+            validated.map(|it| Arc::clone(&it.caller)).map_err(|_| IdentityError::NotValid)
+        })
     }
 
     fn generation(&self) -> Option<u64> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anello_api::identity::Identity;
 use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, SqlRecords, etag};
-use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
+use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom, KeyKind};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{ReplicationOptions, StoreOptions};
@@ -115,7 +115,7 @@ async fn a_room_moves_to_a_database_and_back_and_is_the_same_there() {
     };
     assert!(room.migrate(&database().await).await.expect("copied") > 20);
     let config = || IdentityConfig { cluster_secret: b"secret".to_vec(), ..IdentityConfig::default() };
-    assert!(room.rotate_token_keys().await.is_ok(), "reads go on");
+    assert!(room.rotate_keys(KeyKind::Token).await.is_ok(), "reads go on");
     let moved = IdentityRoom::open_with(Arc::new(database().await), config()).await.expect("opens");
     assert_eq!(moved.signing_key(&made.access).await.expect("known").secret, made.secret);
     let error = moved.migrate(&database().await).await.expect_err("not over other records");

@@ -2,6 +2,7 @@
 //! which `anello config print` shows and `serve` takes as it is. An unknown key is an error, so that a
 //! misspelt one is never silently without effect.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ pub(crate) struct Identity {
     pub(crate) database: Option<String>,
     pub(crate) policy_file: Option<PathBuf>,
     pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) memcached: Vec<String>,
+    pub(crate) databases: BTreeMap<String, String>,
     pub(crate) security_compliance: Compliance,
 }
 
@@ -94,7 +97,15 @@ impl Identity {
 impl Default for Identity {
     fn default() -> Self {
         let region = "RegionOne".to_owned();
-        Self { region, database: None, policy_file: None, audit_log: None, security_compliance: Compliance::default() }
+        Self {
+            region,
+            database: None,
+            policy_file: None,
+            audit_log: None,
+            memcached: Vec::new(),
+            databases: BTreeMap::new(),
+            security_compliance: Compliance::default(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! `anello identity`: the keys that tokens are made with, and where the records are.
+//! `anello identity`: the keys that tokens and the like are made with, and where the records are.
 
-use clap::{Args, Subcommand};
+use anello_identity::KeyKind;
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::Server;
@@ -9,8 +10,8 @@ use crate::{Outcome, terminal};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
-    /// Move the keys of tokens on by one. Tokens stay valid through the next rotation, so rotate no more often than
-    /// tokens live (an hour)
+    /// Move the keys of one kind on by one: the staged key, which every host knows already, becomes the one that is
+    /// used, and the oldest is dropped
     RotateKeys(RotateArgs),
     /// Copy all records to another back end. From then on nothing can be changed until the server is started with it
     /// (`identity.database` in the configuration file)
@@ -27,15 +28,45 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RotateArgs {
+    /// Which keys
+    #[arg(long, default_value = "token")]
+    kind: Kind,
     #[command(flatten)]
     server: Server,
+}
+
+/// What keys are for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Tokens stay valid through the next rotation: rotate no more often than they live (an hour)
+    Token,
+    /// Credentials (S3 and EC2 keys, secrets of passcodes) and the secrets of domain configurations; all are sealed
+    /// anew. One that was cut short is finished by the next. With several hosts, leave a minute between two
+    Credential,
+    /// Receipts for parts of log-ins stay valid through the next rotation: rotate no more often than they live (five
+    /// minutes)
+    Receipt,
+}
+
+impl From<Kind> for KeyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Token => Self::Token,
+            Kind::Credential => Self::Credential,
+            Kind::Receipt => Self::Receipt,
+        }
+    }
 }
 
 /// Runs a command.
 pub(super) fn run(command: &IdentityCommand) -> Outcome {
     match command {
         IdentityCommand::RotateKeys(args) => {
-            Client::new(&args.server)?.call("POST", "/identity-keys/rotate", None)?;
+            let body = json!({"kind": KeyKind::from(args.kind)});
+            let done = Client::new(&args.server)?.call("POST", "/identity-keys/rotate", Some(&body))?;
+            if matches!(args.kind, Kind::Credential) {
+                terminal::say(format_args!("{} records were sealed anew", done["sealed_anew"]));
+            }
         }
         IdentityCommand::Migrate(args) => {
             let mut to = args.to.clone();

@@ -25,11 +25,8 @@ use crate::serve::gateway::{Shared, fault, json as json_answer, metrics_answer};
 use crate::serve::home::HomeError;
 use crate::serve::rooms::Rooms;
 
-/// Where identity's records are to go: an address of a database.
-const MIGRATE_BODY_BYTES_MAX: usize = 8 * 1024;
-
-/// A host's name.
-const CLUSTER_BODY_BYTES_MAX: usize = 8 * 1024;
+/// A command's body: at the longest, an address of a database.
+const BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// A listener as `anello status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -63,9 +60,8 @@ impl Control {
     /// The body says where to.
     async fn migrate_identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
-        let body = http_body_util::Limited::new(request.into_body(), MIGRATE_BODY_BYTES_MAX).collect().await;
-        let wanted = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
-        let Some(to) = wanted.as_ref().and_then(|wanted| wanted["to"].as_str()) else {
+        let wanted = wanted(request).await;
+        let Some(to) = wanted["to"].as_str() else {
             return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …}.");
         };
         match rooms.migrate_identity(to).await {
@@ -78,12 +74,11 @@ impl Control {
     async fn change_cluster(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
         let is_removal = request.uri().path() == "/cluster/remove";
-        let body = http_body_util::Limited::new(request.into_body(), CLUSTER_BODY_BYTES_MAX).collect().await;
-        let wanted = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
-        let Some(host) = wanted.as_ref().and_then(|wanted| wanted["host"].as_str()) else {
+        let wanted = wanted(request).await;
+        let Some(host) = wanted["host"].as_str() else {
             return fault(StatusCode::BAD_REQUEST, "The body is {\"host\": …}.");
         };
-        let is_lost = wanted.as_ref().is_some_and(|wanted| wanted["lost"] == true);
+        let is_lost = wanted["lost"] == true;
         let store = rooms.store();
         let changed = if is_removal { store.remove_host(host, is_lost).await } else { store.drain_host(host).await };
         match changed {
@@ -93,10 +88,14 @@ impl Control {
         }
     }
 
-    async fn rotate_identity_keys(&self) -> Response<ResponseBody> {
+    /// The body says which.
+    async fn rotate_identity_keys(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
-        match rooms.rotate_identity_keys().await {
-            Ok(()) => json_answer(StatusCode::OK, &json!({"rotated": true})),
+        let Ok(kind) = serde_json::from_value(wanted(request).await["kind"].take()) else {
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"kind\": \"token\", \"credential\" or \"receipt\"}.");
+        };
+        match rooms.rotate_identity_keys(kind).await {
+            Ok(count) => json_answer(StatusCode::OK, &json!({"sealed_anew": count})),
             Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
@@ -111,12 +110,18 @@ impl Service for Control {
                 Some(rooms) => rooms.identity_for_operator(request).await,
                 None => starting(),
             },
-            (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys().await,
+            (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys(request).await,
             (&Method::POST, "/identity-records/migrate") => self.migrate_identity(request).await,
             (&Method::POST, "/cluster/drain" | "/cluster/remove") => self.change_cluster(request).await,
             _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
     }
+}
+
+/// What a request's body says; null where it is no JSON, or too long.
+async fn wanted(request: Request<RequestBody>) -> Value {
+    let body = http_body_util::Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok()).unwrap_or(Value::Null)
 }
 
 fn starting() -> Response<ResponseBody> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anello_api::rest::PeerAddress;
 use anello_identity::records::{ObjectRecords, SqlRecords};
-use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom};
+use anello_identity::{Bootstrap, CatalogEntry, IdentityConfig, IdentityRoom, KeyKind};
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
@@ -59,6 +59,8 @@ impl Rooms {
             compliance: config.identity.security_compliance.clone(),
             policy_overrides: config.identity.policy_overrides()?,
             audit_log: config.identity.audit_log.clone(),
+            memcached: config.identity.memcached.clone(),
+            databases: config.identity.databases.clone(),
         };
         let identity = match &config.identity.database {
             None => IdentityRoom::open(store.clone(), identity_config).await?,
@@ -135,9 +137,9 @@ impl Rooms {
         })
     }
 
-    /// Moves the keys of tokens on by one.
-    pub(crate) async fn rotate_identity_keys(&self) -> Result<()> {
-        Ok(self.identity.rotate_token_keys().await?)
+    /// Moves identity's keys of a kind on by one, and tells how many records were sealed anew.
+    pub(crate) async fn rotate_identity_keys(&self, kind: KeyKind) -> Result<usize> {
+        Ok(self.identity.rotate_keys(kind).await?)
     }
 
     /// What everything is kept in.

@@ -177,9 +177,9 @@ pub(super) fn enabled_user(view: &View, id: &str) -> Result<(Arc<User>, Arc<Doma
 }
 
 pub(super) fn enabled_project(view: &View, id: &str) -> Result<(Arc<Project>, Arc<Domain>), Refusal> {
-    let project = view.projects.get(id).ok_or(Refusal("there is no such project"))?;
+    let project = view.project(id).ok_or(Refusal("there is no such project"))?;
     let domain = enabled_domain(view, &project.domain_id)?;
-    if project.enabled { Ok((Arc::clone(project), domain)) } else { Err(Refusal("the project is disabled")) }
+    if project.enabled { Ok((project, domain)) } else { Err(Refusal("the project is disabled")) }
 }
 
 type Scoped = (BTreeMap<String, Arc<Role>>, Option<Arc<ApplicationCredential>>);

@@ -44,6 +44,7 @@ fn counts(grant: &Grant, scope: &Scope, above: &BTreeSet<Scope>) -> bool {
 
 fn above(view: &View, scope: &Scope) -> BTreeSet<Scope> {
     match scope {
+        // Not above one that acts as a domain: what is inherited from the domain is for those below it.
         Scope::Project(id) => view.projects.get(id).map(|project| ancestors(view, project)).unwrap_or_default(),
         _ => BTreeSet::new(),
     }
@@ -92,7 +93,7 @@ pub(crate) fn scopes_of(view: &View, user_id: &str) -> BTreeSet<Scope> {
 pub(crate) fn projects_of(view: &View, user_id: &str) -> Vec<Arc<Project>> {
     let scopes = scopes_of(view, user_id).into_iter();
     let projects = scopes.filter_map(|scope| match scope {
-        Scope::Project(id) => view.projects.get(&id).cloned(),
+        Scope::Project(id) => view.project(&id),
         _ => None,
     });
     projects.filter(|project| project.enabled).collect()
@@ -144,7 +145,7 @@ fn is_whole(view: &View, grant: &Grant) -> bool {
         Actor::Group(id) => view.groups.get(id).is_some(),
     };
     let scope = match &grant.scope {
-        Scope::Project(id) => view.projects.get(id).is_some(),
+        Scope::Project(id) => view.project(id).is_some(),
         Scope::Domain(id) => view.domains.get(id).is_some(),
         Scope::System => true,
     };

@@ -13,7 +13,7 @@ use crate::directory::{Directory, View};
 use crate::limits::SIGNING_KEYS_CACHED_MAX;
 use crate::model::{Credential, Delegate, Scope, access_id};
 use crate::time::SECOND_US;
-use crate::token::KeyRing;
+use crate::token::Keys;
 
 /// Kind of the credentials that sign requests.
 pub(crate) const EC2: &str = "ec2";
@@ -28,14 +28,14 @@ pub(crate) struct Ec2Blob {
 /// Signing keys that were asked for.
 pub(crate) struct SigningKeys {
     /// Keys that seal credentials.
-    pub(crate) ring: KeyRing,
+    pub(crate) keys: Keys,
     /// By access key; with the generation of the view that the answer was worked out from.
     known: Cache<String, (u64, Arc<SigningKey>)>,
 }
 
 impl SigningKeys {
-    pub(crate) fn new(ring: KeyRing) -> Self {
-        Self { ring, known: Cache::new(SIGNING_KEYS_CACHED_MAX) }
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self { keys, known: Cache::new(SIGNING_KEYS_CACHED_MAX) }
     }
 
     /// The secret and owner of an access key, if it is good for anything now.
@@ -64,12 +64,12 @@ impl SigningKeys {
 
     /// A credential's blob.
     pub(crate) fn open_sealed(&self, sealed: &str) -> Option<Vec<u8>> {
-        self.ring.open_sealed(sealed)
+        self.keys.open_sealed(sealed)
     }
 
     /// The access and secret key of a credential.
     pub(crate) fn ec2_blob(&self, credential: &Credential) -> Option<Ec2Blob> {
-        serde_json::from_slice(&self.ring.open_sealed(&credential.sealed_blob)?).ok()
+        serde_json::from_slice(&self.keys.open_sealed(&credential.sealed_blob)?).ok()
     }
 }
 

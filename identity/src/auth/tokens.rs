@@ -1,19 +1,20 @@
 //! Issues and validates tokens. Nothing is kept per token; decrypted ones are remembered, and what they mean is
 //! worked out again after each change of the view.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anello_base::{Clock, SystemClock};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{Authority, Refusal};
+use super::{Authority, Refusal, SharedTokens};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::limits::{TOKEN_EXPIRED_WINDOW, TOKEN_LIFE, TOKENS_CACHED_MAX};
+use crate::records::Records;
 use crate::time::SECOND_US;
-use crate::token::{KeyRing, Method, Payload, TokenScope, audit_id, sealed_at};
+use crate::token::{KeyRing, Keys, Method, Payload, TokenScope, audit_id, sealed_at};
 
 /// A token's meaning, and the generation of the view that it was worked out from.
 type Meaning = (u64, Result<Arc<Authority>, Refusal>);
@@ -36,7 +37,9 @@ pub(crate) struct Issue {
 
 /// The tokens of the room.
 pub(crate) struct Tokens {
-    keys: RwLock<KeyRing>,
+    keys: Keys,
+    /// What hosts tell each other, if they do.
+    shared: Option<SharedTokens>,
     /// By SHA-256 of the token, so that memory holds no tokens.
     opened: Cache<[u8; 32], Arc<Opened>>,
 }
@@ -47,19 +50,43 @@ pub(crate) fn now_us() -> u64 {
 }
 
 impl Tokens {
-    pub(crate) fn new(keys: KeyRing) -> Self {
-        Self { keys: RwLock::new(keys), opened: Cache::new(TOKENS_CACHED_MAX) }
+    pub(crate) fn new(keys: Keys, shared: Option<SharedTokens>) -> Self {
+        Self { keys, shared, opened: Cache::new(TOKENS_CACHED_MAX) }
     }
 
-    /// Whether these are the keys in use.
-    pub(crate) fn has_keys(&self, keys: &KeyRing) -> bool {
-        *self.keys.read().unwrap_or_else(PoisonError::into_inner) == *keys
+    /// Where hosts share what tokens say: takes over what another one has found out about this one, or tells the
+    /// others. Before [`Tokens::validate`], which does without.
+    pub(crate) async fn learn(&self, token: &str) {
+        let Some(shared) = &self.shared else { return };
+        let (id, ring) = (digest(token), self.keys.ring());
+        let Some(issued_at) = sealed_at(token).filter(|_| !self.opened.contains_key(&id)) else { return };
+        let opened = match shared.get(&ring, token).await {
+            Some(payload) => Opened::new(payload, issued_at),
+            None => {
+                let Ok(opened) = open(&ring, token) else { return };
+                shared.put(&ring, token, &opened.payload).await;
+                opened
+            }
+        };
+        // Not what keys made that were replaced meanwhile.
+        if Arc::ptr_eq(&ring, &self.keys.ring()) {
+            self.opened.insert(id, Arc::new(opened));
+        }
     }
 
-    /// Takes other keys, after a rotation.
-    pub(crate) fn set_keys(&self, keys: KeyRing) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    /// Takes over the keys of another host's rotation. What a dropped key made is no token any more.
+    pub(crate) async fn refresh_keys(&self, records: &dyn Records, secret: &[u8]) -> Result<()> {
+        if self.keys.refresh(records, secret).await? {
+            self.opened.invalidate_all();
+        }
+        Ok(())
+    }
+
+    /// Moves the keys on by one.
+    pub(crate) async fn rotate_keys(&self, records: &dyn Records, secret: &[u8]) -> Result<()> {
+        self.keys.rotate(records, secret).await?;
         self.opened.invalidate_all();
+        Ok(())
     }
 
     /// A new token and its meaning. Where something that concerns it was revoked in this very second, it waits
@@ -84,7 +111,7 @@ impl Tokens {
             tokio::time::sleep(Duration::from_micros(wait_us.min(2 * SECOND_US))).await;
         }
         let payload = issue.payload(now_us(), ends_at_us);
-        let token = self.keys.read().unwrap_or_else(PoisonError::into_inner).seal(&payload.pack());
+        let token = self.keys.seal(&payload.pack());
         let issued_at = sealed_at(&token).ok_or_else(|| Error::Internal("a new token has no time".to_owned()))?;
         let meaning = Authority::resolve(&directory.view(), payload, issued_at * SECOND_US);
         Ok(meaning.map(|authority| (token, Arc::new(authority))))
@@ -98,11 +125,11 @@ impl Tokens {
         token: &str,
         allow_expired: bool,
     ) -> Result<Arc<Authority>, Refusal> {
-        let id: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let id = digest(token);
         let opened = match self.opened.get(&id) {
             Some(opened) => opened,
             None => {
-                let opened = Arc::new(self.open(token)?);
+                let opened = Arc::new(open(&self.keys.ring(), token)?);
                 self.opened.insert(id, Arc::clone(&opened));
                 opened
             }
@@ -113,17 +140,23 @@ impl Tokens {
         }
         opened.meaning(directory)
     }
+}
 
-    fn open(&self, token: &str) -> Result<Opened, Refusal> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let data = keys.open_sealed(token).ok_or(Refusal("no key opens the token"))?;
-        let payload = Payload::unpack(&data).ok_or(Refusal("the token carries an unknown payload"))?;
-        let issued_at = sealed_at(token).ok_or(Refusal("the token has no time"))?;
-        Ok(Opened { payload, issued_at_us: issued_at.saturating_mul(SECOND_US), meaning: Mutex::default() })
-    }
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn open(ring: &KeyRing, token: &str) -> Result<Opened, Refusal> {
+    let data = ring.open_sealed(token).ok_or(Refusal("no key opens the token"))?;
+    let payload = Payload::unpack(&data).ok_or(Refusal("the token carries an unknown payload"))?;
+    Ok(Opened::new(payload, sealed_at(token).ok_or(Refusal("the token has no time"))?))
 }
 
 impl Opened {
+    fn new(payload: Payload, issued_at: u64) -> Self {
+        Self { payload, issued_at_us: issued_at.saturating_mul(SECOND_US), meaning: Mutex::default() }
+    }
+
     fn meaning(&self, directory: &Directory) -> Result<Arc<Authority>, Refusal> {
         // Read before the view: a change in between makes the meaning old, never wrong.
         let generation = directory.generation();

@@ -24,8 +24,10 @@ pub(crate) fn token_view(view: &View, authority: &Authority, with_catalog: bool)
     });
     let mut is_scoped = true;
     if let Some((project, domain)) = &authority.project {
-        token["project"] = json!({"id": project.id, "name": project.name, "domain": domain_view(domain)});
-        token["is_domain"] = false.into();
+        // One that acts as a domain is in none. Clients look into the object, and find nothing there.
+        let of = if project.is_domain() { json!({"id": null, "name": null}) } else { domain_view(domain) };
+        token["project"] = json!({"id": project.id, "name": project.name, "domain": of});
+        token["is_domain"] = project.is_domain().into();
     } else if let Some(domain) = &authority.domain {
         token["domain"] = domain_view(domain);
     } else if authority.caller.system {

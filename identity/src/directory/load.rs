@@ -52,6 +52,18 @@ impl Directory {
         self.refresh_kind::<Revocation>(&mut claims).await
     }
 
+    /// As [`Directory::refresh`], where users and groups have come from elsewhere: what is remembered of deletions says
+    /// nothing of those.
+    pub(crate) async fn refresh_moved(&self) -> Result<()> {
+        {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let (users, groups) = (view.users.deletions(), view.groups.deletions());
+            view.users.drop_deletions(&users);
+            view.groups.drop_deletions(&groups);
+        }
+        self.refresh().await
+    }
+
     /// `claims` are listed once, for the first kind that needs them: those that are younger are read one by one.
     async fn refresh_kind<T: Kept>(&self, claims: &mut Option<Claims>) -> Result<()> {
         let (known, deletions) = self.known::<T>();
@@ -92,7 +104,12 @@ impl Directory {
 
     /// Reads one record and shows it, if its name is its own.
     async fn read<T: Kept>(&self, id: &str, claims: &Claims) -> Result<()> {
-        let Some((version, data)) = self.records.get(T::KIND, id).await? else { return Ok(()) };
+        let (version, data) = match self.records.get(T::KIND, id).await {
+            Ok(Some(found)) => found,
+            // Gone since, or in a domain's database that fails: that one's users stay as they are shown.
+            Ok(None) | Err(Error::Elsewhere) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let (record, renamed_from) = unpack::<T>(id, &data)?;
         if let Some((scope, name)) = record.unique_name() {
             let held = Claim::new(id, Hold::Held).etag();

@@ -25,7 +25,7 @@ use anello_base::Timestamp;
 pub(crate) use table::{Table, View};
 
 use crate::error::{Error, Result};
-use crate::model::Kept;
+use crate::model::{Kept, Project};
 use crate::records::{Records, Version};
 
 /// The records and their view.
@@ -60,6 +60,11 @@ impl Directory {
         T::table(&self.view()).get(id).cloned()
     }
 
+    /// A project, or the one that acts as the domain of this id.
+    pub(crate) fn project(&self, id: &str) -> Option<Arc<Project>> {
+        self.view().project(id)
+    }
+
     /// The back end, for records that have no view (keys).
     pub(crate) fn records(&self) -> &dyn Records {
         &*self.records
@@ -70,7 +75,8 @@ impl Directory {
         self.is_frozen.store(is_frozen, Ordering::Release);
     }
 
-    fn check_open(&self) -> Result<()> {
+    /// An error where changes are refused.
+    pub(crate) fn check_open(&self) -> Result<()> {
         match self.is_frozen.load(Ordering::Acquire) {
             true => Err(Error::Moved),
             false => Ok(()),

@@ -65,6 +65,14 @@ pub(crate) struct View {
     pub(crate) revocations: Table<Revocation>,
 }
 
+impl View {
+    /// A project, or the one that acts as the domain of this id.
+    pub(crate) fn project(&self, id: &str) -> Option<Arc<Project>> {
+        let acting = || self.domains.get(id).map(|domain| Arc::new(Project::acting_as(domain)));
+        self.projects.get(id).cloned().or_else(acting)
+    }
+}
+
 /// A record as it stands.
 pub(super) struct Row<T> {
     pub(super) record: Arc<T>,

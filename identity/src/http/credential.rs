@@ -25,7 +25,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn view(call: &Call, credential: &Credential) -> Value {
-    let blob = call.service.signing_keys.ring.open_sealed(&credential.sealed_blob);
+    let blob = call.service.signing_keys.keys.open_sealed(&credential.sealed_blob);
     let view = json!({
         "id": credential.id,
         "type": credential.kind,
@@ -123,7 +123,7 @@ fn ec2_access(blob: &str) -> Result<String, Fault> {
 fn check_owner(call: &Call, user_id: &str, project_id: Option<&str>) -> Result<(), Fault> {
     let directory = call.service.directory.view();
     directory.users.get(user_id).ok_or_else(|| Fault::missing("user", user_id))?;
-    project_id.map_or(Ok(()), |id| directory.projects.get(id).map(|_| ()).ok_or_else(|| Fault::missing("project", id)))
+    project_id.map_or(Ok(()), |id| directory.project(id).map(|_| ()).ok_or_else(|| Fault::missing("project", id)))
 }
 
 async fn create(call: Call) -> Answer {
@@ -145,7 +145,7 @@ async fn create(call: Call) -> Answer {
     } else {
         anello_base::id::hex_id()
     };
-    let sealed_blob = call.service.signing_keys.ring.seal(blob.as_bytes());
+    let sealed_blob = call.service.signing_keys.keys.seal(blob.as_bytes());
     let extra = extra(fields);
     let credential = Credential { id, kind, user_id, project_id, sealed_blob, moved_to: None, delegate, extra };
     let credential = call.service.directory.create(credential).await?;
@@ -178,7 +178,7 @@ async fn update(call: Call) -> Answer {
         }
         moved_to = Some(access_id(&access)).filter(|id| *id != credential.id);
     }
-    let sealed_blob = blob.map(|blob| call.service.signing_keys.ring.seal(blob.as_bytes()));
+    let sealed_blob = blob.map(|blob| call.service.signing_keys.keys.seal(blob.as_bytes()));
     let extra = extra(fields);
     let change = |it: &mut Credential| {
         it.user_id.clone_from(&user_id);

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
+use crate::cascade::Cascades;
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
 use crate::model::{Domain, DomainConfig, Grant, Group, Limit, Limited, Project, Revoked, Role, Scope, User};
 
@@ -68,6 +69,10 @@ pub(super) async fn make(call: &Call, mut fields: Fields) -> Result<Arc<Domain>,
     if id.as_ref().is_some_and(|id| id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Err(fields.wrong("explicit_domain_id", "is not 32 hex digits"));
     }
+    // A project that acts as a domain has the domain's id.
+    if id.as_ref().is_some_and(|id| call.service.directory.get::<Project>(id).is_some()) {
+        return Err(Fault::conflict("A project has this id."));
+    }
     let domain = Domain {
         id: id.unwrap_or_else(anello_base::id::hex_id),
         name: fields.required("name", PROJECT_NAME_CHARS_MAX)?,
@@ -123,9 +128,11 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
-    // What comes from a directory is no longer shown then.
-    directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
-    call.service.follow_configurations();
+    // What comes from a directory is no longer shown then. What is in the domain's database is deleted there first.
+    let has_database = call.service.records.has(id);
+    if !has_database {
+        forget_configuration(call, id).await?;
+    }
     let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
         (
             view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
@@ -143,9 +150,20 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     for project in &projects {
         call.service.forget::<Project>(project).await?;
     }
+    // What was given on the project that acts as the domain, which is no record itself.
+    Project::delete_dependents(directory, id).await?;
     directory.delete_all(|it: &Role| it.domain_id.as_deref() == Some(id)).await?;
     directory.delete_all(|it: &Grant| it.scope == Scope::Domain(id.to_owned())).await?;
     directory.delete_all(|it: &Limit| it.of == Limited::Domain(id.to_owned())).await?;
+    if has_database {
+        forget_configuration(call, id).await?;
+    }
     directory.delete::<Domain>(id).await?;
+    Ok(())
+}
+
+async fn forget_configuration(call: &Call, id: &str) -> Result<(), Fault> {
+    call.service.directory.delete_all(|it: &DomainConfig| it.domain_id == id).await?;
+    call.service.follow_configurations();
     Ok(())
 }

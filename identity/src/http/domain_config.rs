@@ -7,8 +7,12 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Call, Route};
+use crate::bootstrap::DEFAULT_DOMAIN_ID;
 use crate::ldap::{Kind, OPTIONS, is_secret, kind_of};
 use crate::model::{Domain, DomainConfig};
+
+/// The group of rules for passwords.
+const COMPLIANCE: &str = "security_compliance";
 
 type Groups = BTreeMap<String, BTreeMap<String, Value>>;
 
@@ -16,6 +20,9 @@ pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/domains/{domain_id}/config";
     const GROUP: &str = "/v3/domains/{domain_id}/config/{group}";
     const OPTION: &str = "/v3/domains/{domain_id}/config/{group}/{option}";
+    const RULES: &str = "/v3/domains/{domain_id}/config/security_compliance";
+    const RULE: &str = "/v3/domains/{domain_id}/config/security_compliance/{option}";
+    const SEE_RULES: &str = "identity:get_security_compliance_domain_config";
     const SEE: &str = "identity:get_domain_config";
     const CHANGE: &str = "identity:update_domain_config";
     const TAKE: &str = "identity:delete_domain_config";
@@ -26,6 +33,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::GET, "/v3/domains/config/{group}/default", DEFAULT, show_default),
         Route::new(Method::GET, "/v3/domains/config/{group}/{option}/default", DEFAULT, show_default),
     ];
+    for path in [RULES, RULE] {
+        routes.push(Route::new(Method::GET, path, SEE_RULES, show_rules));
+        routes.push(Route::new(Method::PATCH, path, CHANGE, refuse_rules));
+        routes.push(Route::new(Method::DELETE, path, TAKE, refuse_rules));
+    }
     for path in [ALL, GROUP, OPTION] {
         routes.push(Route::new(Method::GET, path, SEE, show));
         routes.push(Route::new(Method::PATCH, path, CHANGE, update));
@@ -90,6 +102,32 @@ async fn show(call: Call) -> Answer {
     Ok(granted.ok(shown.ok_or_else(|| missing(&call))?))
 }
 
+/// What passwords must be like. These are the server's rules and the same in every domain whose users are kept here;
+/// upstream shows them for the default domain, and here everybody also finds them under his own.
+async fn show_rules(call: Call) -> Answer {
+    let granted = call.authorize(&Target::none())?;
+    let id = call.param("domain_id");
+    call.service.directory.get::<Domain>(id).ok_or_else(|| Fault::missing("domain", id))?;
+    if id != DEFAULT_DOMAIN_ID && id != call.caller()?.user.domain_id {
+        return Err(Fault::forbidden("The rules for passwords are shown for the default and one's own domain only."));
+    }
+    let rules = &call.service.rules.compliance;
+    let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map_or(Value::Null, Value::from);
+    let own = [
+        ("password_regex", text(&rules.password_regex)),
+        ("password_regex_description", text(&rules.password_regex_description)),
+    ];
+    let own = BTreeMap::from(own.map(|(name, value)| (name.to_owned(), value)));
+    let shown = shown(&Groups::from([(COMPLIANCE.to_owned(), own)]), COMPLIANCE, call.param("option"));
+    Ok(granted.ok(shown.ok_or_else(|| Fault::forbidden("This rule is not shown."))?))
+}
+
+/// They are set in the server's configuration.
+async fn refuse_rules(call: Call) -> Answer {
+    call.authorize(&Target::none())?;
+    Err(Fault::forbidden("The rules for passwords can't be changed here."))
+}
+
 /// Whether an option may hold a value.
 fn fits(kind: Kind, value: &Value) -> bool {
     match (kind, value) {
@@ -130,6 +168,7 @@ fn parse(config: Map<String, Value>) -> Result<Groups, Fault> {
 /// Keeps the options and follows them. Directories are read in the background: one may be slow, or not there yet.
 async fn keep(call: &Call, mut groups: Groups) -> Result<(), Fault> {
     groups.retain(|_, options| !options.is_empty());
+    check_move(call, &groups)?;
     let mut secrets = Groups::new();
     for (group, options) in &mut groups {
         let names: Vec<String> = options.keys().filter(|name| is_secret(group, name)).cloned().collect();
@@ -141,11 +180,41 @@ async fn keep(call: &Call, mut groups: Groups) -> Result<(), Fault> {
     }
     let room = &call.service;
     let json = serde_json::to_vec(&secrets).map_err(|_| Fault::invalid("The secrets are no JSON."))?;
-    let sealed_secrets = (!secrets.is_empty()).then(|| room.signing_keys.ring.seal(&json));
+    let sealed_secrets = (!secrets.is_empty()).then(|| room.signing_keys.keys.seal(&json));
     let domain_id = call.param("domain_id").to_owned();
     room.directory.put(DomainConfig { domain_id, groups, sealed_secrets }).await?;
+    follow(call).await?;
     room.read_directories_soon();
     Ok(())
+}
+
+/// Follows a changed configuration. Users who are elsewhere from now on are read from there.
+async fn follow(call: &Call) -> Result<(), Fault> {
+    if call.service.follow_configurations() {
+        call.service.directory.refresh_moved().await?;
+    }
+    Ok(())
+}
+
+/// A domain that gets a database of its own has no users and groups yet: they would be left behind, and their names
+/// taken. It must be one that the server knows.
+fn check_move(call: &Call, groups: &Groups) -> Result<(), Fault> {
+    let driver = groups.get("identity").and_then(|group| group.get("driver"));
+    if driver.is_none_or(|driver| driver != "sql") {
+        return Ok(());
+    }
+    let database = call.service.database(groups);
+    let database = database.map_err(|_| Fault::invalid("The server's configuration has no database of this name."))?;
+    let id = call.param("domain_id");
+    if database.is_none() || call.service.records.has(id) {
+        return Ok(());
+    }
+    let view = call.service.directory.view();
+    let has_any = view.users.iter().any(|it| it.domain_id == id) || view.groups.iter().any(|it| it.domain_id == id);
+    match has_any {
+        true => Err(Fault::conflict("The domain has users or groups, which would be left behind.")),
+        false => Ok(()),
+    }
 }
 
 fn config(call: &Call) -> Result<Map<String, Value>, Fault> {
@@ -203,7 +272,7 @@ async fn delete(call: Call) -> Answer {
     }
     if groups.values().all(BTreeMap::is_empty) {
         call.service.directory.delete::<DomainConfig>(call.param("domain_id")).await?;
-        call.service.follow_configurations();
+        follow(&call).await?;
     } else {
         keep(&call, groups).await?;
     }

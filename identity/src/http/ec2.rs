@@ -10,7 +10,7 @@ use super::credential::{delegate, is_in_reach};
 use super::{Answer, Call, Route, list, of_user};
 use crate::auth::{EC2, key_of};
 use crate::limits::ID_CHARS_MAX;
-use crate::model::{Credential, Delegate, Project, User};
+use crate::model::{Credential, Delegate, User};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/users/{user_id}/credentials/OS-EC2";
@@ -75,7 +75,7 @@ async fn create(call: Call) -> Answer {
     let project_id = fields.required("tenant_id", ID_CHARS_MAX)?;
     let directory = &call.service.directory;
     directory.get::<User>(user_id).ok_or_else(|| Fault::missing("user", user_id))?;
-    directory.get::<Project>(&project_id).ok_or_else(|| Fault::missing("project", &project_id))?;
+    directory.project(&project_id).ok_or_else(|| Fault::missing("project", &project_id))?;
     let delegate = delegate(&call, Some(&project_id))?;
     let (_, credential) = call.service.new_ec2_key(user_id, &project_id, delegate).await?;
     let shown = view(&call, &credential).ok_or_else(|| Fault::missing("credential", &credential.id))?;

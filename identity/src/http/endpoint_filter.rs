@@ -32,7 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 fn project(call: &Call) -> Result<Arc<Project>, Fault> {
     let id = call.param("project_id");
-    call.service.directory.get::<Project>(id).ok_or_else(|| Fault::missing("project", id))
+    call.service.directory.project(id).ok_or_else(|| Fault::missing("project", id))
 }
 
 /// The endpoint or group that the path names.
@@ -90,9 +90,8 @@ async fn list_projects(call: Call) -> Answer {
     };
     let directory = call.service.directory.view();
     let who = directory.endpoint_filters.iter().filter(|it| it.sees == sees);
-    let projects = who.filter_map(|it| directory.projects.get(&it.project_id));
-    let rows = projects.map(|it| (it.id.as_str(), it));
-    Ok(granted.ok(list(&call, "projects", &path, rows, |it| project::view(&call, it))?))
+    let rows = who.filter_map(|it| Some((it.project_id.as_str(), directory.project(&it.project_id)?)));
+    Ok(granted.ok(list(&call, "projects", &path, rows, |it| project::view(&call, &it))?))
 }
 
 async fn list_endpoints(call: Call) -> Answer {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::role::{self, found};
 use super::{Answer, Call, Route, in_domain};
-use crate::model::{Actor, Domain, Grant, Group, Kept, Project, Scope, User};
+use crate::model::{Actor, Domain, Grant, Group, Kept, Scope, User};
 
 /// What a path says by its words.
 #[derive(Clone, Copy)]
@@ -114,7 +114,7 @@ fn ends(call: &Call, place: Place, role_name: Option<&str>) -> Result<(Granted, 
     let (scope, scope_domain) = match place.on {
         On::Project => {
             let id = call.param("project_id");
-            (Scope::Project(id.to_owned()), directory.get::<Project>(id).map(|it| it.domain_id.clone()))
+            (Scope::Project(id.to_owned()), directory.project(id).map(|it| it.domain_id.clone()))
         }
         On::Domain => {
             let id = call.param("domain_id");
@@ -152,7 +152,7 @@ async fn create(call: Call, place: Place) -> Answer {
     let (granted, grant) = grant(&call, place)?;
     let role = found(&call, &grant.role_id)?;
     let domain_id = match &grant.scope {
-        Scope::Project(id) => call.service.directory.get::<Project>(id).map(|it| it.domain_id.clone()),
+        Scope::Project(id) => call.service.directory.project(id).map(|it| it.domain_id.clone()),
         Scope::Domain(id) => Some(id.clone()),
         Scope::System => None,
     };

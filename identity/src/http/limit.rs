@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::registered_limit::{amount, place, wanted};
 use super::{Answer, Call, Route, in_domain, list};
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, NAME_CHARS_MAX};
-use crate::model::{Domain, Limit, Limited, Project, RegisteredLimit};
+use crate::model::{Domain, Limit, Limited, RegisteredLimit};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/limits";
@@ -54,7 +54,7 @@ fn target(call: &Call, limit: Option<&Limit>) -> Target {
         None => Target::none(),
         Some(Limited::Domain(id)) => in_domain(Some(id)),
         Some(Limited::Project(id)) => {
-            let domain = call.service.directory.get::<Project>(id).map(|it| it.domain_id.clone());
+            let domain = call.service.directory.project(id).map(|it| it.domain_id.clone());
             in_domain(domain.as_deref()).with("project_id", id.clone())
         }
     }
@@ -96,7 +96,7 @@ async fn show(call: Call) -> Answer {
 fn of(call: &Call, fields: &mut Fields) -> Result<Limited, Fault> {
     let (project, domain) = (fields.text("project_id", ID_CHARS_MAX)?, fields.text("domain_id", ID_CHARS_MAX)?);
     match (project, domain) {
-        (Some(id), None) if call.service.directory.get::<Project>(&id).is_some() => Ok(Limited::Project(id)),
+        (Some(id), None) if call.service.directory.project(&id).is_some() => Ok(Limited::Project(id)),
         (None, Some(id)) if call.service.directory.get::<Domain>(&id).is_some() => Ok(Limited::Domain(id)),
         (Some(id), None) => Err(Fault::invalid(format!("There is no project {id}."))),
         (None, Some(id)) => Err(Fault::invalid(format!("There is no domain {id}."))),

@@ -22,6 +22,7 @@ mod project;
 mod project_tag;
 mod region;
 mod registered_limit;
+mod revocation;
 mod role;
 mod role_assignment;
 mod service;
@@ -96,9 +97,11 @@ impl rest::Service for Door {
         if let Some(operator) = &self.operator {
             return Box::pin(ready(Ok(Some(Arc::clone(operator)))));
         }
-        let token = token_header(headers, "x-auth-token");
-        let caller = token.and_then(|token| self.room.tokens.validate(&self.room.directory, token, false).ok());
-        Box::pin(ready(Ok(caller)))
+        Box::pin(async move {
+            let Some(token) = token_header(headers, "x-auth-token") else { return Ok(None) };
+            self.room.tokens.learn(token).await;
+            Ok(self.room.tokens.validate(&self.room.directory, token, false).ok())
+        })
     }
 
     /// A token with access rules may always be validated, and otherwise does what its rules say.
@@ -159,6 +162,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(policy_association::routes());
     routes.extend(endpoint_group::routes());
     routes.extend(endpoint_filter::routes());
+    routes.extend(revocation::routes());
     routes.extend(not_offered::routes());
     routes
 }

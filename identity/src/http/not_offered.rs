@@ -6,13 +6,8 @@ use http::Method;
 use super::{Answer, Call, Route};
 
 /// Resources, with all that lies below them.
-const PATHS: &[&str] = &[
-    "/v3/OS-FEDERATION/{*rest}",
-    "/v3/OS-OAUTH1/{*rest}",
-    "/v3/OS-OAUTH2/{*rest}",
-    "/v3/OS-REVOKE/{*rest}",
-    "/v3/OS-SIMPLE-CERT/{*rest}",
-];
+const PATHS: &[&str] =
+    &["/v3/OS-FEDERATION/{*rest}", "/v3/OS-OAUTH1/{*rest}", "/v3/OS-OAUTH2/{*rest}", "/v3/OS-SIMPLE-CERT/{*rest}"];
 
 pub(super) fn routes() -> Vec<Route> {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];

@@ -32,9 +32,9 @@ pub(super) fn view(call: &Call, project: &Project) -> Value {
     let view = json!({
         "id": project.id,
         "name": project.name,
-        "domain_id": project.domain_id,
-        "parent_id": project.parent_id.as_ref().unwrap_or(&project.domain_id),
-        "is_domain": false,
+        "domain_id": Some(&project.domain_id).filter(|_| !project.is_domain()),
+        "parent_id": Some(project.above()).filter(|_| !project.is_domain()),
+        "is_domain": project.is_domain(),
         "description": project.description,
         "enabled": project.enabled,
         "tags": project.tags,
@@ -44,13 +44,8 @@ pub(super) fn view(call: &Call, project: &Project) -> Value {
     with_extra(view, &project.extra)
 }
 
-/// A domain as a project: the one that acts as it, above all others of it.
 fn domain_view(call: &Call, domain: &Domain) -> Value {
-    let mut view = super::domain::view(call, domain);
-    let fields = [("domain_id", Value::Null), ("parent_id", Value::Null), ("is_domain", true.into())];
-    fields.into_iter().for_each(|(name, value)| view[name] = value);
-    view["links"] = json!({"self": call.links.to(&format!("/v3/projects/{}", domain.id))});
-    view
+    view(call, &Project::acting_as(domain))
 }
 
 /// The domain that the path names in the place of a project.
@@ -70,7 +65,7 @@ async fn index(call: Call) -> Answer {
         own.as_ref().is_none_or(|own| *own == it.domain_id)
             && query.admits("name", &it.name)
             && query.admits("domain_id", &it.domain_id)
-            && query.admits("parent_id", it.parent_id.as_ref().unwrap_or(&it.domain_id))
+            && query.admits("parent_id", it.above())
             && query.admits_bool("enabled", it.enabled)
             && admits_tags(query, &it.tags)
     };
@@ -88,11 +83,7 @@ async fn index(call: Call) -> Answer {
 
 async fn show(call: Call) -> Answer {
     let id = call.param("project_id");
-    let project = call.service.directory.get::<Project>(id);
-    if let Some(domain) = domain(&call) {
-        let granted = call.authorize(&in_domain(Some(id)))?;
-        return Ok(granted.ok(json!({"project": domain_view(&call, &domain)})));
-    }
+    let project = call.service.directory.project(id);
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
     let mut shown = view(&call, &project);
@@ -101,7 +92,7 @@ async fn show(call: Call) -> Answer {
     if call.query.switch("parents_as_list") {
         shown["parents"] = parents(&directory, &project).into_iter().map(whole).collect();
     } else if call.query.switch("parents_as_ids") {
-        let innermost = json!({project.domain_id.clone(): null});
+        let innermost = if project.is_domain() { Value::Null } else { json!({project.domain_id.clone(): null}) };
         let nested = |inner, it: &Project| json!({it.id.clone(): inner});
         shown["parents"] = parents(&directory, &project).into_iter().rev().fold(innermost, nested);
     }
@@ -120,7 +111,7 @@ fn parents<'a>(view: &'a View, project: &'a Project) -> Vec<&'a Project> {
 }
 
 fn children<'a>(view: &'a View, id: &'a str) -> impl Iterator<Item = &'a Project> {
-    view.projects.iter().map(|it| &**it).filter(move |it| it.parent_id.as_deref() == Some(id))
+    view.projects.iter().map(|it| &**it).filter(move |it| it.above() == id)
 }
 
 fn subtree<'a>(view: &'a View, id: &'a str) -> Vec<&'a Project> {
@@ -149,12 +140,12 @@ async fn create(call: Call) -> Answer {
         return Ok(granted.created(json!({"project": domain_view(&call, &domain)})));
     }
     let parent = fields.text("parent_id", ID_CHARS_MAX)?;
-    let parent = parent.filter(|id| call.service.directory.get::<Domain>(id).is_none() || fields.has("domain_id"));
-    let parent_project = parent.as_deref().and_then(|id| call.service.directory.get::<Project>(id));
-    let domain_id = match &parent_project {
+    let above = parent.as_deref().and_then(|id| call.service.directory.project(id));
+    let domain_id = match &above {
         Some(it) if !fields.has("domain_id") => it.domain_id.clone(),
         _ => domain_for_new(&call, &mut fields)?,
     };
+    let parent_project = above.filter(|it| !it.is_domain());
     let granted = call.authorize(&in_domain(Some(&domain_id)))?;
     check_place(&call, parent.as_deref(), parent_project.as_deref(), &domain_id)?;
     let project = Project {
@@ -209,10 +200,8 @@ async fn update(call: Call) -> Answer {
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
     let mut fields = Fields::of(call.json()?, "project")?;
-    for (fixed, is) in
-        [("domain_id", &project.domain_id), ("parent_id", project.parent_id.as_ref().unwrap_or(&project.domain_id))]
-    {
-        if fields.text(fixed, ID_CHARS_MAX)?.is_some_and(|wanted| wanted != *is) {
+    for (fixed, is) in [("domain_id", project.domain_id.as_str()), ("parent_id", project.above())] {
+        if fields.text(fixed, ID_CHARS_MAX)?.is_some_and(|wanted| wanted != is) {
             return Err(Fault::forbidden(format!("The {fixed} of a project can't be changed.")));
         }
     }

@@ -28,7 +28,7 @@ async fn index(call: Call) -> Answer {
     let view = call.service.directory.view();
     let lines = assignments(&view, effective);
     let wanted = lines.iter().filter(|line| {
-        own.as_ref().is_none_or(|own| domain_of(&view, &line.scope).is_some_and(|domain| domain == own))
+        own.as_ref().is_none_or(|own| domain_of(&view, &line.scope).is_some_and(|domain| domain == *own))
             && admits(&view, query, line, subtree)
     });
     let names = query.switch("include_names");
@@ -37,10 +37,10 @@ async fn index(call: Call) -> Answer {
     Ok(granted.ok(json!({"role_assignments": shown, "links": links})))
 }
 
-fn domain_of<'a>(view: &'a View, scope: &'a Scope) -> Option<&'a str> {
+fn domain_of(view: &View, scope: &Scope) -> Option<String> {
     match scope {
-        Scope::Project(id) => view.projects.get(id).map(|it| it.domain_id.as_str()),
-        Scope::Domain(id) => Some(id),
+        Scope::Project(id) => view.project(id).map(|it| it.domain_id.clone()),
+        Scope::Domain(id) => Some(id.clone()),
         Scope::System => None,
     }
 }
@@ -69,9 +69,9 @@ fn admits(view: &View, query: &Query, line: &Assigned, subtree: bool) -> bool {
 }
 
 fn is_at_or_below(view: &View, project: &str, top: &str) -> bool {
-    let above = |id: &String| view.projects.get(id).and_then(|it| it.parent_id.clone());
+    let above = |id: &String| view.projects.get(id).map(|it| it.above().to_owned());
     let chain = std::iter::successors(Some(project.to_owned()), above);
-    chain.take(crate::limits::PROJECT_DEPTH_MAX + 1).any(|id| id == top)
+    chain.take(crate::limits::PROJECT_DEPTH_MAX + 2).any(|id| id == top)
 }
 
 fn domain_view(domain: Option<&Domain>) -> Value {
@@ -106,9 +106,10 @@ fn show(call: &Call, view: &View, line: &Assigned, names: bool) -> Value {
     };
     let scope_path = match &line.scope {
         Scope::Project(id) => {
-            let project = view.projects.get(id);
-            let domain_id = project.map(|it| it.domain_id.as_str());
-            shown["scope"] = json!({"project": named(id, project.map(|it| it.name.as_str()), domain_id)});
+            let project = view.project(id);
+            let domain_id = project.as_ref().filter(|it| !it.is_domain()).map(|it| it.domain_id.as_str());
+            let name = project.as_ref().map(|it| it.name.as_str());
+            shown["scope"] = json!({"project": named(id, name, domain_id)});
             format!("projects/{id}")
         }
         Scope::Domain(id) => {

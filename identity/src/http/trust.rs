@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Answer, Call, Route, list, role};
 use crate::auth::{Authority, effective_roles, now_us};
 use crate::limits::{ID_CHARS_MAX, NAME_CHARS_MAX, TRUST_REDELEGATIONS_MAX};
-use crate::model::{Project, Role, Scope, Trust, User};
+use crate::model::{Role, Scope, Trust, User};
 use crate::time::{iso_z, parse};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -139,7 +139,7 @@ async fn create(call: Call) -> Answer {
     let Some(project_id) = project_id.filter(|_| !wanted.is_empty()) else {
         return Err(Fault::forbidden("A trust needs a project, and at least one role on it."));
     };
-    directory.get::<Project>(&project_id).ok_or_else(|| Fault::missing("project", &project_id))?;
+    directory.project(&project_id).ok_or_else(|| Fault::missing("project", &project_id))?;
     let trust = Trust {
         id: anello_base::id::hex_id(),
         role_ids: lent(&call, &trustor_user_id, &project_id, &wanted)?,

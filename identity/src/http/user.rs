@@ -50,6 +50,15 @@ pub(super) fn view(call: &Call, user: &User) -> Value {
     with_extra(view, &user.extra)
 }
 
+/// The project that a log-in without a scope is for. One that acts as a domain is refused, as upstream.
+fn default_project(call: &Call, fields: &mut Fields) -> Result<Option<String>, Fault> {
+    let id = fields.text("default_project_id", ID_CHARS_MAX)?;
+    match id.as_ref().is_some_and(|id| call.service.directory.get::<Domain>(id).is_some()) {
+        true => Err(fields.wrong("default_project_id", "is the id of a domain")),
+        false => Ok(id),
+    }
+}
+
 /// A user for the policy: his id, and his domain's.
 pub(super) fn target(user: Option<&User>) -> Target {
     user.map_or_else(Target::none, |it| in_domain(Some(&it.domain_id)).with("user_id", it.id.clone()))
@@ -144,7 +153,7 @@ async fn create(call: Call) -> Answer {
         id: anello_base::id::hex_id(),
         name,
         domain_id,
-        default_project_id: fields.text("default_project_id", ID_CHARS_MAX)?,
+        default_project_id: default_project(&call, &mut fields)?,
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?,
         enabled: fields.flag("enabled")?.unwrap_or(true),
         password: hashed(&call, text, &options, false).await?,
@@ -167,7 +176,7 @@ async fn update(call: Call) -> Answer {
     let name = fields.replaced("name", NAME_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
     let sets_project = fields.has("default_project_id");
-    let project_id = fields.text("default_project_id", ID_CHARS_MAX)?;
+    let project_id = default_project(&call, &mut fields)?;
     let sets_description = fields.has("description");
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let text = fields.text("password", PASSWORD_CHARS_MAX)?;

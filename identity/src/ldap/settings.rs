@@ -22,6 +22,8 @@ type Described = (&'static str, &'static str, Kind, &'static str);
 /// All of them.
 pub(crate) const OPTIONS: &[Described] = &[
     ("identity", "driver", Kind::Text, "\"objects\""),
+    // Of the driver `sql`: the name of a database in the server's configuration; without one, that of everything else.
+    ("identity", "database", Kind::Text, "null"),
     ("identity", "list_limit", Kind::Number, "null"),
     ("ldap", "url", Kind::Text, "\"ldap://localhost\""),
     ("ldap", "user", Kind::Text, "null"),

@@ -1,7 +1,7 @@
 //! Which domains come from directories, and how the view follows them. A directory that does not answer leaves the
 //! view as it was; log-ins of its users then wait for it and are told to come again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ldap3::{SearchEntry, ldap_escape};
@@ -47,15 +47,23 @@ struct Read {
 }
 
 impl IdentityRoom {
-    /// Follows the configurations of domains. A directory whose settings stayed keeps its connection.
-    pub(crate) fn follow_configurations(&self) {
+    /// Follows the configurations of domains. A directory whose settings stayed keeps its connection. Tells whether
+    /// records are elsewhere now, so that they are to be read again.
+    pub(crate) fn follow_configurations(&self) -> bool {
         let configurations: Vec<Arc<DomainConfig>> = self.directory.view().domain_configs.iter().cloned().collect();
-        let mut new = HashMap::new();
+        let (mut new, mut databases) = (HashMap::new(), BTreeMap::new());
         for configuration in configurations {
             let groups = self.options_with_secrets(&configuration);
             let driver = groups.get("identity").and_then(|group| group.get("driver")).and_then(|it| it.as_str());
             let source = match driver {
-                None | Some("objects" | "sql") => continue,
+                Some("sql") => match self.database(&groups) {
+                    Ok(url) => {
+                        databases.extend(url.map(|url| (configuration.domain_id.clone(), url)));
+                        continue;
+                    }
+                    Err(unknown) => Source::Unknown(unknown),
+                },
+                None | Some("objects") => continue,
                 Some("ldap") => Source::Ldap(self.client(&configuration.domain_id, Settings::new(&groups))),
                 Some(other) => Source::Unknown(other.to_owned()),
             };
@@ -67,6 +75,15 @@ impl IdentityRoom {
         for domain_id in gone {
             self.show_read(&domain_id, Read::default());
         }
+        self.records.follow(&databases)
+    }
+
+    /// The address of the database that a domain's options name; `None` where its records are with all others. An
+    /// error, in words, for one that the server's configuration has not.
+    pub(crate) fn database(&self, groups: &Groups) -> Result<Option<String>, String> {
+        let name = groups.get("identity").and_then(|group| group.get("database")).and_then(|it| it.as_str());
+        let url = |name: &str| self.config.databases.get(name).cloned().ok_or_else(|| format!("sql, database {name},"));
+        name.map(url).transpose()
     }
 
     fn client(&self, domain_id: &str, settings: Settings) -> Arc<Client> {
@@ -101,7 +118,11 @@ impl IdentityRoom {
 
     /// Reads all directories. One that fails does not keep the others.
     pub(crate) async fn read_directories(&self) {
-        self.follow_configurations();
+        if self.follow_configurations()
+            && let Err(error) = self.directory.refresh_moved().await
+        {
+            tracing::warn!(%error, "records of domains that have moved can't be read; it is tried again later");
+        }
         for (domain_id, source) in self.sources.all() {
             if let Source::Ldap(client) = source
                 && let Err(error) = self.read_directory(&domain_id, &client).await

@@ -46,5 +46,32 @@ pub(crate) struct Project {
     pub(crate) extra: Extra,
 }
 
+impl Project {
+    /// The project that acts as a domain: it has the domain's id and name, and lies above all others of it.
+    pub(crate) fn acting_as(domain: &Domain) -> Self {
+        Self {
+            id: domain.id.clone(),
+            name: domain.name.clone(),
+            domain_id: domain.id.clone(),
+            parent_id: None,
+            description: domain.description.clone(),
+            enabled: domain.enabled,
+            tags: BTreeSet::new(),
+            options: domain.options.clone(),
+            extra: domain.extra.clone(),
+        }
+    }
+
+    /// Whether it acts as a domain. Such a one is no record, and no other project has the id of a domain.
+    pub(crate) fn is_domain(&self) -> bool {
+        self.id == self.domain_id
+    }
+
+    /// What it lies below: another project, or the one that acts as its domain.
+    pub(crate) fn above(&self) -> &str {
+        self.parent_id.as_ref().unwrap_or(&self.domain_id)
+    }
+}
+
 kept!(Domain, Domain, domains, id: |it| it.id.clone(), name: |it| (String::new(), &it.name));
 kept!(Project, Project, projects, id: |it| it.id.clone(), name: |it| (it.domain_id.clone(), &it.name));

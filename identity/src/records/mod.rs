@@ -3,6 +3,7 @@
 //! A record is a few hundred bytes of JSON under a kind and an id. All that a back end must give is: each
 //! write is durable before it returns, and a write with an expectation is one step with its check.
 
+mod domains;
 mod memory;
 mod objects;
 mod sql;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use md5::{Digest, Md5};
 
+pub(crate) use domains::DomainRecords;
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
 pub use sql::SqlRecords;

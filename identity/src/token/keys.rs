@@ -26,16 +26,18 @@ struct Repository {
 }
 
 /// The keys of a repository, ready for use.
-#[derive(Clone)]
 pub(crate) struct KeyRing {
     repository: Repository,
+    /// Tag of the record that they were read from.
+    etag: String,
+    primary: Fernet,
     /// Primary first.
-    fernet: std::sync::Arc<MultiFernet>,
+    all: MultiFernet,
 }
 
 impl PartialEq for KeyRing {
     fn eq(&self, other: &Self) -> bool {
-        self.repository == other.repository
+        self.repository == other.repository && self.etag == other.etag
     }
 }
 
@@ -62,55 +64,81 @@ impl Repository {
         }
     }
 
-    fn ring(self) -> Result<KeyRing> {
+    fn ring(self, etag: String) -> Result<KeyRing> {
         let broken = || Error::Internal("a key repository holds what is no key".to_owned());
         let newest_first = self.keys.values().rev().map(|key| Fernet::new(key).ok_or_else(broken));
         let keys = newest_first.collect::<Result<Vec<_>>>()?;
-        if keys.is_empty() {
-            return Err(broken());
-        }
-        Ok(KeyRing { repository: self, fernet: std::sync::Arc::new(MultiFernet::new(keys)) })
+        let primary = keys.first().cloned().ok_or_else(broken)?;
+        Ok(KeyRing { repository: self, etag, primary, all: MultiFernet::new(keys) })
     }
 }
 
 impl KeyRing {
     /// The repository `name`, made where it is not there. `secret` is the cluster's.
     pub(crate) async fn open(records: &dyn Records, name: &str, secret: &[u8]) -> Result<Self> {
-        if let Some((_, data)) = records.get(Kind::Keys, name).await? {
-            return unseal(name, secret, &data)?.ring();
+        if let Some((version, data)) = records.get(Kind::Keys, name).await? {
+            return unseal(name, secret, &data)?.ring(version.etag);
         }
         let repository = Repository::new();
         match records.put(Kind::Keys, name, seal(secret, &repository)?, Expect::Absent).await {
-            Ok(_) => repository.ring(),
+            Ok(version) => repository.ring(version.etag),
             Err(Error::Changed) => match records.get(Kind::Keys, name).await? {
-                Some((_, data)) => unseal(name, secret, &data)?.ring(),
+                Some((version, data)) => unseal(name, secret, &data)?.ring(version.etag),
                 None => Err(Error::Changed),
             },
             Err(error) => Err(error),
         }
     }
 
-    /// The repository with its keys moved on by one. Tokens made before stay readable for `keys_max - 2` rotations.
-    pub(crate) async fn rotate(records: &dyn Records, name: &str, secret: &[u8], keys_max: usize) -> Result<Self> {
-        let found = records.get(Kind::Keys, name).await?;
-        let (version, data) = found.ok_or(Error::Missing { what: "key repository", id: name.to_owned() })?;
-        let mut repository = unseal(name, secret, &data)?;
+    /// The repository with its keys moved on by one. What was made before stays readable for `keys_max - 2` rotations.
+    /// [`Error::Changed`] where it no longer holds these keys.
+    pub(crate) async fn rotated(
+        &self,
+        records: &dyn Records,
+        name: &str,
+        secret: &[u8],
+        keys_max: usize,
+    ) -> Result<Self> {
+        let mut repository = self.repository.clone();
         repository.rotate(keys_max);
-        let expect = Expect::Etag(&version.etag);
-        records.put(Kind::Keys, name, seal(secret, &repository)?, expect).await?;
-        repository.ring()
+        let expect = Expect::Etag(&self.etag);
+        let version = records.put(Kind::Keys, name, seal(secret, &repository)?, expect).await?;
+        repository.ring(version.etag)
     }
 
     /// Seals with the primary key; base64url without padding, as Keystone's tokens are.
     pub(crate) fn seal(&self, data: &[u8]) -> Sealed {
-        self.fernet.encrypt(data).trim_end_matches('=').to_owned()
+        self.primary.encrypt(data).trim_end_matches('=').to_owned()
+    }
+
+    /// A key that is made of `root` and of all these keys.
+    pub(crate) fn derived(&self, root: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(root);
+        for (number, key) in &self.repository.keys {
+            hasher.update(&number.to_le_bytes()).update(key.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
     }
 
     /// Opens what any key of the repository sealed; `None` for everything else.
     pub(crate) fn open_sealed(&self, sealed: &str) -> Option<Vec<u8>> {
-        let padding = "=".repeat((4 - sealed.len() % 4) % 4);
-        self.fernet.decrypt(&format!("{sealed}{padding}")).ok()
+        self.all.decrypt(&padded(sealed)).ok()
     }
+
+    /// Whether the primary key sealed it.
+    pub(crate) fn is_current(&self, sealed: &str) -> bool {
+        self.primary.decrypt(&padded(sealed)).is_ok()
+    }
+
+    /// The same, sealed with the primary key.
+    pub(crate) fn sealed_anew(&self, sealed: &str) -> Option<Sealed> {
+        Some(self.seal(&self.open_sealed(sealed)?))
+    }
+}
+
+fn padded(sealed: &str) -> String {
+    let padding = "=".repeat((4 - sealed.len() % 4) % 4);
+    format!("{sealed}{padding}")
 }
 
 /// Second since 1970 at which a token was sealed. Only for tokens that could be opened.
@@ -149,11 +177,14 @@ mod tests {
         let sealed = ring.seal(b"payload");
         assert!(sealed.starts_with("gAAAA") && !sealed.ends_with('='), "{sealed}");
         assert!(sealed_at(&sealed).expect("time") > 1_700_000_000);
-        for (rotations, want) in [(1, true), (2, false)] {
-            let ring = KeyRing::rotate(&records, "token", b"secret", 3).await.expect("rotated");
-            assert_eq!(ring.open_sealed(&sealed).is_some(), want, "after {rotations} rotations");
-            assert_eq!(ring.repository.keys.len(), 3);
+        let once = ring.rotated(&records, "token", b"secret", 3).await.expect("rotated");
+        let twice = once.rotated(&records, "token", b"secret", 3).await.expect("rotated");
+        for (rotated, want) in [(&once, true), (&twice, false)] {
+            assert_eq!(rotated.open_sealed(&sealed).is_some(), want);
+            assert_eq!(rotated.repository.keys.len(), 3);
         }
+        let late = once.rotated(&records, "token", b"secret", 3).await;
+        assert!(matches!(late, Err(Error::Changed)), "another host has rotated these");
         let again = KeyRing::open(&records, "token", b"secret").await.expect("there");
         assert_eq!(again.open_sealed(&ring.seal(b"staged before")), None);
         assert!(KeyRing::open(&records, "token", b"other secret").await.is_err(), "the disk alone gives no keys");
@@ -161,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_changed_token_is_no_token() {
-        let ring = Repository::new().ring().expect("ring");
+        let ring = Repository::new().ring(String::new()).expect("ring");
         let sealed = ring.seal(b"payload");
         assert_eq!(ring.open_sealed(&sealed).as_deref(), Some(&b"payload"[..]));
         for place in [0, 5, sealed.len() / 2, sealed.len() - 2] {

@@ -3,6 +3,9 @@
 
 mod keys;
 mod payload;
+mod repository;
 
 pub(crate) use keys::{KeyRing, sealed_at};
 pub(crate) use payload::{Method, Payload, Receipt, TokenScope, audit_id};
+pub use repository::KeyKind;
+pub(crate) use repository::Keys;

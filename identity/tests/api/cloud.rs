@@ -36,7 +36,7 @@ pub(crate) async fn open(records: &MemoryRecords) -> (Arc<IdentityRoom>, Bootstr
     open_with(records, IdentityConfig::default()).await
 }
 
-async fn open_with(records: &MemoryRecords, config: IdentityConfig) -> (Arc<IdentityRoom>, Bootstrapped) {
+pub(crate) async fn open_with(records: &MemoryRecords, config: IdentityConfig) -> (Arc<IdentityRoom>, Bootstrapped) {
     let config = IdentityConfig { cluster_secret: b"secret of the cluster".to_vec(), ..config };
     let room = IdentityRoom::open_with(Arc::new(records.clone()), config).await.expect("opens");
     let entry = |kind: &str, url: &str| CatalogEntry { kind: kind.into(), name: kind.into(), url: url.into() };

@@ -197,3 +197,45 @@ async fn the_audit_log_names_who_did_what_and_no_secret() {
     assert_eq!(is("authenticate", "success", &person.user_id), 1);
     assert_eq!(is("deleted.user", "failure", &person.user_id), 1);
 }
+
+#[tokio::test]
+async fn whoever_chooses_a_password_may_read_what_it_must_be_like() {
+    let regex = r"^(?=.*\d).{7,}$";
+    let rules = Compliance {
+        password_regex: regex.into(),
+        password_regex_description: "seven letters and a digit".into(),
+        ..Compliance::default()
+    };
+    let cloud = Cloud::with(IdentityConfig { compliance: rules, ..IdentityConfig::default() }).await;
+    let admin = cloud.admin_token().await;
+    let made = cloud.want(201, &admin, "POST", "/v3/domains", Some(json!({"domain": {"name": "other"}}))).await;
+    let other = made["domain"]["id"].as_str().expect("an id");
+    let user = json!({"user": {"name": "someone", "domain_id": other, "password": "1 pass word"}});
+    cloud.want(201, &admin, "POST", "/v3/users", Some(user)).await;
+    let user = json!({"name": "someone", "domain": {"id": other}, "password": "1 pass word"});
+    let identity = json!({"methods": ["password"], "password": {"user": user}});
+    let (token, _) = cloud.authenticate(identity, Some(json!("unscoped"))).await.ok().expect("logs in");
+    let description = "seven letters and a digit";
+    let all = json!({"security_compliance": {"password_regex": regex, "password_regex_description": description}});
+    let path = "/v3/domains/default/config/security_compliance";
+    let one = format!("{path}/password_regex");
+    for (path, want) in [
+        (path, all.clone()),
+        (&one, json!({"password_regex": regex})),
+        (&format!("{path}/password_regex_description"), json!({"password_regex_description": description})),
+        (&format!("/v3/domains/{other}/config/security_compliance"), all),
+    ] {
+        assert_eq!(cloud.want(200, &token, "GET", path, None).await["config"], want, "{path}");
+        assert_eq!(cloud.ask(&token, "HEAD", path, None).await.status, 200);
+    }
+    cloud.want(403, &token, "GET", &format!("{path}/lockout_duration"), None).await;
+    cloud.want(403, &admin, "GET", &format!("/v3/domains/{other}/config/security_compliance"), None).await;
+    cloud.want(404, &admin, "GET", "/v3/domains/nowhere/config/security_compliance", None).await;
+    cloud.want(401, "", "GET", path, None).await;
+    let change = json!({"config": {"password_regex": ""}});
+    cloud.want(403, &admin, "PATCH", &one, Some(change)).await;
+    cloud.want(403, &admin, "DELETE", path, None).await;
+    cloud.want(403, &token, "GET", "/v3/domains/default/config", None).await;
+    let default = cloud.want(200, &admin, "GET", "/v3/domains/config/identity/driver/default", None).await;
+    assert_eq!(default["config"]["driver"], "objects");
+}

@@ -3,10 +3,14 @@
 mod cloud;
 mod compliance;
 mod credentials;
+mod databases;
+mod domains;
 mod extensions;
 mod ldap;
 mod policy;
+mod rotation;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod shared;
 mod tokens;
 mod trusts;

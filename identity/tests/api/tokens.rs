@@ -118,9 +118,46 @@ async fn everything_is_there_after_a_restart() {
 async fn tokens_outlive_a_rotation_of_the_keys() {
     let cloud = Cloud::new().await;
     let token = cloud.admin_token().await;
-    cloud.room.rotate_token_keys().await.expect("rotates");
+    cloud.room.rotate_keys(anello_identity::KeyKind::Token).await.expect("rotates");
     assert!(cloud.room.token(&token).await.is_ok());
     let new = cloud.admin_token().await;
     let (elsewhere, _) = open(&cloud.records).await;
     assert!(elsewhere.token(&new).await.is_ok(), "another host has the keys");
+}
+
+#[tokio::test]
+async fn services_see_what_was_revoked_since_and_nobody_else_does() {
+    let cloud = Cloud::new().await;
+    let (admin, ended) = (cloud.admin_token().await, cloud.admin_token().await);
+    let person = cloud.person(&admin, "someone", "member").await;
+    let token = cloud.login(&person).await.expect("logs in");
+    let headers = [("x-auth-token", admin.as_str()), ("x-subject-token", ended.as_str())];
+    let shown = cloud.send("GET", "/identity/v3/auth/tokens", &headers, None).await;
+    cloud.send("DELETE", "/identity/v3/auth/tokens", &headers, None).await;
+    let disabled = |kind: &str| Some(json!({kind: {"enabled": false}}));
+    cloud.want(200, &admin, "PATCH", &format!("/v3/projects/{}", person.project_id), disabled("project")).await;
+    let made = cloud.want(201, &admin, "POST", "/v3/domains", Some(json!({"domain": {"name": "other"}}))).await;
+    let domain = made["domain"]["id"].as_str().expect("an id");
+    cloud.want(200, &admin, "PATCH", &format!("/v3/domains/{domain}"), disabled("domain")).await;
+    let seen = async |query: &str| -> Vec<serde_json::Value> {
+        let path = format!("/v3/OS-REVOKE/events{query}");
+        cloud.want(200, &admin, "GET", &path, None).await["events"].as_array().expect("a list").clone()
+    };
+    let events = seen("").await;
+    let of = |attribute: &str, id: &serde_json::Value| events.iter().find(|it| it[attribute] == *id).expect("an event");
+    let event = of("audit_id", &shown.body["token"]["audit_ids"][0]);
+    of("project_id", &json!(person.project_id));
+    of("domain_id", &json!(domain));
+    let at = event["revoked_at"].as_str().expect("a time");
+    assert!(at.ends_with('Z') && event["issued_before"] == at && event.get("user_id").is_none(), "{event}");
+    assert!(seen(&format!("?since={at}")).await.contains(event));
+    assert!(seen("?since=2999-01-01T00:00:00Z").await.is_empty());
+    cloud.want(400, &admin, "GET", "/v3/OS-REVOKE/events?since=yesterday", None).await;
+    cloud.want(401, &token, "GET", "/v3/OS-REVOKE/events", None).await;
+    let other = cloud.person(&admin, "other", "member").await;
+    let other = cloud.login(&other).await.expect("logs in");
+    cloud.want(403, &other, "GET", "/v3/OS-REVOKE/events", None).await;
+    let service = cloud.person(&admin, "service", "service").await;
+    let service = cloud.login(&service).await.expect("logs in");
+    cloud.want(200, &service, "GET", "/v3/OS-REVOKE/events", None).await;
 }

@@ -151,3 +151,15 @@ pub(crate) fn slapd(ldif: &str) -> Option<Server> {
     command.arg("-f").arg(&config).args(["-d", "0", "-h", &url]);
     Some(start(&mut command, data, port, url))
 }
+
+/// Memcached; its address is `host:port`.
+pub(crate) fn memcached() -> Option<Server> {
+    let program = installed("/usr/bin/memcached")?;
+    let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
+    let mut command = Command::new(program);
+    command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"]);
+    if is_root() {
+        command.args(["-u", "nobody"]);
+    }
+    Some(start(&mut command, data, port, format!("127.0.0.1:{port}")))
+}

@@ -1,0 +1,175 @@
+//! Users and groups of a domain in a database of its own, next to domains whose users are with everything else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anello_identity::IdentityConfig;
+use anello_identity::records::{Expect, Kind, Records, SqlRecords};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cloud::{Cloud, open_with};
+
+fn url(dir: &Path, name: &str) -> String {
+    format!("sqlite://{}?mode=rwc", dir.join(name).display())
+}
+
+fn config(dir: &Path) -> IdentityConfig {
+    let databases = ["one", "two"].map(|name| (name.to_owned(), url(dir, name)));
+    IdentityConfig { databases: BTreeMap::from(databases), ..IdentityConfig::default() }
+}
+
+fn driver(database: &str) -> Option<Value> {
+    Some(json!({"config": {"identity": {"driver": "sql", "database": database}}}))
+}
+
+/// A cloud with a domain that has the database `one`, and a user with a project in it.
+struct Company {
+    cloud: Cloud,
+    dir: TempDir,
+    domain: String,
+    user: String,
+    project: String,
+}
+
+impl Company {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let cloud = Cloud::with(config(dir.path())).await;
+        let admin = cloud.admin_token().await;
+        let id = |made: &Value, kind: &str| made[kind]["id"].as_str().expect("an id").to_owned();
+        let made = cloud.want(201, &admin, "POST", "/v3/domains", Some(json!({"domain": {"name": "company"}}))).await;
+        let domain = id(&made, "domain");
+        cloud.want(201, &admin, "PUT", &format!("/v3/domains/{domain}/config"), driver("one")).await;
+        let body = json!({"user": {"name": "ann", "domain_id": domain, "password": "ann's own"}});
+        let user = id(&cloud.want(201, &admin, "POST", "/v3/users", Some(body)).await, "user");
+        let body = json!({"group": {"name": "staff", "domain_id": domain}});
+        let group = id(&cloud.want(201, &admin, "POST", "/v3/groups", Some(body)).await, "group");
+        cloud.want(204, &admin, "PUT", &format!("/v3/groups/{group}/users/{user}"), None).await;
+        let body = json!({"project": {"name": "work", "domain_id": domain}});
+        let project = id(&cloud.want(201, &admin, "POST", "/v3/projects", Some(body)).await, "project");
+        let role = cloud.role_id(&admin, "member").await;
+        cloud.want(204, &admin, "PUT", &format!("/v3/projects/{project}/groups/{group}/roles/{role}"), None).await;
+        Self { cloud, dir, domain, user, project }
+    }
+
+    async fn database(&self, name: &str) -> SqlRecords {
+        let database = SqlRecords::connect(&url(self.dir.path(), name)).await.expect("connects");
+        database.prepare().await.expect("has its table");
+        database
+    }
+
+    async fn login(&self, cloud: &Cloud) -> Result<String, u16> {
+        let user = json!({"name": "ann", "domain": {"id": self.domain}, "password": "ann's own"});
+        let identity = json!({"methods": ["password"], "password": {"user": user}});
+        let scope = json!({"project": {"id": self.project}});
+        let token = cloud.authenticate(identity, Some(scope)).await;
+        token.map(|(token, _)| token).map_err(|answer| answer.status.as_u16())
+    }
+
+    /// The cloud after a restart.
+    async fn again(&self) -> Cloud {
+        let (room, made) = open_with(&self.cloud.records, config(self.dir.path())).await;
+        Cloud { records: self.cloud.records.clone(), room, made }
+    }
+}
+
+async fn ids(records: &dyn Records, kind: Kind) -> Vec<String> {
+    records.versions(kind).await.expect("listed").into_iter().map(|(id, _)| id).collect()
+}
+
+#[tokio::test]
+async fn a_domains_users_are_in_its_database_and_log_in_after_a_restart() {
+    let company = Company::new().await;
+    let cloud = &company.cloud;
+    let database = company.database("one").await;
+    assert_eq!(ids(&database, Kind::User).await, [&*company.user]);
+    assert_eq!(ids(&database, Kind::Group).await.len(), 1);
+    assert_eq!(ids(&cloud.records, Kind::User).await, [&*cloud.made.user_id], "the admin alone");
+    assert!(company.login(cloud).await.is_ok());
+    let admin = cloud.admin_token().await;
+    let twice = json!({"user": {"name": "ann", "domain_id": company.domain}});
+    cloud.want(409, &admin, "POST", "/v3/users", Some(twice)).await;
+    let path = format!("/v3/users/{}", company.user);
+    cloud.want(200, &admin, "PATCH", &path, Some(json!({"user": {"email": "ann@example.org"}}))).await;
+    let again = company.again().await;
+    assert!(company.login(&again).await.is_ok());
+    let shown = again.want(200, &admin, "GET", &path, None).await;
+    assert_eq!(shown["user"]["email"], "ann@example.org");
+    again.want(204, &admin, "DELETE", &path, None).await;
+    assert!(ids(&database, Kind::User).await.is_empty());
+    cloud.room.refresh().await.expect("reads");
+    cloud.want(404, &admin, "GET", &path, None).await;
+}
+
+#[tokio::test]
+async fn users_go_and_come_with_the_configuration_and_none_is_left_behind() {
+    let company = Company::new().await;
+    let (cloud, path) = (&company.cloud, format!("/v3/domains/{}/config", company.domain));
+    let admin = cloud.admin_token().await;
+    cloud.want(409, &admin, "PUT", "/v3/domains/default/config", driver("one")).await;
+    cloud.want(400, &admin, "PUT", &path, driver("unheard-of")).await;
+    cloud.want(204, &admin, "DELETE", &path, None).await;
+    assert_eq!(company.login(cloud).await, Err(401));
+    cloud.want(201, &admin, "PUT", &path, driver("one")).await;
+    assert!(company.login(cloud).await.is_ok());
+    let domain = format!("/v3/domains/{}", company.domain);
+    cloud.want(200, &admin, "PATCH", &domain, Some(json!({"domain": {"enabled": false}}))).await;
+    cloud.want(204, &admin, "DELETE", &domain, None).await;
+    assert!(ids(&company.database("one").await, Kind::User).await.is_empty(), "deleted with the domain");
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_stops_its_own_users_only() {
+    let company = Company::new().await;
+    let cloud = &company.cloud;
+    let admin = cloud.admin_token().await;
+    let records = cloud.records.clone();
+    let mut elsewhere = config(company.dir.path());
+    elsewhere.databases.insert("one".to_owned(), url(Path::new("/nowhere"), "one"));
+    let (room, made) = open_with(&records, elsewhere).await;
+    let again = Cloud { records, room, made };
+    assert!(again.login(&again.admin()).await.is_ok());
+    assert_eq!(company.login(&again).await, Err(401), "nobody knows her now");
+    let body = json!({"user": {"name": "bob", "domain_id": company.domain}});
+    again.want(503, &admin, "POST", "/v3/users", Some(body)).await;
+    let person = again.person(&admin, "someone", "member").await;
+    assert!(again.login(&person).await.is_ok());
+    again.room.refresh().await.expect("goes on");
+    assert!(company.login(&company.again().await).await.is_ok(), "and it is there again");
+}
+
+#[tokio::test]
+async fn a_database_speaks_for_its_own_domain_only() {
+    let company = Company::new().await;
+    let cloud = &company.cloud;
+    let database = company.database("one").await;
+    let (_, ann) = database.get(Kind::User, &company.user).await.expect("readable").expect("there");
+    let forged = |id: &str, domain: &str, name: &str| {
+        let mut record: Value = serde_json::from_slice(&ann).expect("JSON");
+        let fields = [("id", id), ("domain_id", domain), ("name", name)];
+        fields.into_iter().for_each(|(field, value)| record["record"][field] = value.into());
+        record.to_string().into()
+    };
+    let (admin, other) = (cloud.made.user_id.clone(), "0123456789abcdef0123456789abcdef");
+    for (id, domain, name) in
+        [(admin.as_str(), "default", "admin"), (admin.as_str(), &company.domain, "eve"), (other, "default", "eve")]
+    {
+        database.put(Kind::User, id, forged(id, domain, name), Expect::Anything).await.expect("written");
+        for cloud in [cloud, &company.again().await] {
+            cloud.room.refresh().await.expect("reads");
+            let token = cloud.login(&cloud.admin()).await.expect("with his own password");
+            let path = "/v3/users?name=eve";
+            assert_eq!(cloud.want(200, &token, "GET", path, None).await["users"], json!([]), "{id} {domain}");
+        }
+    }
+    // Another domain's database claims Ann.
+    let token = cloud.admin_token().await;
+    let made = cloud.want(201, &token, "POST", "/v3/domains", Some(json!({"domain": {"name": "rival"}}))).await;
+    let rival = made["domain"]["id"].as_str().expect("an id");
+    cloud.want(201, &token, "PUT", &format!("/v3/domains/{rival}/config"), driver("two")).await;
+    let two = company.database("two").await;
+    two.put(Kind::User, &company.user, forged(&company.user, rival, "ann"), Expect::Absent).await.expect("written");
+    let again = company.again().await;
+    again.want(404, &token, "GET", &format!("/v3/users/{}", company.user), None).await;
+}
