@@ -70,5 +70,9 @@ pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 /// revocation) is not seen here. It costs a listing of each kind of record.
 pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often identity looks whether its snapshots have become old: what was written since is read one by one at the
+/// start after a crash.
+pub(crate) const IDENTITY_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long a host of several waits before it tries again to open its rooms, while too few hosts answer.
 pub(crate) const CLUSTER_START_PAUSE: Duration = Duration::from_millis(500);

@@ -155,6 +155,12 @@ impl IdentityRoom {
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await
     }
 
+    /// Writes the snapshots that the next start reads, where they have become old. For a timer, and before the end
+    /// (`is_last`), when it is worth more. Never needed: without them a start is slow.
+    pub async fn keep_snapshots(&self, is_last: bool) -> Result<()> {
+        self.directory.keep_snapshots(is_last).await
+    }
+
     /// Moves the token keys on by one: the staged one becomes primary. Tokens issued before stay valid through
     /// the next rotation, so rotate no more often than tokens live.
     pub async fn rotate_token_keys(&self) -> Result<()> {

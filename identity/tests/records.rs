@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
-use anello_identity::records::{Expect, Kind, MemoryRecords, ObjectRecords, Records, SqlRecords, etag};
+use anello_identity::records::{Copied, Expect, Kind, MemoryRecords, ObjectRecords, Records, SqlRecords, etag};
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{ReplicationOptions, StoreOptions};
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 fn store(dir: &Path) -> Store {
     let options = StoreOptions {
@@ -49,6 +50,46 @@ async fn check(records: &dyn Records) {
     assert_eq!(records.get(Kind::User, "a|b").await.expect("readable"), None);
     let third = put("a|b", &one, Expect::Absent).await.expect("absent again");
     assert!(third.timestamp > second.timestamp);
+}
+
+/// What a back end gives of a kind at one go, by id.
+async fn copies(records: &dyn Records, kind: Kind) -> Vec<Copied> {
+    let parts: Vec<Vec<Copied>> = records.copies(kind).try_collect().await.expect("readable");
+    parts.concat()
+}
+
+/// Writes records of all sizes, more than a page or a part of a snapshot holds.
+async fn fill(records: &dyn Records) -> Vec<Copied> {
+    let mut made = Vec::new();
+    for number in 0..600 {
+        let id = format!("user:{number:04}|ü");
+        let data = Bytes::from(vec![b'a' + (number % 26) as u8; 1 + (number * 37) % 9000]);
+        let version = records.put(Kind::Grant, &id, data.clone(), Expect::Absent).await.expect("absent");
+        made.push(Copied { id, version, data });
+    }
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_comes_back_as_it_was_written_and_the_next_takes_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let records = ObjectRecords::new(store(dir.path()));
+    records.prepare().await.expect("prepares");
+    let snapshots = records.snapshots().expect("objects are slow to read one by one");
+    assert_eq!(snapshots.written(Kind::Grant).await.expect("readable"), None);
+    assert!(copies(&records, Kind::Grant).await.is_empty());
+    let made = fill(&records).await;
+    snapshots.keep(Kind::Grant, stream::iter(made.clone().into_iter().map(Ok)).boxed()).await.expect("written");
+    let first = snapshots.written(Kind::Grant).await.expect("readable").expect("there");
+    assert_eq!(copies(&records, Kind::Grant).await, made);
+    assert!(copies(&records, Kind::User).await.is_empty());
+    // Broken off, the one before stays.
+    let broken = made[..300].iter().cloned().map(Ok).chain([Err(Error::Changed)]);
+    assert!(snapshots.keep(Kind::Grant, stream::iter(broken).boxed()).await.is_err());
+    assert_eq!(copies(&records, Kind::Grant).await, made);
+    snapshots.keep(Kind::Grant, stream::iter([Ok(made[0].clone())]).boxed()).await.expect("written");
+    assert_eq!(copies(&records, Kind::Grant).await, made[..1]);
+    assert!(snapshots.written(Kind::Grant).await.expect("readable").expect("there") > first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +143,8 @@ async fn every_database_checks_and_writes_in_one_step() {
         }
         let ids: Vec<String> = other.versions(Kind::Region).await.expect("listed").into_iter().map(|it| it.0).collect();
         assert_eq!(ids, ["A", "a", "a ", "a/b", "Ä"], "{url}");
+        let made = fill(&database).await;
+        assert_eq!(copies(&other, Kind::Grant).await, made, "{url}");
     }
 }
 

@@ -10,6 +10,7 @@
 //! - a record whose new name another one holds keeps the old name, whose claim it still has;
 //! - a record without any claim of its own was never acknowledged, and is not shown.
 
+mod copies;
 mod load;
 mod name;
 mod table;
@@ -28,6 +29,24 @@ use crate::error::{Error, Result};
 use crate::model::Kept;
 use crate::records::{Records, Version};
 
+/// Runs a step for every kind of record, which it calls by the name given.
+macro_rules! of_every_kind {
+    ($record:ident, $step:expr) => {
+        $crate::directory::of_every_kind!(
+            $record, $step => Domain Project User Group Membership Role Implication Grant Service Endpoint Region
+            Credential ApplicationCredential Trust AccessRule RegisteredLimit Limit Policy PolicyAssociation
+            EndpointGroup EndpointFilter DomainConfig Failure Revocation
+        )
+    };
+    ($record:ident, $step:expr => $($kind:ident)*) => {
+        $({
+            type $record = $crate::model::$kind;
+            $step
+        })*
+    };
+}
+use of_every_kind;
+
 /// The records and their view.
 pub(crate) struct Directory {
     records: Arc<dyn Records>,
@@ -35,6 +54,7 @@ pub(crate) struct Directory {
     view: RwLock<View>,
     /// Grows with each change of the view.
     generation: AtomicU64,
+    ages: copies::Ages,
     /// Whether changes are refused, because the records have moved.
     is_frozen: AtomicBool,
 }
@@ -42,7 +62,13 @@ pub(crate) struct Directory {
 impl Directory {
     /// A directory over a back end; empty until [`Directory::refresh`].
     pub(crate) fn new(records: Arc<dyn Records>) -> Self {
-        Self { records, view: RwLock::default(), generation: AtomicU64::new(1), is_frozen: AtomicBool::new(false) }
+        Self {
+            records,
+            view: RwLock::default(),
+            generation: AtomicU64::new(1),
+            ages: copies::Ages::default(),
+            is_frozen: AtomicBool::new(false),
+        }
     }
 
     /// What is known now.
@@ -77,7 +103,14 @@ impl Directory {
         }
     }
 
+    /// Shows what was written here.
     fn show<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
+        self.ages.changed(T::KIND);
+        self.show_read(record, version)
+    }
+
+    /// Shows what was read.
+    fn show_read<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
         let record = Arc::new(record);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).put(Arc::clone(&record), version);
@@ -94,6 +127,7 @@ impl Directory {
     }
 
     fn hide<T: Kept>(&self, id: &str, deleted: Timestamp) {
+        self.ages.changed(T::KIND);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).remove(id, deleted);
         self.generation.fetch_add(1, Ordering::AcqRel);

@@ -1,5 +1,5 @@
 //! Records in memory: for tests, and for trying the room without a store. Optionally stops after a number of
-//! writes, as a process that is killed does.
+//! writes, as a process that is killed does. Its snapshots can be tampered with.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anello_base::{HybridClock, SystemClock, Timestamp};
 use bytes::Bytes;
 use futures::future::{BoxFuture, ready};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use super::{Expect, Kind, Records, Version, etag};
+use super::{Copied, Expect, Kind, Records, Snapshots, Version, etag};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<(Kind, String), (Version, Bytes)>,
+    snapshots: BTreeMap<Kind, (Timestamp, Vec<Copied>)>,
+    reads: usize,
     writes_left: Option<usize>,
 }
 
@@ -34,6 +37,21 @@ impl MemoryRecords {
     /// Lets `writes` more writes pass and fails all behind them; `None` lets every one pass.
     pub fn stop_after(&self, writes: Option<usize>) {
         self.state().writes_left = writes;
+    }
+
+    /// How many records were read one by one.
+    pub fn reads(&self) -> usize {
+        self.state().reads
+    }
+
+    /// The snapshot of a kind.
+    pub fn snapshot(&self, kind: Kind) -> Vec<Copied> {
+        self.state().snapshots.get(&kind).map(|(_, copies)| copies.clone()).unwrap_or_default()
+    }
+
+    /// Puts these copies in the place of a snapshot.
+    pub fn set_snapshot(&self, kind: Kind, copies: Vec<Copied>) {
+        self.state().snapshots.insert(kind, (self.clock.tick(), copies));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +101,9 @@ impl Records for MemoryRecords {
     }
 
     fn get<'a>(&'a self, kind: Kind, id: &'a str) -> BoxFuture<'a, Result<Option<(Version, Bytes)>>> {
-        Box::pin(ready(Ok(self.state().records.get(&(kind, id.to_owned())).cloned())))
+        let mut state = self.state();
+        state.reads += 1;
+        Box::pin(ready(Ok(state.records.get(&(kind, id.to_owned())).cloned())))
     }
 
     fn put<'a>(&'a self, kind: Kind, id: &'a str, data: Bytes, expect: Expect<'a>) -> BoxFuture<'a, Result<Version>> {
@@ -92,5 +112,27 @@ impl Records for MemoryRecords {
 
     fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>> {
         Box::pin(ready(self.delete_now(kind, id, expect)))
+    }
+
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>> {
+        stream::iter([Ok(self.snapshot(kind))]).boxed()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+}
+
+impl Snapshots for MemoryRecords {
+    fn written(&self, kind: Kind) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        Box::pin(ready(Ok(self.state().snapshots.get(&kind).map(|(written, _)| *written))))
+    }
+
+    fn keep<'a>(&'a self, kind: Kind, copies: BoxStream<'a, Result<Copied>>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let copies = copies.try_collect().await?;
+            self.set_snapshot(kind, copies);
+            Ok(())
+        })
     }
 }

@@ -5,15 +5,18 @@
 
 mod memory;
 mod objects;
+mod snapshot;
 mod sql;
 
 use anello_base::Timestamp;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use md5::{Digest, Md5};
 
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
+pub use snapshot::{Copied, Snapshots};
 pub use sql::SqlRecords;
 
 use crate::error::Result;
@@ -212,4 +215,13 @@ pub trait Records: Send + Sync + 'static {
 
     /// Deletes a record; tells which version was deleted, `None` where nothing was there.
     fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>>;
+
+    /// Copies of a kind's records, as many at a time as are cheap to read together. What they are worth says
+    /// [`Copied::is`]; an error ends them, and says nothing of the records.
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>>;
+
+    /// Where the copies come from, if somebody has to write them.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
 }
