@@ -1,17 +1,11 @@
 """Passwords, secrets and passcodes that are guessed."""
 
-import time
-
-from cloud import PASSWORD, SUFFIX, ask, by_password, log_in
+from cloud import SUFFIX, ask, by_password, log_in
 
 TITLE = "Guessing"
 
 # More than the failures that a user has in a minute.
 GUESSES = 31
-
-
-def spread(durations):
-    return sorted(durations)[len(durations) // 2]
 
 
 def attacks(cloud):

@@ -4,7 +4,7 @@ import base64
 import os
 import time
 
-from cloud import IDENTITY, PASSWORD, SYSTEM, ask, by_password, by_token, log_in, must, now, send, token_of
+from cloud import ask, by_token, log_in, now, send, token_of
 
 TITLE = "Tokens"
 
@@ -48,6 +48,8 @@ def attacks(cloud):
         "GET", "/users", headers=[("X-Auth-Token", token), ("X-Auth-Token", cloud.admin)])
     yield "validating with two `X-Subject-Token`", "404", ask(
         "GET", "/auth/tokens", cloud.admin, headers=[("X-Subject-Token", token), ("X-Subject-Token", cloud.admin)])
+    yield "two `X-Auth-Token` at the object store", "401", send(
+        "GET", f"/v1/AUTH_{cloud.red_project}", [("X-Auth-Token", token), ("X-Auth-Token", "bad")])
     yield "validating another one's token", "403", ask(
         "GET", "/auth/tokens", token, headers=[("X-Subject-Token", cloud.admin)])
     yield "revoking another one's token", "403", ask(
