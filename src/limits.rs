@@ -66,7 +66,7 @@ const _: () = assert!(HEADER_BYTES_MAX < READ_BUFFER_BYTES);
 /// nothing else.
 pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The same on a host of several, where it also bounds how long what another host has changed (a user, a key, a
+/// The same on a host of several, or with a database that others may use, where it also bounds how long what another host has changed (a user, a key, a
 /// revocation) is not seen here. It costs a listing of each kind of record.
 pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 

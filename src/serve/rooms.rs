@@ -67,7 +67,8 @@ impl Rooms {
         };
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
-        let is_alone = store.status().cluster.is_none();
+        // A database may serve other hosts too.
+        let is_alone = store.status().cluster.is_none() && config.identity.database.is_none();
         let refresh = if is_alone { IDENTITY_REFRESH_INTERVAL } else { CLUSTER_IDENTITY_REFRESH_INTERVAL };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
