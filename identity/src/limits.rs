@@ -104,6 +104,9 @@ pub const UPDATE_ATTEMPTS_MAX: usize = 8;
 /// Records read at the same time when the view is loaded.
 pub const LOADS_AT_ONCE_MAX: usize = 16;
 
+/// How long a kind of records is not listed again while its state stands.
+pub const LISTED_FOR_MAX: Duration = Duration::from_secs(600);
+
 /// Rows of one page when records are listed in the store.
 pub const RECORDS_PAGE_ROWS: usize = 10_000;
 

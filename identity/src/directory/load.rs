@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -10,9 +11,9 @@ use super::name::{Claim, Hold, claim_id};
 use super::write::unpack;
 use super::{Directory, of_every_kind};
 use crate::error::{Error, Result};
-use crate::limits::{LOADS_AT_ONCE_MAX, SNAPSHOT_OLD_PART, SNAPSHOT_RECORDS_MIN};
+use crate::limits::{LISTED_FOR_MAX, LOADS_AT_ONCE_MAX, SNAPSHOT_OLD_PART, SNAPSHOT_RECORDS_MIN};
 use crate::model::Kept;
-use crate::records::{Kind, Version};
+use crate::records::{Kind, State, Version};
 
 /// Tags of the claims by their ids.
 pub(super) type Claims = HashMap<String, String>;
@@ -37,8 +38,8 @@ impl<T: Kept> Unpacked<T> {
 }
 
 impl Directory {
-    /// Brings the view up to what the back end holds. Costs one listing per kind, and one read per record that
-    /// changed; many records are taken from copies, where the back end has them.
+    /// Brings the view up to what the back end holds. Costs one listing per kind that changed, and one read per record
+    /// that did; many records are taken from copies, where the back end has them.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let mut claims = None;
         of_every_kind!(Record, self.refresh_kind::<Record>(&mut claims).await?);
@@ -47,6 +48,11 @@ impl Directory {
 
     /// `claims` are listed once, for the first kind that needs them: those that are younger are read one by one.
     async fn refresh_kind<T: Kept>(&self, claims: &mut Option<Arc<Claims>>) -> Result<()> {
+        // Before the listing: what is written meanwhile changes it.
+        let state = self.records.state(T::KIND).await?;
+        if state.as_ref().is_some_and(|state| self.is_listed(T::KIND, state)) {
+            return Ok(());
+        }
         let (known, deletions) = self.known::<T>();
         let listed = self.records.versions(T::KIND).await?;
         if !known.is_empty() {
@@ -76,7 +82,24 @@ impl Directory {
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).drop_deletions(&deletions);
+        drop(view);
+        self.note_listed(T::KIND, state);
         Ok(())
+    }
+
+    /// Whether the view shows the records as they stand. Listed they are now and then in any case, so that whatever
+    /// a state might not show lasts no longer.
+    fn is_listed(&self, kind: Kind, state: &State) -> bool {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.get(&kind).is_some_and(|(at, earlier)| at.elapsed() < LISTED_FOR_MAX && state.is_still(earlier))
+    }
+
+    fn note_listed(&self, kind: Kind, state: Option<State>) {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            Some(state) => drop(listed.insert(kind, (Instant::now(), state))),
+            None => drop(listed.remove(&kind)),
+        }
     }
 
     fn known<T: Kept>(&self) -> (HashMap<String, Version>, Vec<String>) {

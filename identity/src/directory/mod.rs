@@ -18,8 +18,10 @@ mod table;
 mod tests;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use anello_base::Timestamp;
 
@@ -27,7 +29,7 @@ pub(crate) use table::{Table, View};
 
 use crate::error::{Error, Result};
 use crate::model::Kept;
-use crate::records::{Records, Version};
+use crate::records::{Kind, Records, State, Version};
 
 /// Runs a step for every kind of record, which it calls by the name given.
 macro_rules! of_every_kind {
@@ -55,6 +57,8 @@ pub(crate) struct Directory {
     /// Grows with each change of the view.
     generation: AtomicU64,
     ages: copies::Ages,
+    /// When each kind was listed, and how it stood then. Held for a look.
+    listed: Mutex<HashMap<Kind, (Instant, State)>>,
     /// Whether changes are refused, because the records have moved.
     is_frozen: AtomicBool,
 }
@@ -67,6 +71,7 @@ impl Directory {
             view: RwLock::default(),
             generation: AtomicU64::new(1),
             ages: copies::Ages::default(),
+            listed: Mutex::default(),
             is_frozen: AtomicBool::new(false),
         }
     }

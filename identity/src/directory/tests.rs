@@ -239,3 +239,22 @@ async fn what_the_snapshot_has_and_nobody_confirmed_is_settled_as_without_it() {
     let names: HashSet<String> = names(&after).into_iter().collect();
     assert_eq!(names.len(), MANY + 1);
 }
+
+#[tokio::test]
+async fn a_refresh_lists_only_the_kinds_that_were_written() {
+    let records = MemoryRecords::default();
+    let (here, there) = (open(&records).await, open(&records).await);
+    let lists = async |directory: &Directory| {
+        let before = records.lists();
+        directory.refresh().await.expect("readable");
+        records.lists() - before
+    };
+    assert_eq!(lists(&there).await, 0, "nothing was written");
+    here.create(group("1", "one")).await.expect("free");
+    assert_eq!(lists(&there).await, 2, "groups, and names for the new one");
+    assert_eq!((names(&there), lists(&there).await), (vec!["one".to_owned()], 0));
+    rename(&here, "1", "uno").await.expect("free");
+    assert_eq!((lists(&there).await, names(&there)), (2, vec!["uno".to_owned()]));
+    here.delete::<Group>("1").await.expect("there");
+    assert_eq!((lists(&there).await, names(&there).len()), (1, 0));
+}

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::snapshot::{self, Copied, Snapshots};
-use super::{Expect, Kind, Records, Version, etag};
+use super::{Expect, Kind, Records, State, Version, etag};
 use crate::error::{Error, Result};
 use crate::limits::{RECORD_BYTES_MAX, RECORDS_PAGE_ROWS};
 
@@ -117,6 +117,13 @@ impl Records for ObjectRecords {
         Box::pin(async move {
             let deleted = self.store.object_delete(&path(kind, id), &precondition(expect)).await;
             Ok(deleted.map_err(changed)?.map(|info| info.timestamp))
+        })
+    }
+
+    fn state(&self, kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
+        Box::pin(async move {
+            let state = self.store.container_state(ACCOUNT, kind.container()).await?;
+            Ok(Some(State::Objects(state)))
         })
     }
 

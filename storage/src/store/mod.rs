@@ -11,6 +11,7 @@ mod quorum;
 mod read;
 mod replication;
 mod settling;
+mod state;
 mod worker;
 mod write;
 
@@ -32,6 +33,7 @@ use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, NodeService, Peer, Write};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
+pub use state::ContainerState;
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
