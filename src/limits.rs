@@ -66,9 +66,13 @@ const _: () = assert!(HEADER_BYTES_MAX < READ_BUFFER_BYTES);
 /// nothing else.
 pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The same on a host of several, where it also bounds how long what another host has changed (a user, a key, a
-/// revocation) is not seen here. It costs a listing of each kind of record.
+/// The same on a host of several, or with a database that others may use, where it also bounds how long what another host has changed (a user, a key, a
+/// revocation) is not seen here. It costs a look at each kind of record, and a listing of those that changed.
 pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often identity looks whether its snapshots have become old: what was written since is read one by one at the
+/// start after a crash.
+pub(crate) const IDENTITY_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a host of several waits before it tries again to open its rooms, while too few hosts answer.
 pub(crate) const CLUSTER_START_PAUSE: Duration = Duration::from_millis(500);

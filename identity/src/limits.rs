@@ -104,8 +104,34 @@ pub const UPDATE_ATTEMPTS_MAX: usize = 8;
 /// Records read at the same time when the view is loaded.
 pub const LOADS_AT_ONCE_MAX: usize = 16;
 
+/// How long a kind of records is not listed again while its state stands.
+pub const LISTED_FOR_MAX: Duration = Duration::from_secs(600);
+
 /// Rows of one page when records are listed in the store.
 pub const RECORDS_PAGE_ROWS: usize = 10_000;
+
+/// Rows of one page when records are read from a database with their data: 200 KB of usual records, and 256 MiB where
+/// all of them are as long as records may be.
+pub const COPIES_PAGE_ROWS: usize = 500;
+
+/// Records of a kind that are read one by one without a thought (some 100 µs each): below it nobody writes a snapshot.
+pub const SNAPSHOT_RECORDS_MIN: usize = 1000;
+
+/// Which part of a snapshot may be old before it is written again: a start reads that part one by one, and writing a
+/// snapshot costs about what its records cost.
+pub const SNAPSHOT_OLD_PART: usize = 8;
+
+/// How long a snapshot may hold what is deleted.
+pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Bytes of a snapshot that are written, read and decoded together: enough to keep a core busy for milliseconds.
+pub const SNAPSHOT_PART_BYTES: usize = 1024 * 1024;
+
+/// Parts of a snapshot that are decoded at the same time.
+pub const SNAPSHOT_PARTS_AT_ONCE_MAX: usize = 4;
+
+/// Bytes of a record's id: a grant's is the longest, of five ids and as many words.
+pub const RECORD_ID_BYTES_MAX: usize = 4096;
 
 /// How long a directory of users may take to connect, and for each answer.
 pub const LDAP_TIMEOUT: Duration = Duration::from_secs(5);

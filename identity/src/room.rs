@@ -161,6 +161,12 @@ impl IdentityRoom {
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await
     }
 
+    /// Writes the snapshots that the next start reads, where they have become old. For a timer, and before the end
+    /// (`is_last`), when it is worth more. Never needed: without them a start is slow.
+    pub async fn keep_snapshots(&self, is_last: bool) -> Result<()> {
+        self.directory.keep_snapshots(is_last).await
+    }
+
     /// Ends tokens that were issued up to now. Counts at once here; elsewhere with the next [`Self::refresh`].
     pub(crate) async fn revoke(&self, of: Revoked) -> Result<()> {
         self.directory.put(Revocation { of, issued_before: now_us() / SECOND_US }).await.map(|_| ())

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::limits::{CLUSTER_IDENTITY_REFRESH_INTERVAL, IDENTITY_REFRESH_INTERVAL};
+use crate::limits::{CLUSTER_IDENTITY_REFRESH_INTERVAL, IDENTITY_REFRESH_INTERVAL, IDENTITY_SNAPSHOT_INTERVAL};
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::Peer;
 use crate::serve::home::{Cluster, Urls};
@@ -41,6 +41,7 @@ pub(crate) struct Rooms {
     reaper: AbortOnDropHandle<()>,
     sweeper: AbortOnDropHandle<()>,
     keeper: AbortOnDropHandle<()>,
+    copier: AbortOnDropHandle<()>,
 }
 
 /// The administrator's keys for signed requests. Secret: no `Debug`.
@@ -68,7 +69,8 @@ impl Rooms {
         };
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
-        let is_alone = store.status().cluster.is_none();
+        // A database may serve other hosts too.
+        let is_alone = store.status().cluster.is_none() && config.identity.database.is_none();
         let refresh = if is_alone { IDENTITY_REFRESH_INTERVAL } else { CLUSTER_IDENTITY_REFRESH_INTERVAL };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
@@ -77,6 +79,7 @@ impl Rooms {
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
             sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
             keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone(), refresh))),
+            copier: AbortOnDropHandle::new(tokio::spawn(keep_snapshots(identity.clone()))),
             identity,
             store,
         })
@@ -163,6 +166,10 @@ impl Rooms {
         self.reaper.abort();
         self.sweeper.abort();
         self.keeper.abort();
+        self.copier.abort();
+        if let Err(error) = self.identity.keep_snapshots(true).await {
+            tracing::warn!(%error, "identity's snapshots could not be written; the next start is slower");
+        }
         Ok(self.store.close().await?)
     }
 }
@@ -192,6 +199,16 @@ async fn keep(identity: Arc<IdentityRoom>, every: Duration) {
         if let Err(error) = identity.refresh().await {
             tracing::warn!(%error, "identity's records could not be refreshed, will be tried again");
         }
+    }
+}
+
+/// Keeps what makes identity's next start fast.
+async fn keep_snapshots(identity: Arc<IdentityRoom>) {
+    loop {
+        if let Err(error) = identity.keep_snapshots(false).await {
+            tracing::warn!(%error, "identity's snapshots could not be written, will be tried again");
+        }
+        tokio::time::sleep(IDENTITY_SNAPSHOT_INTERVAL).await;
     }
 }
 

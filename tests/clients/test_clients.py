@@ -47,3 +47,11 @@ def test_a_tree_comes_back_byte_for_byte(client, tree):
 
 def test_the_openstack_command_manages_identity():
     run(HERE / "identity" / "openstack.py")
+
+
+def test_attacks_on_identity_get_the_answers_of_the_table():
+    run(HERE / "identity" / "attacks")
+
+
+def test_a_key_of_the_openstack_command_signs_for_boto3_and_aws():
+    run(HERE / "identity" / "keys.py")

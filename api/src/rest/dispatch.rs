@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{OriginalUri, RawPathParams, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -143,9 +144,15 @@ pub fn router<S: Service>(service: &Arc<S>, routes: Vec<Route<S>>) -> Router {
         let filter = MethodFilter::try_from(route.method.clone()).expect("routes use standard methods");
         let (path, service) = (route.path, Arc::clone(service));
         let route = Arc::new(route);
-        let handler = move |params: RawPathParams, request: Request| {
+        let handler = move |params: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
             let (service, route) = (Arc::clone(&service), Arc::clone(&route));
-            async move { serve(service, &route, collect(&params), request).await }
+            async move {
+                match params {
+                    Ok(params) => serve(service, &route, collect(&params), request).await,
+                    // No text, so the id of nothing.
+                    Err(_) => refuse(service, request, nowhere()).await,
+                }
+            }
         };
         let methods: MethodRouter = on(filter, handler);
         if !path.ends_with('/') && !path.contains("{*") {
@@ -159,10 +166,11 @@ pub fn router<S: Service>(service: &Arc<S>, routes: Vec<Route<S>>) -> Router {
             let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed for the requested URL.");
             refuse(Arc::clone(&wrong_method), request, fault)
         })
-        .fallback(move |request: Request| {
-            let fault = Fault::new(StatusCode::NOT_FOUND, "The resource could not be found.");
-            refuse(Arc::clone(&unknown), request, fault)
-        })
+        .fallback(move |request: Request| refuse(Arc::clone(&unknown), request, nowhere()))
+}
+
+fn nowhere() -> Fault {
+    Fault::new(StatusCode::NOT_FOUND, "The resource could not be found.")
 }
 
 fn collect(params: &RawPathParams) -> Vec<(String, String)> {

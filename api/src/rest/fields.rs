@@ -40,10 +40,12 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
-    /// A string of at most `max` characters that may be missing or null.
+    /// A string of at most `max` characters that may be missing or null. No text of ours holds a NUL, which ends
+    /// it in other programs.
     pub fn text(&mut self, name: &str, max: usize) -> Result<Option<String>, Fault> {
         match self.value(name) {
             None => Ok(None),
+            Some(Value::String(text)) if text.contains('\0') => Err(self.wrong(name, "has a NUL in it")),
             Some(Value::String(text)) if text.chars().count() <= max => Ok(Some(text)),
             Some(Value::String(_)) => Err(self.wrong(name, &format!("is longer than {max} characters"))),
             Some(_) => Err(self.wrong(name, "is not a string")),

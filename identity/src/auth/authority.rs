@@ -118,7 +118,9 @@ impl Authority {
 
     /// Whether the token came of less than a full log-in, so that it must not make other credentials.
     pub(crate) fn is_delegated(&self) -> bool {
-        let restricted = self.application_credential.as_ref().is_some_and(|it| !it.unrestricted);
+        // What is made with access rules would be free of them.
+        let is_restricted = |it: &Arc<ApplicationCredential>| !it.unrestricted || it.access_rule_ids.is_some();
+        let restricted = self.application_credential.as_ref().is_some_and(is_restricted);
         restricted || self.trust.is_some() || self.payload.methods.contains(&Method::Ec2Credential)
     }
 

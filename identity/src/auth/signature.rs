@@ -163,12 +163,18 @@ pub(crate) fn ec2_signature_matches(secret: &str, credentials: &Value) -> bool {
     })
 }
 
-/// The time that a request says it was signed at, in microseconds since 1970: `Ok(None)` where it says none,
-/// `Err` where what it says is no time.
+/// The time that a forwarded EC2 request was signed at, in microseconds since 1970: the one that its signature covers,
+/// and no other that it may state besides. `Ok(None)` where it says none, `Err` where what it says is no time.
 pub(crate) fn signed_at(credentials: &Value) -> Result<Option<u64>, ()> {
-    let field = |object: &str, name: &str| credentials.get(object)?.get(name)?.as_str();
-    let stated = field("params", "Timestamp").or_else(|| field("headers", "X-Amz-Date"));
-    match stated.or_else(|| field("params", "X-Amz-Date")) {
+    let Some((signed, _)) = Signed::parse(credentials) else { return Ok(None) };
+    let stated = if signed.params.contains_key("SignatureVersion") {
+        signed.params.get("Timestamp")
+    } else if signed.headers.contains_key("authorization") {
+        signed.headers.get("x-amz-date").or_else(|| signed.headers.get("date"))
+    } else {
+        signed.params.get("X-Amz-Date")
+    };
+    match stated {
         None => Ok(None),
         Some(text) => crate::time::parse_basic(text).or_else(|| crate::time::parse(text)).map(Some).ok_or(()),
     }
@@ -205,5 +211,21 @@ mod tests {
         assert!(!ec2_signature_matches("secret", &request("other", &signature)));
         assert!(!ec2_signature_matches("secret", &request("h", "")));
         assert!(!ec2_signature_matches("secret", &json!({})));
+    }
+
+    #[test]
+    fn the_time_that_counts_is_the_one_that_is_signed() {
+        let at = |headers: Value, params: Value| signed_at(&json!({"host": "h", "headers": headers, "params": params}));
+        let (old, new) = ("20200101T000000Z", "20300101T000000Z");
+        let old_us = crate::time::parse_basic(old);
+        let v4 = |name: &str| json!({"Authorization": "AWS4-HMAC-SHA256 …", name: old});
+        assert_eq!(at(v4("X-Amz-Date"), json!({})), Ok(old_us));
+        assert_eq!(at(v4("x-amz-date"), json!({})), Ok(old_us), "clients write headers as they like");
+        assert_eq!(at(v4("Date"), json!({"Timestamp": new, "X-Amz-Date": new})), Ok(old_us));
+        assert_eq!(at(json!({"X-Amz-Date": new}), json!({"X-Amz-Date": old})), Ok(old_us), "presigned");
+        let v2 = json!({"SignatureVersion": "2", "Timestamp": "2020-01-01T00:00:00Z", "X-Amz-Date": new});
+        assert_eq!(at(json!({"X-Amz-Date": new}), v2), Ok(old_us));
+        assert_eq!(at(json!({"X-Amz-Date": new}), json!({"SignatureVersion": "2"})), Ok(None), "not signed");
+        assert_eq!(at(json!({}), json!({"X-Amz-Date": "yesterday"})), Err(()));
     }
 }

@@ -2,54 +2,48 @@
 //! left between a name's claim and its record is put right here.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::Directory;
 use super::name::{Claim, Hold, claim_id};
 use super::write::unpack;
+use super::{Directory, of_every_kind};
 use crate::error::{Error, Result};
-use crate::limits::LOADS_AT_ONCE_MAX;
-use crate::model::{
-    AccessRule, ApplicationCredential, Credential, Domain, DomainConfig, Endpoint, EndpointFilter, EndpointGroup,
-    Failure, Grant, Group, Implication, Kept, Limit, Membership, Policy, PolicyAssociation, Project, Region,
-    RegisteredLimit, Revocation, Role, Service, Trust, User,
-};
-use crate::records::{Kind, Version};
+use crate::limits::{LISTED_FOR_MAX, LOADS_AT_ONCE_MAX, SNAPSHOT_OLD_PART, SNAPSHOT_RECORDS_MIN};
+use crate::model::Kept;
+use crate::records::{Kind, State, Version};
 
 /// Tags of the claims by their ids.
-type Claims = HashMap<String, String>;
+pub(super) type Claims = HashMap<String, String>;
+
+/// A record as it was read.
+pub(super) struct Unpacked<T> {
+    record: T,
+    version: Version,
+    renamed_from: Option<String>,
+    /// Whether it has no unique name, or its claim is held.
+    is_named: bool,
+}
+
+impl<T: Kept> Unpacked<T> {
+    pub(super) fn new(id: &str, version: Version, data: &[u8], claims: &Claims) -> Result<Self> {
+        let (record, renamed_from) = unpack::<T>(id, data)?;
+        let is_named = record.unique_name().is_none_or(|(scope, name)| {
+            claims.get(&claim_id(T::KIND, &scope, name)) == Some(&Claim::new(id, Hold::Held).etag())
+        });
+        Ok(Self { record, version, renamed_from, is_named })
+    }
+}
 
 impl Directory {
-    /// Brings the view up to what the back end holds. Costs one listing per kind, and one read per record
-    /// that changed.
+    /// Brings the view up to what the back end holds. Costs one listing per kind that changed, and one read per record
+    /// that did; many records are taken from copies, where the back end has them.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let mut claims = None;
-        self.refresh_kind::<Domain>(&mut claims).await?;
-        self.refresh_kind::<Project>(&mut claims).await?;
-        self.refresh_kind::<User>(&mut claims).await?;
-        self.refresh_kind::<Group>(&mut claims).await?;
-        self.refresh_kind::<Membership>(&mut claims).await?;
-        self.refresh_kind::<Role>(&mut claims).await?;
-        self.refresh_kind::<Implication>(&mut claims).await?;
-        self.refresh_kind::<Grant>(&mut claims).await?;
-        self.refresh_kind::<Service>(&mut claims).await?;
-        self.refresh_kind::<Endpoint>(&mut claims).await?;
-        self.refresh_kind::<Region>(&mut claims).await?;
-        self.refresh_kind::<Credential>(&mut claims).await?;
-        self.refresh_kind::<ApplicationCredential>(&mut claims).await?;
-        self.refresh_kind::<Trust>(&mut claims).await?;
-        self.refresh_kind::<AccessRule>(&mut claims).await?;
-        self.refresh_kind::<RegisteredLimit>(&mut claims).await?;
-        self.refresh_kind::<Limit>(&mut claims).await?;
-        self.refresh_kind::<Policy>(&mut claims).await?;
-        self.refresh_kind::<PolicyAssociation>(&mut claims).await?;
-        self.refresh_kind::<EndpointGroup>(&mut claims).await?;
-        self.refresh_kind::<EndpointFilter>(&mut claims).await?;
-        self.refresh_kind::<DomainConfig>(&mut claims).await?;
-        self.refresh_kind::<Failure>(&mut claims).await?;
-        self.refresh_kind::<Revocation>(&mut claims).await
+        of_every_kind!(Record, self.refresh_kind::<Record>(&mut claims).await?);
+        Ok(())
     }
 
     /// As [`Directory::refresh`], where users and groups have come from elsewhere: what is remembered of deletions says
@@ -65,35 +59,59 @@ impl Directory {
     }
 
     /// `claims` are listed once, for the first kind that needs them: those that are younger are read one by one.
-    async fn refresh_kind<T: Kept>(&self, claims: &mut Option<Claims>) -> Result<()> {
+    async fn refresh_kind<T: Kept>(&self, claims: &mut Option<Arc<Claims>>) -> Result<()> {
+        // Before the listing: what is written meanwhile changes it.
+        let state = self.records.state(T::KIND).await?;
+        if state.as_ref().is_some_and(|state| self.is_listed(T::KIND, state)) {
+            return Ok(());
+        }
         let (known, deletions) = self.known::<T>();
         let listed = self.records.versions(T::KIND).await?;
-        let there: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
-        for (id, version) in &known {
+        if !known.is_empty() {
+            let there: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
             // Gone elsewhere; not so if it was made here after the listing, which a later version shows.
-            if !there.contains(id.as_str()) {
+            for (id, version) in known.iter().filter(|(id, _)| !there.contains(id.as_str())) {
                 self.hide::<T>(id, version.timestamp);
             }
         }
         let is_new = |id: &str, version: &Version| {
             known.get(id).is_none_or(|known: &Version| version.timestamp > known.timestamp)
         };
-        let new: Vec<String> =
-            listed.into_iter().filter(|(id, version)| is_new(id, version)).map(|(id, _)| id).collect();
+        let mut new: HashMap<String, Version> =
+            listed.into_iter().filter(|(id, version)| is_new(id, version)).collect();
         if !new.is_empty() {
             if claims.is_none() && T::NAMED {
                 let listed = self.records.versions(Kind::Name).await?;
-                *claims = Some(listed.into_iter().map(|(id, version)| (id, version.etag)).collect());
+                *claims = Some(Arc::new(listed.into_iter().map(|(id, version)| (id, version.etag)).collect()));
             }
-            let none = Claims::new();
-            let claims = claims.as_ref().unwrap_or(&none);
+            let claims = claims.clone().unwrap_or_default();
+            if new.len() >= SNAPSHOT_RECORDS_MIN.max(known.len() / SNAPSHOT_OLD_PART) {
+                self.take_copies::<T>(&mut new, &claims).await?;
+            }
             // Gathered first: a closure held across the await would keep this future from being spawned.
-            let read: Vec<_> = new.iter().map(|id| self.read::<T>(id, claims)).collect();
+            let read: Vec<_> = new.keys().map(|id| self.read::<T>(id, &claims)).collect();
             stream::iter(read).buffer_unordered(LOADS_AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).drop_deletions(&deletions);
+        drop(view);
+        self.note_listed(T::KIND, state);
         Ok(())
+    }
+
+    /// Whether the view shows the records as they stand. Listed they are now and then in any case, so that whatever
+    /// a state might not show lasts no longer.
+    fn is_listed(&self, kind: Kind, state: &State) -> bool {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.get(&kind).is_some_and(|(at, earlier)| at.elapsed() < LISTED_FOR_MAX && state.is_still(earlier))
+    }
+
+    fn note_listed(&self, kind: Kind, state: Option<State>) {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            Some(state) => drop(listed.insert(kind, (Instant::now(), state))),
+            None => drop(listed.remove(&kind)),
+        }
     }
 
     fn known<T: Kept>(&self) -> (HashMap<String, Version>, Vec<String>) {
@@ -110,15 +128,16 @@ impl Directory {
             Ok(None) | Err(Error::Elsewhere) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let (record, renamed_from) = unpack::<T>(id, &data)?;
-        if let Some((scope, name)) = record.unique_name() {
-            let held = Claim::new(id, Hold::Held).etag();
-            let is_held = claims.get(&claim_id(T::KIND, &scope, name)) == Some(&held);
-            if !is_held && !self.settle(&record, &version, renamed_from.as_deref()).await? {
-                return Ok(());
-            }
+        self.ages.changed(T::KIND);
+        self.take(Unpacked::<T>::new(id, version, &data, claims)?).await
+    }
+
+    /// Shows a record, if its name is its own.
+    pub(super) async fn take<T: Kept>(&self, unpacked: Unpacked<T>) -> Result<()> {
+        let Unpacked { record, version, renamed_from, is_named } = unpacked;
+        if is_named || self.settle(&record, &version, renamed_from.as_deref()).await? {
+            self.show_read(record, version);
         }
-        self.show(record, version);
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! - a record whose new name another one holds keeps the old name, whose claim it still has;
 //! - a record without any claim of its own was never acknowledged, and is not shown.
 
+mod copies;
 mod load;
 mod name;
 mod table;
@@ -17,8 +18,10 @@ mod table;
 mod tests;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use anello_base::Timestamp;
 
@@ -26,7 +29,25 @@ pub(crate) use table::{Table, View};
 
 use crate::error::{Error, Result};
 use crate::model::{Kept, Project};
-use crate::records::{Records, Version};
+use crate::records::{Kind, Records, State, Version};
+
+/// Runs a step for every kind of record, which it calls by the name given.
+macro_rules! of_every_kind {
+    ($record:ident, $step:expr) => {
+        $crate::directory::of_every_kind!(
+            $record, $step => Domain Project User Group Membership Role Implication Grant Service Endpoint Region
+            Credential ApplicationCredential Trust AccessRule RegisteredLimit Limit Policy PolicyAssociation
+            EndpointGroup EndpointFilter DomainConfig Failure Revocation
+        )
+    };
+    ($record:ident, $step:expr => $($kind:ident)*) => {
+        $({
+            type $record = $crate::model::$kind;
+            $step
+        })*
+    };
+}
+use of_every_kind;
 
 /// The records and their view.
 pub(crate) struct Directory {
@@ -35,6 +56,9 @@ pub(crate) struct Directory {
     view: RwLock<View>,
     /// Grows with each change of the view.
     generation: AtomicU64,
+    ages: copies::Ages,
+    /// When each kind was listed, and how it stood then. Held for a look.
+    listed: Mutex<HashMap<Kind, (Instant, State)>>,
     /// Whether changes are refused, because the records have moved.
     is_frozen: AtomicBool,
 }
@@ -42,7 +66,14 @@ pub(crate) struct Directory {
 impl Directory {
     /// A directory over a back end; empty until [`Directory::refresh`].
     pub(crate) fn new(records: Arc<dyn Records>) -> Self {
-        Self { records, view: RwLock::default(), generation: AtomicU64::new(1), is_frozen: AtomicBool::new(false) }
+        Self {
+            records,
+            view: RwLock::default(),
+            generation: AtomicU64::new(1),
+            ages: copies::Ages::default(),
+            listed: Mutex::default(),
+            is_frozen: AtomicBool::new(false),
+        }
     }
 
     /// What is known now.
@@ -83,7 +114,14 @@ impl Directory {
         }
     }
 
+    /// Shows what was written here.
     fn show<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
+        self.ages.changed(T::KIND);
+        self.show_read(record, version)
+    }
+
+    /// Shows what was read.
+    fn show_read<T: Kept>(&self, record: T, version: Version) -> Arc<T> {
         let record = Arc::new(record);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).put(Arc::clone(&record), version);
@@ -100,6 +138,7 @@ impl Directory {
     }
 
     fn hide<T: Kept>(&self, id: &str, deleted: Timestamp) {
+        self.ages.changed(T::KIND);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         T::table_mut(&mut view).remove(id, deleted);
         self.generation.fetch_add(1, Ordering::AcqRel);

@@ -1,6 +1,7 @@
 //! The records of all kinds in memory, by id and by name.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use anello_base::Timestamp;
@@ -150,6 +151,13 @@ impl<T: Kept> Table<T> {
 
     pub(super) fn versions(&self) -> impl Iterator<Item = (&str, &Version)> {
         self.rows.iter().filter(|(_, row)| !row.is_foreign()).map(|(id, row)| (id.as_str(), &row.version))
+    }
+
+    /// The first `count` records of ours behind an id.
+    pub(super) fn own_after(&self, id: &str, count: usize) -> Vec<(String, Arc<T>, Version)> {
+        let behind = self.rows.range::<str, _>((Bound::Excluded(id), Bound::Unbounded));
+        let own = behind.filter(|(_, row)| !row.is_foreign()).take(count);
+        own.map(|(id, row)| (id.clone(), Arc::clone(&row.record), row.version.clone())).collect()
     }
 
     /// Shows a record, unless a later version is shown or deleted already.

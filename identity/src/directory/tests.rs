@@ -1,11 +1,16 @@
-//! Names stay unique and records whole, whatever write a process is killed before.
+//! Names stay unique and records whole, whatever write a process is killed before; and snapshots show nothing that the
+//! records do not say.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use anello_base::Timestamp;
 
 use super::Directory;
 use crate::error::Error;
+use crate::limits::SNAPSHOT_RECORDS_MIN;
 use crate::model::{Extra, Group};
-use crate::records::MemoryRecords;
+use crate::records::{Copied, Kind, MemoryRecords, Records};
 
 fn group(id: &str, name: &str) -> Group {
     let (domain_id, description) = ("default".to_owned(), String::new());
@@ -127,4 +132,129 @@ async fn what_another_host_wrote_is_seen_after_a_refresh() {
     there.refresh().await.expect("readable");
     here.refresh().await.expect("readable");
     assert_eq!((names(&here), names(&there)), (vec!["eins".to_owned()], vec!["eins".to_owned()]));
+}
+
+/// Many enough for a snapshot.
+const MANY: usize = SNAPSHOT_RECORDS_MIN + 10;
+
+async fn many(records: &MemoryRecords) -> Directory {
+    let directory = open(records).await;
+    for number in 0..MANY {
+        directory.create(group(&format!("{number:04}"), &format!("name {number}"))).await.expect("free");
+    }
+    directory.keep_snapshots(true).await.expect("written");
+    directory
+}
+
+/// Opens a directory; how many records were read one by one for it?
+async fn reads_of_a_start(records: &MemoryRecords) -> (Directory, usize) {
+    let before = records.reads();
+    let directory = open(records).await;
+    (directory, records.reads() - before)
+}
+
+fn shown(directory: &Directory) -> Vec<(String, String)> {
+    directory.view().groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_start_reads_one_by_one_only_what_changed_since_the_snapshot() {
+    let records = MemoryRecords::default();
+    let before = many(&records).await;
+    assert_eq!(records.snapshot(Kind::Group).len(), MANY);
+    assert!(records.snapshot(Kind::User).is_empty(), "few records need none");
+    let (after, reads) = reads_of_a_start(&records).await;
+    assert_eq!((shown(&after), reads), (shown(&before), 0));
+    rename(&before, "0001", "another name").await.expect("free");
+    before.delete::<Group>("0002").await.expect("there");
+    before.create(group("new", "new")).await.expect("free");
+    let (after, reads) = reads_of_a_start(&records).await;
+    assert_eq!((shown(&after), reads), (shown(&before), 2));
+    assert!(after.get::<Group>("0002").is_none(), "a snapshot brings back nobody");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_damaged_or_old_shows_nothing_that_is_not_there() {
+    let records = MemoryRecords::default();
+    let before = many(&records).await;
+    let good = records.snapshot(Kind::Group);
+    let mut damaged = good.clone();
+    for (copy, other) in damaged.iter_mut().zip(good.iter().skip(1)).step_by(2) {
+        copy.data = other.data.clone();
+    }
+    // Of another time, of another id, twice, and of nobody.
+    damaged[1].version.timestamp = Timestamp::ZERO;
+    damaged[3].id = "0004".to_owned();
+    damaged.push(good[5].clone());
+    damaged.push(Copied { id: "nobody".to_owned(), ..good[7].clone() });
+    records.set_snapshot(Kind::Group, damaged);
+    let (after, reads) = reads_of_a_start(&records).await;
+    assert_eq!(shown(&after), shown(&before));
+    assert_eq!(reads, MANY / 2 + 2);
+    records.set_snapshot(Kind::Group, Vec::new());
+    let (after, reads) = reads_of_a_start(&records).await;
+    assert_eq!((shown(&after), reads), (shown(&before), MANY));
+}
+
+#[tokio::test]
+async fn a_snapshot_is_written_again_once_enough_has_changed() {
+    let records = MemoryRecords::default();
+    let directory = many(&records).await;
+    let describe = async |count: usize, text: &str| {
+        for number in 0..count {
+            let set = |group: &mut Group| {
+                text.clone_into(&mut group.description);
+                Ok(())
+            };
+            directory.update::<Group>(&format!("{number:04}"), set).await.expect("there");
+        }
+    };
+    describe(SNAPSHOT_RECORDS_MIN - 1, "one").await;
+    directory.keep_snapshots(false).await.expect("nothing to do");
+    assert_eq!(reads_of_a_start(&records).await.1, SNAPSHOT_RECORDS_MIN - 1);
+    describe(1, "two").await;
+    directory.keep_snapshots(false).await.expect("written");
+    assert_eq!(reads_of_a_start(&records).await.1, 0);
+}
+
+#[tokio::test]
+async fn what_the_snapshot_has_and_nobody_confirmed_is_settled_as_without_it() {
+    let records = MemoryRecords::default();
+    let directory = many(&records).await;
+    // Killed between the record and its claim, and in the middle of a rename; then a snapshot of just that.
+    records.stop_after(Some(2));
+    assert!(directory.create(group("half", "half")).await.is_err());
+    records.stop_after(Some(1));
+    assert!(rename(&directory, "0001", "another name").await.is_err());
+    records.stop_after(None);
+    let mut copies = Vec::new();
+    for (id, version) in records.versions(Kind::Group).await.expect("listed") {
+        let (_, data) = records.get(Kind::Group, &id).await.expect("readable").expect("there");
+        copies.push(Copied { id, version, data });
+    }
+    records.set_snapshot(Kind::Group, copies);
+    let after = open(&records).await;
+    assert_eq!(after.get::<Group>("half").map(|it| it.name.clone()).as_deref(), Some("half"));
+    assert_eq!(after.get::<Group>("0001").map(|it| it.name.clone()).as_deref(), Some("name 1"));
+    let names: HashSet<String> = names(&after).into_iter().collect();
+    assert_eq!(names.len(), MANY + 1);
+}
+
+#[tokio::test]
+async fn a_refresh_lists_only_the_kinds_that_were_written() {
+    let records = MemoryRecords::default();
+    let (here, there) = (open(&records).await, open(&records).await);
+    let lists = async |directory: &Directory| {
+        let before = records.lists();
+        directory.refresh().await.expect("readable");
+        records.lists() - before
+    };
+    assert_eq!(lists(&there).await, 0, "nothing was written");
+    here.create(group("1", "one")).await.expect("free");
+    assert_eq!(lists(&there).await, 2, "groups, and names for the new one");
+    assert_eq!((names(&there), lists(&there).await), (vec!["one".to_owned()], 0));
+    rename(&here, "1", "uno").await.expect("free");
+    assert_eq!((lists(&there).await, names(&there)), (2, vec!["uno".to_owned()]));
+    here.delete::<Group>("1").await.expect("there");
+    assert_eq!((lists(&there).await, names(&there).len()), (1, 0));
 }

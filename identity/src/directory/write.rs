@@ -24,7 +24,7 @@ struct Envelope<T> {
     record: T,
 }
 
-fn pack<T: Kept>(record: &T, renamed_from: Option<&str>) -> Result<Bytes> {
+pub(super) fn pack<T: Kept>(record: &T, renamed_from: Option<&str>) -> Result<Bytes> {
     let envelope = Envelope { format: FORMAT, renamed_from: renamed_from.map(str::to_owned), record };
     let data = serde_json::to_vec(&envelope).map_err(|error| Error::Internal(error.to_string()))?;
     Ok(data.into())

@@ -44,6 +44,7 @@ use serde_json::{Map, Value};
 use crate::IdentityRoom;
 use crate::audit::Event;
 use crate::auth::{Authority, operator};
+use crate::bootstrap::DEFAULT_DOMAIN_ID;
 use crate::directory::View;
 use crate::error::Error;
 use crate::model::{Extra, Kept};
@@ -219,14 +220,15 @@ fn of_user(user_id: &str) -> Target {
     Target::none().with("user_id", user_id)
 }
 
-/// The domain that a new thing belongs to: the stated one, or the caller's.
+/// The domain that a new thing belongs to: the stated one, or the caller's, or (for a token of the system) the default
+/// one, as in Keystone.
 fn domain_for_new(call: &Call, fields: &mut Fields) -> Result<String, Fault> {
     if let Some(id) = fields.text("domain_id", crate::limits::ID_CHARS_MAX)? {
         return Ok(id);
     }
     let caller = &call.caller()?.caller;
     let own = caller.domain_id.clone().or_else(|| caller.project_domain_id.clone());
-    own.ok_or_else(|| fields.wrong("domain_id", "is required with this token"))
+    Ok(own.unwrap_or_else(|| DEFAULT_DOMAIN_ID.to_owned()))
 }
 
 /// The attributes nobody here knows, without those that are ours to show.

@@ -25,6 +25,7 @@ pub(super) fn routes() -> Vec<Route> {
 async fn ec2(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
     let credentials = credentials(call.json()?)?;
+    check_age(&credentials)?;
     let (token, authority) = token(&call, &credentials, |secret| ec2_signature_matches(secret, &credentials)).await?;
     let body = token_view(&call.service.directory.view(), &authority, true);
     Ok(granted.ok(body).with("x-subject-token", &token))
@@ -47,6 +48,18 @@ fn credentials(body: Value) -> Result<Value, Fault> {
     found.cloned().ok_or_else(|| Fault::invalid("'credentials' is a required property"))
 }
 
+/// A request is good for some minutes; one that does not say when it was signed would be good for ever.
+fn check_age(credentials: &Value) -> Result<(), Fault> {
+    let unauthorized = |message: &str| Fault::of(anello_base::Class::Unauthenticated, message);
+    let signed_at = signed_at(credentials).map_err(|()| unauthorized("Credential timestamp is invalid"))?;
+    let signed_at = signed_at.ok_or_else(|| unauthorized("Credential timestamp is missing"))?;
+    let age_max_us = SIGNATURE_AGE_MAX.as_secs() * SECOND_US;
+    if signed_at.abs_diff(now_us()) > age_max_us {
+        return Err(unauthorized("Credential is expired"));
+    }
+    Ok(())
+}
+
 async fn token(
     call: &Call,
     credentials: &Value,
@@ -61,11 +74,6 @@ async fn token(
     let key = room.signing_keys.get(&room.directory, access).map_err(|_| Fault::unauthenticated())?;
     if !matches(&key.secret) {
         return Err(unauthorized("Credential signature mismatch"));
-    }
-    let signed_at = signed_at(credentials).map_err(|()| unauthorized("Credential timestamp is invalid"))?;
-    let age_max_us = SIGNATURE_AGE_MAX.as_secs() * SECOND_US;
-    if signed_at.is_some_and(|signed_at| signed_at.abs_diff(now_us()) > age_max_us) {
-        return Err(unauthorized("Credential is expired"));
     }
     let project_id = credential.project_id.clone().unwrap_or_default();
     let scope = match &credential.delegate {

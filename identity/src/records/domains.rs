@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anello_base::Timestamp;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
+use futures::stream::BoxStream;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::{Expect, Kind, Records, SqlRecords, Version};
+use super::{Copied, Expect, Kind, Records, Snapshots, SqlRecords, State, Version};
 use crate::auth::now_us;
 use crate::error::{Error, Result};
 use crate::limits::{DOMAIN_DATABASE_REST, DOMAIN_DATABASE_TIMEOUT};
@@ -204,6 +205,27 @@ impl Records for DomainRecords {
             listed.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
             Ok(listed)
         })
+    }
+
+    /// Of what is in several back ends it can't be told.
+    fn state(&self, kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
+        match is_placed(kind) && !self.all().is_empty() {
+            true => Box::pin(ready(Ok(None))),
+            false => self.main.state(kind),
+        }
+    }
+
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>> {
+        self.main.copies(kind)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.main.snapshots()
+    }
+
+    /// What is in a domain's database stays there.
+    fn is_copied(&self, kind: Kind, data: &[u8]) -> bool {
+        !is_placed(kind) || self.all().is_empty() || domain_of(data).is_none_or(|domain| !self.has(&domain))
     }
 
     fn get<'a>(&'a self, kind: Kind, id: &'a str) -> BoxFuture<'a, Result<Option<(Version, Bytes)>>> {

@@ -6,16 +6,20 @@
 mod domains;
 mod memory;
 mod objects;
+mod snapshot;
 mod sql;
 
 use anello_base::Timestamp;
+use anello_storage::store::ContainerState;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
+use futures::stream::BoxStream;
 use md5::{Digest, Md5};
 
 pub(crate) use domains::DomainRecords;
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
+pub use snapshot::{Copied, Snapshots};
 pub use sql::SqlRecords;
 
 use crate::error::Result;
@@ -198,6 +202,26 @@ pub fn etag(data: &[u8]) -> String {
     hex::encode(Md5::digest(data))
 }
 
+/// How a kind's records stood at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// As the store's replicas have them.
+    Objects(ContainerState),
+    /// How often they were written.
+    Writes(u64),
+}
+
+impl State {
+    /// Whether nothing has changed since `earlier`.
+    pub fn is_still(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Objects(now), Self::Objects(earlier)) => now.is_still(earlier),
+            (Self::Writes(now), Self::Writes(earlier)) => now == earlier,
+            (Self::Objects(_), Self::Writes(_)) | (Self::Writes(_), Self::Objects(_)) => false,
+        }
+    }
+}
+
 /// A back end.
 pub trait Records: Send + Sync + 'static {
     /// Makes what the kinds need (containers, tables). Idempotent.
@@ -214,4 +238,23 @@ pub trait Records: Send + Sync + 'static {
 
     /// Deletes a record; tells which version was deleted, `None` where nothing was there.
     fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>>;
+
+    /// What shows whether a kind's records have changed, without listing them; `None` where the back end can't tell.
+    fn state(&self, _kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// Copies of a kind's records, as many at a time as are cheap to read together. What they are worth says
+    /// [`Copied::is`]; an error ends them, and says nothing of the records.
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>>;
+
+    /// Whether a record belongs into the copies.
+    fn is_copied(&self, _kind: Kind, _data: &[u8]) -> bool {
+        true
+    }
+
+    /// Where the copies come from, if somebody has to write them.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
 }

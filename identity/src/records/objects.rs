@@ -6,13 +6,15 @@ use anello_storage::store::{IfMissing, ObjectHead};
 use anello_storage::{Etags, ListQuery, Listed, ObjectPath, Precondition, Store};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 
-use super::{Expect, Kind, Records, Version, etag};
+use super::snapshot::{self, Copied, Snapshots};
+use super::{Expect, Kind, Records, State, Version, etag};
 use crate::error::{Error, Result};
 use crate::limits::{RECORD_BYTES_MAX, RECORDS_PAGE_ROWS};
 
 /// The system account that identity's records are in.
-const ACCOUNT: &str = ".identity";
+pub(super) const ACCOUNT: &str = ".identity";
 
 /// Records in a [`Store`].
 #[derive(Debug, Clone)]
@@ -51,10 +53,9 @@ fn changed(error: anello_storage::Error) -> Error {
 impl Records for ObjectRecords {
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
-            for kind in Kind::ALL {
-                if self.store.container(ACCOUNT, kind.container()).await?.is_none() {
-                    let create = IfMissing::Create;
-                    self.store.container_update(ACCOUNT, kind.container(), Vec::new(), 0, create).await?;
+            for container in Kind::ALL.into_iter().map(Kind::container).chain([snapshot::CONTAINER]) {
+                if self.store.container(ACCOUNT, container).await?.is_none() {
+                    self.store.container_update(ACCOUNT, container, Vec::new(), 0, IfMissing::Create).await?;
                 }
             }
             Ok(())
@@ -117,5 +118,30 @@ impl Records for ObjectRecords {
             let deleted = self.store.object_delete(&path(kind, id), &precondition(expect)).await;
             Ok(deleted.map_err(changed)?.map(|info| info.timestamp))
         })
+    }
+
+    fn state(&self, kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
+        Box::pin(async move {
+            let state = self.store.container_state(ACCOUNT, kind.container()).await?;
+            Ok(Some(State::Objects(state)))
+        })
+    }
+
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>> {
+        snapshot::copies(&self.store, kind)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+}
+
+impl Snapshots for ObjectRecords {
+    fn written(&self, kind: Kind) -> BoxFuture<'_, Result<Option<Timestamp>>> {
+        Box::pin(snapshot::written(&self.store, kind))
+    }
+
+    fn keep<'a>(&'a self, kind: Kind, copies: BoxStream<'a, Result<Copied>>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(snapshot::keep(&self.store, kind, copies))
     }
 }

@@ -5,17 +5,21 @@
 use anello_base::{HybridClock, SystemClock, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row};
 
-use super::{Expect, Kind, Records, Version, etag};
+use super::{Copied, Expect, Kind, Records, Version, etag};
 use crate::error::{Error, Result};
-use crate::limits::{RECORD_BYTES_MAX, RECORDS_PAGE_ROWS, SQL_CONNECTIONS_MAX, SQL_WAIT_MAX, UPDATE_ATTEMPTS_MAX};
+use crate::limits::{
+    COPIES_PAGE_ROWS, RECORD_BYTES_MAX, RECORDS_PAGE_ROWS, SQL_CONNECTIONS_MAX, SQL_WAIT_MAX, UPDATE_ATTEMPTS_MAX,
+};
 
 /// The statements, as a database spells them. Ids are bytes everywhere: no database compares them by rules for texts.
 struct Dialect {
     create: &'static str,
     list: &'static str,
+    copy: &'static str,
     get: &'static str,
     insert: &'static str,
     update: &'static str,
@@ -40,6 +44,7 @@ const MYSQL: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id VARBINARY(1024) NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data MEDIUMBLOB NOT NULL, PRIMARY KEY (kind, id))",
     list: "SELECT id, ticks, etag FROM identity_records WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
+    copy: "SELECT id, ticks, etag, data FROM identity_records WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
     get: "SELECT ticks, etag, data FROM identity_records WHERE kind = ? AND id = ?",
     insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES (?, ?, ?, ?, ?)",
     update: "UPDATE identity_records SET ticks = ?, etag = ?, data = ? WHERE kind = ? AND id = ? AND ticks = ?",
@@ -52,6 +57,7 @@ const POSTGRES: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BYTEA NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BYTEA NOT NULL, PRIMARY KEY (kind, id))",
     list: "SELECT id, ticks, etag FROM identity_records WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
+    copy: "SELECT id, ticks, etag, data FROM identity_records WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
     get: "SELECT ticks, etag, data FROM identity_records WHERE kind = $1 AND id = $2",
     insert: "INSERT INTO identity_records (ticks, etag, data, kind, id) VALUES ($1, $2, $3, $4, $5)",
     update: "UPDATE identity_records SET ticks = $1, etag = $2, data = $3 WHERE kind = $4 AND id = $5 AND ticks = $6",
@@ -133,6 +139,14 @@ fn version(row: &AnyRow) -> Result<(i64, Version)> {
     Ok((ticks, Version { timestamp: timestamp(ticks), etag }))
 }
 
+fn id(kind: Kind, row: &AnyRow) -> Result<String> {
+    let id: Vec<u8> = row.try_get("id").map_err(failed)?;
+    String::from_utf8(id).map_err(|_| {
+        let why = "its id is no text".to_owned();
+        Error::Corrupt { kind: kind.container(), id: String::new(), why }
+    })
+}
+
 fn holds(expect: Expect<'_>, found: Option<&Version>) -> bool {
     match expect {
         Expect::Anything => true,
@@ -161,12 +175,7 @@ impl Records for SqlRecords {
                 let query = query.bind(RECORDS_PAGE_ROWS as i64);
                 let rows = query.fetch_all(&self.pool).await.map_err(failed)?;
                 for row in &rows {
-                    let id: Vec<u8> = row.try_get("id").map_err(failed)?;
-                    let id = String::from_utf8(id).map_err(|_| {
-                        let why = "its id is no text".to_owned();
-                        Error::Corrupt { kind: kind.container(), id: String::new(), why }
-                    })?;
-                    versions.push((id, version(row)?.1));
+                    versions.push((id(kind, row)?, version(row)?.1));
                 }
                 if rows.len() < RECORDS_PAGE_ROWS {
                     return Ok(versions);
@@ -213,5 +222,22 @@ impl Records for SqlRecords {
             }
             Err(Error::Busy)
         })
+    }
+
+    fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>> {
+        let pages = stream::try_unfold(Some(Vec::new()), move |marker: Option<Vec<u8>>| async move {
+            let Some(marker) = marker else { return Ok(None) };
+            let query = sqlx::query(self.dialect.copy).bind(kind.container()).bind(marker);
+            let rows = query.bind(COPIES_PAGE_ROWS as i64).fetch_all(&self.pool).await.map_err(failed)?;
+            let mut copies = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let data: Vec<u8> = row.try_get("data").map_err(failed)?;
+                copies.push(Copied { id: id(kind, row)?, version: version(row)?.1, data: data.into() });
+            }
+            let last = copies.last().filter(|_| copies.len() >= COPIES_PAGE_ROWS);
+            let next = last.map(|copy| copy.id.as_bytes().to_vec());
+            Ok(Some((copies, next)))
+        });
+        pages.boxed()
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
-use crate::servers::slapd;
+use crate::servers::{secure_slapd, slapd};
 
 const LDIF: &str = "\
 dn: dc=example,dc=org
@@ -114,6 +114,33 @@ async fn users_and_groups_of_a_directory_log_in_with_what_their_groups_may() {
         ("Ann Ä)(cn=*", "ann's secret"),
     ] {
         assert_eq!(domain.login(name, password).await.expect_err("refused"), 401, "{name} {password}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_asked_over_tls_only_where_its_certificate_is_trusted() {
+    let Some(directory) = secure_slapd(LDIF) else { return };
+    let (own, stranger) = (directory.authority.display().to_string(), directory.stranger.display().to_string());
+    let (ldaps, plain) = (directory.ldaps.as_str(), directory.plain.url.as_str());
+    for (url, options, is_trusted) in [
+        (ldaps, json!({"tls_cacertfile": own}), true),
+        (ldaps, json!({"tls_req_cert": "never"}), true),
+        (ldaps, json!({"tls_cacertfile": stranger}), false),
+        (ldaps, json!({}), false),
+        (plain, json!({"use_tls": true, "tls_cacertfile": own}), true),
+        (plain, json!({"use_tls": true, "tls_cacertfile": stranger}), false),
+        (plain, json!({"use_tls": true}), false),
+        // The server takes no password in the clear.
+        (plain, json!({}), false),
+    ] {
+        let domain = Domain::new(url, options.clone()).await;
+        assert_eq!(domain.list("users").await.len(), if is_trusted { 2 } else { 0 }, "{url} {options}");
+        if is_trusted {
+            domain.give_staff("member").await;
+            assert!(domain.login("Ann Ä", "ann's secret").await.is_ok(), "{url} {options}");
+        }
+        let refused = domain.login("Ann Ä", "wrong").await.expect_err("refused");
+        assert!(refused == 401 || (!is_trusted && refused == 503), "{url} {options}: {refused}");
     }
 }
 

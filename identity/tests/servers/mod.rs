@@ -130,15 +130,60 @@ pub(crate) fn mariadb() -> Option<Server> {
 /// OpenLDAP with the entries of an LDIF text under `dc=example,dc=org`; its administrator is `cn=admin` with the
 /// password `admin`.
 pub(crate) fn slapd(ldif: &str) -> Option<Server> {
+    let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
+    let url = format!("ldap://127.0.0.1:{port}");
+    slapd_at(ldif, data, port, &[&url], "")
+}
+
+/// The same with TLS: it answers `ldaps`, and plain `ldap` for `StartTLS` alone.
+pub(crate) struct SecureDirectory {
+    pub(crate) plain: Server,
+    pub(crate) ldaps: String,
+    /// The authority of its certificate, and another one.
+    pub(crate) authority: PathBuf,
+    pub(crate) stranger: PathBuf,
+}
+
+/// OpenLDAP as [`slapd`] has it, with a certificate of its own authority.
+pub(crate) fn secure_slapd(ldif: &str) -> Option<SecureDirectory> {
+    let data = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| data.path().join(name);
+    let [authority, stranger, certificate, key] =
+        ["authority.pem", "stranger.pem", "certificate.pem", "key.pem"].map(file);
+    for (path, is_own) in [(&authority, true), (&stranger, false)] {
+        let root_key = rcgen::KeyPair::generate().expect("a key");
+        let mut root = rcgen::CertificateParams::default();
+        root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(path, root.self_signed(&root_key).expect("a certificate").pem()).expect("written");
+        if is_own {
+            let own_key = rcgen::KeyPair::generate().expect("a key");
+            let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+            let issuer = rcgen::Issuer::new(root, root_key);
+            std::fs::write(&certificate, own.signed_by(&own_key, &issuer).expect("signs").pem()).expect("written");
+            std::fs::write(&key, own_key.serialize_pem()).expect("written");
+        }
+    }
+    let config = format!(
+        "TLSCACertificateFile {}\nTLSCertificateFile {}\nTLSCertificateKeyFile {}\nsecurity tls=1\n",
+        authority.display(),
+        certificate.display(),
+        key.display()
+    );
+    let port = free_port();
+    let (url, ldaps) = (format!("ldap://127.0.0.1:{port}"), format!("ldaps://127.0.0.1:{}", free_port()));
+    let plain = slapd_at(ldif, data, port, &[&url, &ldaps], &config)?;
+    Some(SecureDirectory { plain, ldaps, authority, stranger })
+}
+
+fn slapd_at(ldif: &str, data: TempDir, port: u16, urls: &[&str], more: &str) -> Option<Server> {
     let program = installed("/usr/sbin/slapd")?;
     let slapadd = installed("/usr/sbin/slapadd")?;
-    let (data, port) = (tempfile::tempdir().expect("a directory"), free_port());
     let (config, entries) = (data.path().join("slapd.conf"), data.path().join("entries.ldif"));
     std::fs::create_dir(data.path().join("db")).expect("a directory");
     let text = format!(
         "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
          include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
-         pidfile {dir}/pid\ndatabase mdb\nsuffix \"dc=example,dc=org\"\nrootdn \"cn=admin,dc=example,dc=org\"\n\
+         pidfile {dir}/pid\n{more}database mdb\nsuffix \"dc=example,dc=org\"\nrootdn \"cn=admin,dc=example,dc=org\"\n\
          rootpw admin\ndirectory {dir}/db\naccess to attrs=userPassword by anonymous auth by * none\n\
          access to * by users read by anonymous auth\n",
         dir = data.path().display()
@@ -146,10 +191,9 @@ pub(crate) fn slapd(ldif: &str) -> Option<Server> {
     std::fs::write(&config, text).expect("written");
     std::fs::write(&entries, ldif).expect("written");
     run(Command::new(slapadd).arg("-f").arg(&config).arg("-l").arg(&entries));
-    let url = format!("ldap://127.0.0.1:{port}");
     let mut command = Command::new(program);
-    command.arg("-f").arg(&config).args(["-d", "0", "-h", &url]);
-    Some(start(&mut command, data, port, url))
+    command.arg("-f").arg(&config).args(["-d", "0", "-h", &urls.join(" ")]);
+    Some(start(&mut command, data, port, urls[0].to_owned()))
 }
 
 /// Memcached; its address is `host:port`.

@@ -14,14 +14,28 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::error;
-use super::limits::CLOCK_SKEW;
+use super::limits::{CLOCK_SKEW, PRESIGNED_SECONDS_MAX};
 
 /// Why a request does not even get to `s3s`.
 pub(super) fn refuse<B>(request: &Request<B>) -> Result<(), S3Error> {
     if is_form(request) {
         return Err(s3_error!(NotImplemented, "Uploads by browser forms are not implemented."));
     }
+    check_expiry(request.uri().query().unwrap_or_default())?;
     check_date(request.headers())
+}
+
+/// An address that is signed for longer than S3 lets one be is refused, as in S3. (`s3s` takes any time.)
+fn check_expiry(query: &str) -> Result<(), S3Error> {
+    let stated = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Expires="));
+    match stated.and_then(|seconds| seconds.parse::<u64>().ok()) {
+        Some(seconds) if seconds > PRESIGNED_SECONDS_MAX => Err(error::custom(
+            "AuthorizationQueryParametersError",
+            StatusCode::BAD_REQUEST,
+            "X-Amz-Expires must be less than a week (in seconds).",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not

@@ -57,6 +57,9 @@ pub(super) const XML_BYTES_MAX: usize = 8 * MIB as usize;
 /// How far a request's date may be off (S3's). Beyond it: RequestTimeTooSkewed.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(900);
 
+/// How long an address may be signed for (S3's): seven days.
+pub(super) const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
+
 /// Bucket names whose owner is remembered, some 150 bytes each; the least used goes first.
 pub(super) const BUCKET_CACHE_ENTRIES: u64 = 10_000;
 

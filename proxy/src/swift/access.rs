@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use anello_api::identity::{Caller, IdentityError};
+use anello_api::rest::token_header;
 use anello_storage::{AccountInfo, ContainerInfo, Metadata};
 use http::StatusCode;
 
@@ -33,9 +34,8 @@ impl SwiftDoor {
     /// Who makes a request: the holder of its token. A token that is not valid is as good as none, so that
     /// what is open to everybody stays open to those who show an old one.
     pub(super) async fn identify(&self, call: &Call) -> Result<Option<Arc<Caller>>, Fault> {
-        let Some(token) = call.header("x-auth-token").or_else(|| call.header("x-storage-token")) else {
-            return Ok(None);
-        };
+        let name = if call.headers.contains_key("x-auth-token") { "x-auth-token" } else { "x-storage-token" };
+        let Some(token) = token_header(&call.headers, name) else { return Ok(None) };
         match self.identity.token(token).await {
             // What its access rules do not let pass, it is no token for.
             Ok(caller) => Ok(Some(caller).filter(|it| it.admits(SERVICE, call.method.as_str(), call.uri.path()))),

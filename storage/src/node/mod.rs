@@ -218,6 +218,14 @@ impl Node {
         }
     }
 
+    /// The device's id.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Here(local) => local.device.id(),
+            Self::There(remote) => remote.device().to_owned(),
+        }
+    }
+
     /// Whether it can be asked at all just now.
     pub(crate) fn is_reachable(&self) -> bool {
         match self {

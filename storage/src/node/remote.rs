@@ -39,6 +39,10 @@ impl Remote {
         self.peer.call(&self.device, self.epoch, call, timeout).await
     }
 
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
     pub(crate) fn is_reachable(&self) -> bool {
         self.peer.is_reachable()
     }

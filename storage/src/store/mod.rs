@@ -12,6 +12,7 @@ mod quorum;
 mod read;
 mod replication;
 mod settling;
+mod state;
 mod worker;
 mod write;
 
@@ -34,6 +35,7 @@ use crate::mutation::{Applies, PathHashes};
 use crate::node::{Epoch, Local, Peer, Write};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
+pub use state::ContainerState;
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 

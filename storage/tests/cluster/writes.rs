@@ -159,3 +159,43 @@ async fn a_refused_condition_does_not_keep_an_earlier_write_from_its_last_replic
         device.close().await.expect("closes");
     }
 }
+
+/// Whoever keeps in memory what a container holds lists it again only where this says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_containers_state_changes_with_every_write_through_any_host_and_with_nothing_else() {
+    let cluster = Cluster::form(3).await;
+    let state = async |host: usize| cluster.stores[host].container_state("AUTH_a", "c").await.expect("answers");
+    let settled = async |host: usize| {
+        // Until every replica has what the others have.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        state(host).await
+    };
+    put(&cluster.stores[0], "o", pattern(10), &Precondition::default()).await.expect("put");
+    let mut before = settled(2).await;
+    for step in 0..6 {
+        let store = &cluster.stores[step % 2];
+        match step {
+            // New, of another size, of the same size and content, metadata alone, and gone.
+            0 => put(store, "p", pattern(5), &Precondition::default()).await.expect("put"),
+            1 => put(store, "p", pattern(6), &Precondition::default()).await.expect("put"),
+            2 | 3 => put(store, "p", pattern(6), &Precondition::default()).await.expect("put"),
+            4 => drop(store.object_update(&path("p"), |_| Ok(ObjectUpdate::default())).await.expect("posts")),
+            _ => drop(store.object_delete(&path("p"), &Precondition::default()).await.expect("deletes")),
+        }
+        assert!(!state(2).await.is_still(&before), "step {step} is not seen");
+        before = settled(2).await;
+    }
+    // Which two of three answer is chance: of some pairs of looks one asks the same two.
+    let mut stands = 0;
+    for _ in 0..20 {
+        let now = state(2).await;
+        stands += usize::from(now.is_still(&before));
+        before = now;
+    }
+    assert!(stands > 0, "nothing was written");
+    cluster.cut(1);
+    cluster.cut(0);
+    assert!(cluster.stores[2].container_state("AUTH_a", "c").await.is_err(), "one of three knows nothing");
+    cluster.heal();
+    cluster.close().await;
+}

@@ -96,6 +96,33 @@ def faults_and_versions():
     check(status == 400 and answer["error"]["title"] == "Bad Request", "a malformed log-in is a 400")
 
 
+def discovery_as_gophercloud_does_it():
+    """Its chooser of versions knows the doubly nested form only, and goes on where the version's link says."""
+    root = re.sub(r"/v3/?$", "", os.environ["OS_AUTH_URL"]).rstrip("/")
+    for path in "", "/":
+        call = urllib.request.Request(root + path, headers={"Accept": "application/json"})
+        try:
+            answer = urllib.request.urlopen(call)
+        except urllib.error.HTTPError as error:
+            answer = error
+        check(answer.status == 300, f"the address of the service with {path!r} behind it answers 300")
+        values = json.loads(answer.read())["versions"]["values"]
+        usable = [it for it in values if "v3" in it["id"] and it["status"].lower() in ("current", "supported", "stable")]
+        check(len(usable) == 1 and usable[0]["updated"] and usable[0]["media-types"], "one of its versions is usable")
+        (address,) = [link["href"] for link in usable[0]["links"] if link["rel"] == "self"]
+        user = {"name": os.environ["OS_USERNAME"], "password": os.environ["OS_PASSWORD"],
+                "domain": {"name": os.environ["OS_USER_DOMAIN_NAME"]}}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
+        call = urllib.request.Request(address.rstrip("/") + "/auth/tokens", json.dumps(body).encode(),
+                                      {"Content-Type": "application/json"})
+        with urllib.request.urlopen(call) as answer:
+            expires = json.loads(answer.read())["token"]["expires_at"]
+            check(answer.status == 201 and expires.endswith("Z"), "and gives a token, whose end is in UTC")
+    for path in "/v3", "/v3/":
+        status, _, answer = request("GET", path)
+        check(status == 200 and "v3" in answer["version"]["id"], f"{path} answers its version without a redirection")
+
+
 def projects_and_users():
     project = shown("project", "create", name("project"), "--description", "d", "--tag", "a", "--property", "k=v")
     check(project["tags"] == ["a"] and project["k"] == "v", "project create keeps tags and properties")
@@ -238,6 +265,7 @@ def extensions(own):
 
 def main():
     faults_and_versions()
+    discovery_as_gophercloud_does_it()
     tokens_and_catalog()
     own = projects_and_users()
     credentials(own)

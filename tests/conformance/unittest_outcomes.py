@@ -1,6 +1,7 @@
-"""Runs Tempest's tests of one package in its own Python and writes how each ended, as JSON.
+"""Runs the tests of some modules, and of all below them, in a suite's own Python and writes how each ended, as JSON.
 
-Arguments: package, expression that a test's name must match, expression that it must not, file to write.
+Arguments: names of modules with commas between, expression that a test's name must match, expression that it must not,
+file to write.
 """
 
 import importlib
@@ -44,13 +45,22 @@ def tests(suite):
             yield it
 
 
+def modules(names):
+    for name in names:
+        root = importlib.import_module(name)
+        if not hasattr(root, "__path__"):
+            yield root
+            continue
+        for it in pkgutil.walk_packages(root.__path__, f"{name}."):
+            if not it.ispkg:
+                yield importlib.import_module(it.name)
+
+
 def main():
-    package, wanted, unwanted, outcomes = sys.argv[1:]
-    root = importlib.import_module(package)
-    modules = [it.name for it in pkgutil.walk_packages(root.__path__, f"{package}.") if not it.ispkg]
+    names, wanted, unwanted, outcomes = sys.argv[1:]
     loader = unittest.TestLoader()
-    for module in modules:
-        suite = loader.loadTestsFromModule(importlib.import_module(module))
+    for module in modules(names.split(",")):
+        suite = loader.loadTestsFromModule(module)
         keep = (lambda name: re.search(wanted, name) and not (unwanted and re.search(unwanted, name)))
         chosen = unittest.TestSuite(test for test in tests(suite) if keep(test.id()))
         chosen.run(Outcomes())
