@@ -52,7 +52,8 @@ class Host:
         data = json.dumps([str(self.disk / device) for device in self.devices])
         self.config.write_text(
             f'data = {data}\n[gateway]\nlisten = "{self.address}:8080"\n[s3]\nlisten = "{self.address}:9000"\n'
-            f'[cluster]\nlisten = "{self.address}:6200"\nname = "{self.name}"\nzone = {self.number + 1}\n')
+            f'[cluster]\nlisten = "{self.address}:6200"\nname = "{self.name}"\nzone = {self.number + 1}\n'
+            '[log]\nfilter = "info,anello_proxy=debug,s3s=off"\n')
 
     def remove(self):
         if self.process:

@@ -16,8 +16,10 @@ pub(super) fn custom(code: &'static str, status: StatusCode, message: &'static s
 /// What a failure of the engine is to a client. `missing` is the code where the thing is not there.
 pub(super) fn from_storage(error: Error, missing: S3ErrorCode) -> S3Error {
     let class = error.class();
-    if matches!(class, Class::Internal | Class::Corrupt) {
-        tracing::error!(%error, "the engine failed a request");
+    match class {
+        Class::Internal | Class::Corrupt => tracing::error!(%error, "the engine failed a request"),
+        Class::Busy | Class::Full => tracing::debug!(%error, "the engine could not serve a request"),
+        _ => {}
     }
     match class {
         Class::Missing => missing.into(),

@@ -14,7 +14,7 @@ impl Store {
         let (placement, hash) = (self.placement(), self.hasher().account(account));
         self.settle_statistics(&placement, hash).await;
         let ask = |node: Node| async move { node.account(hash).await };
-        self.newest(&placement, &placement.account_sets(hash), ask).await
+        self.newest(&placement, |placement| placement.account_sets(hash), ask).await
     }
 
     /// Sets metadata of an account; an empty value removes.

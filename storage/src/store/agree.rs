@@ -51,8 +51,12 @@ pub(super) struct PreparedContainer {
 impl Store {
     /// Has an object's primaries promise the next timestamp, under which it may then be written.
     pub(super) async fn prepare(&self, placement: &Placement, object: KeyHash) -> Result<Prepared> {
-        let sets = placement.object_sets(object);
         let prepare = |node: Node, until| async move { node.prepare_object(object, until).await };
+        if let Some((_, node)) = placement.only() {
+            let (timestamp, newest) = self.promise_of(node, prepare).await?;
+            return Ok(Prepared { timestamp, newest, is_settled: true });
+        }
+        let sets = placement.object_sets(object);
         let majority = majority(sets[0].len());
         let newest_of = |found: &[Given<Found>]| found.iter().map(|(_, found)| found.stamp()).max().flatten();
         // What a majority by the ring in force has stays, and comes to the next one's devices before that is in force.
@@ -77,6 +81,23 @@ impl Store {
         Ok(PreparedContainer { timestamp, container: newest.info, is_empty })
     }
 
+    /// The promise of the only device there is.
+    async fn promise_of<T, F: Future<Output = Result<T>>>(
+        &self,
+        node: &Node,
+        prepare: impl Fn(Node, Timestamp) -> F,
+    ) -> Result<(Timestamp, T)> {
+        for attempt in 0..ATTEMPTS {
+            let timestamp = self.clock().tick();
+            match prepare(node.clone(), timestamp).await {
+                Err(Error::Promised { until }) => self.clock().observe(until),
+                answered => return Ok((timestamp, answered?)),
+            }
+            pause(attempt).await;
+        }
+        Err(Error::Contended)
+    }
+
     /// Asks everybody in `sets` for a promise until enough of each set have given it and what they answered `settles`
     /// what stands, or all have answered; tells the promise's timestamp and the answers. Enough meet every majority.
     async fn promises<T, F: Future<Output = Result<T>>>(
@@ -95,11 +116,6 @@ impl Store {
         slots.dedup();
         for attempt in 0..ATTEMPTS {
             let timestamp = self.clock().tick();
-            if let [slot] = slots[..]
-                && let Ok(found) = prepare(placement.node(slot).clone(), timestamp).await
-            {
-                return Ok((timestamp, vec![(slot, found)]));
-            }
             let ask = |slot: &Slot| {
                 let (slot, asked) = (*slot, prepare(placement.node(*slot).clone(), timestamp));
                 async move { (slot, asked.await) }

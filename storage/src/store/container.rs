@@ -20,7 +20,7 @@ impl Store {
 
     pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
         let ask = |node: Node| async move { node.container(hash).await };
-        self.newest(placement, &placement.container_sets(hash), ask).await
+        self.newest(placement, |placement| placement.container_sets(hash), ask).await
     }
 
     /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a

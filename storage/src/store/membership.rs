@@ -37,14 +37,16 @@ impl Store {
         if map.host(&me.name).is_some_and(|known| !known.has_devices(&me.devices)) {
             cluster.member.roll.enter(me.clone())?;
         }
+        let progress = self.gather(cluster, mine).await;
         if let Some(applicant) = cluster.member.roll.applicant() {
             match map.with_host(&applicant, self.clock().wall()) {
-                Ok(Some(next)) => return self.propose(cluster, next, watch).await,
-                Ok(None) | Err(Error::Membership(_) | Error::Changing) => {}
+                Ok(Some(next)) if waits_for(&map, &progress).await?.is_none() => {
+                    return self.propose(cluster, next, watch).await;
+                }
+                Ok(_) | Err(Error::Membership(_) | Error::Changing) => {}
                 Err(error) => return Err(error),
             }
         }
-        let progress = self.gather(cluster, mine).await;
         // The first that answers; should two think so of themselves, one of them succeeds.
         if map.hosts.iter().find(|host| progress.contains_key(&host.name)).is_none_or(|first| first.name != me.name) {
             *held(&cluster.waits_for) = None;
@@ -54,8 +56,7 @@ impl Store {
             *held(&cluster.waits_for) = None;
             return Ok(());
         };
-        let waits_for = tokio::task::spawn_blocking(move || map.waits_for(&progress)).await;
-        let waits_for = waits_for.map_err(|_| Error::Stopped)??;
+        let waits_for = waits_for(&map, &progress).await?;
         held(&cluster.waits_for).clone_from(&waits_for);
         if waits_for.is_none() { self.propose(cluster, next, watch).await } else { Ok(()) }
     }
@@ -77,7 +78,13 @@ impl Store {
         let alone = || Error::Membership("this host is not one of several".to_owned());
         let cluster = self.inner.cluster.as_ref().ok_or_else(alone)?;
         self.catch_up(cluster).await?;
-        let next = change(&cluster.map(), self.clock().wall())?;
+        let map = cluster.map();
+        let next = change(&map, self.clock().wall())?;
+        // A map that comes too soon behind the last one is refused by whoever has not seen that.
+        let progress = self.gather(cluster, cluster.member.roll.progress()).await;
+        if map.is_settled() && waits_for(&map, &progress).await?.is_some() {
+            return Err(Error::Changing);
+        }
         let watch = Watch::new("change of the map", None, crate::daemon::watch::Unit::Hosts);
         self.propose(cluster, next, &watch).await
     }
@@ -197,4 +204,10 @@ impl Store {
         let peers = cluster.peers().iter().map(|peer| peer.status()).collect();
         Some(ClusterStatus { epoch: map.epoch, change, is_settled: map.is_settled(), hosts: hosts.collect(), peers })
     }
+}
+
+/// Why the next map must wait. Looks at every partition, off the reactor.
+async fn waits_for(map: &Arc<ClusterMap>, progress: &BTreeMap<String, Progress>) -> Result<Option<String>> {
+    let (map, progress) = (Arc::clone(map), progress.clone());
+    tokio::task::spawn_blocking(move || map.waits_for(&progress)).await.map_err(|_| Error::Stopped)?
 }

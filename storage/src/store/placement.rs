@@ -139,6 +139,11 @@ impl Placement {
         self.nodes.len() == 1
     }
 
+    /// The only device, where there is one only: it keeps everything, and is asked without a look at the rings.
+    pub(super) fn only(&self) -> Option<(Slot, &Node)> {
+        if let [node] = &self.nodes[..] { Some((Slot(0), node)) } else { None }
+    }
+
     pub(super) fn replicas(&self) -> usize {
         self.object.now.ring.replicas().round() as usize
     }
@@ -205,6 +210,9 @@ impl Placement {
     /// Who keeps a part of an object's mutation, and which. Where account and container share a device the
     /// account's totals change in the same step; elsewhere they follow.
     pub(super) fn all(&self, hashes: PathHashes) -> Vec<(Slot, Duty)> {
+        if self.is_single() {
+            return vec![(Slot(0), Duty { now: Applies::ALL, next: Applies::default() })];
+        }
         let mut shares = self.container_and_account(hashes.container, hashes.account);
         shares.retain(|(_, duty)| duty.applies().container);
         charge(&mut shares, &self.object.sets(hashes.object), |applies| &mut applies.object);

@@ -40,6 +40,9 @@ impl Store {
     /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
     async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
         let object = hashes.object;
+        if let Some((_, node)) = placement.only() {
+            return Ok(node.object(object).await?.into_live().into_iter().collect());
+        }
         let ask = |node: Node| async move { node.object(object).await };
         let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
         let newest = answers.found.iter().map(Found::stamp).max().flatten();
@@ -67,9 +70,13 @@ impl Store {
     pub(super) async fn newest<T, F: Future<Output = Result<Known<T>>>>(
         &self,
         placement: &Placement,
-        sets: &[Vec<Slot>],
+        sets: impl FnOnce(&Placement) -> Vec<Vec<Slot>>,
         ask: impl Fn(Node) -> F,
     ) -> Result<Option<T>> {
+        if let Some((_, node)) = placement.only() {
+            return Ok(ask(node.clone()).await?.info);
+        }
+        let sets = &sets(placement);
         let answers = ask_majority(placement, sets, ask).await;
         let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
         match (newest.and_then(|known| known.info), answers.lacking) {
@@ -93,12 +100,6 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
     sets: &[Vec<Slot>],
     ask: impl Fn(Node) -> F,
 ) -> Answers<T> {
-    if let [set] = sets
-        && let [slot] = set[..]
-        && let Ok(answer) = ask(placement.node(slot).clone()).await
-    {
-        return Answers { found: vec![answer], lacking: None };
-    }
     let is_common = |slot: &Slot| sets.iter().all(|set| set.contains(slot));
     let (mut first, mut rest): (Vec<Slot>, Vec<Slot>) = sets.concat().into_iter().partition(is_common);
     for slots in [&mut first, &mut rest] {
