@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -16,6 +17,12 @@ use crate::daemon::watch::Watch;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::model::{Etags, Precondition};
+
+/// How often it is looked whether everybody goes by the present map, before a change of it is given up …
+const CALM_LOOKS: usize = 40;
+
+/// … and the pause between: hosts tell how far they are once a second.
+const CALM_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where the map is kept.
 const ACCOUNT: &str = ".cluster";
@@ -29,9 +36,7 @@ impl Store {
         let Some(cluster) = &self.inner.cluster else { return Ok(()) };
         self.catch_up(cluster).await?;
         let map = cluster.map();
-        let oldest = self.oldest_in_use(cluster);
-        let synced = held(&cluster.synced).clone();
-        let mine = Progress { epoch: map.epoch, oldest, synced };
+        let mine = self.progress(cluster);
         cluster.member.roll.set_progress(mine.clone());
         let me = &cluster.member.me;
         if map.host(&me.name).is_some_and(|known| !known.has_devices(&me.devices)) {
@@ -77,16 +82,25 @@ impl Store {
     ) -> Result<()> {
         let alone = || Error::Membership("this host is not one of several".to_owned());
         let cluster = self.inner.cluster.as_ref().ok_or_else(alone)?;
-        self.catch_up(cluster).await?;
-        let map = cluster.map();
-        let next = change(&map, self.clock().wall())?;
-        // A map that comes too soon behind the last one is refused by whoever has not seen that.
-        let progress = self.gather(cluster, cluster.member.roll.progress()).await;
-        if map.is_settled() && waits_for(&map, &progress).await?.is_some() {
-            return Err(Error::Changing);
-        }
         let watch = Watch::new("change of the map", None, crate::daemon::watch::Unit::Hosts);
-        self.propose(cluster, next, &watch).await
+        for _ in 0..CALM_LOOKS {
+            self.catch_up(cluster).await?;
+            let map = cluster.map();
+            let next = change(&map, self.clock().wall())?;
+            // A map that comes too soon behind the last one would be refused by whoever has not seen that.
+            let progress = self.gather(cluster, self.progress(cluster)).await;
+            if !map.is_settled() || waits_for(&map, &progress).await?.is_none() {
+                return self.propose(cluster, next, &watch).await;
+            }
+            tokio::time::sleep(CALM_PAUSE).await;
+        }
+        Err(Error::Changing)
+    }
+
+    /// How far this host has come.
+    fn progress(&self, cluster: &Cluster) -> Progress {
+        let synced = held(&cluster.synced).clone();
+        Progress { epoch: cluster.map().epoch, oldest: self.oldest_in_use(cluster), synced }
     }
 
     /// Goes over to the newest map that another host goes by.
