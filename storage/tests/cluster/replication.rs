@@ -116,6 +116,11 @@ async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
     // Three of each: of 100 objects or tombstones; of as many rows and their container; of the account and its row.
     let is_so = || total(OBJECTS) == 300 && total(Tree::Containers) == 303 && total(Tree::Accounts) == 6;
     eventually("there are three replicas of everything", is_so).await;
+    let are_asked = |store: &Store| {
+        let status = store.status().cluster.expect("a cluster");
+        status.peers.iter().all(|peer| peer.reachable)
+    };
+    eventually("hosts that were left alone for a while are asked again", || stores.iter().all(are_asked)).await;
     for store in stores {
         assert_eq!(list(store, all()).await.len(), 80);
         for at in 20..100 {
