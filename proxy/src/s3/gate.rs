@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, dto, s3_error};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -27,15 +28,17 @@ pub(super) fn refuse<B>(request: &Request<B>) -> Result<(), S3Error> {
 
 /// An address that is signed for longer than S3 lets one be is refused, as in S3. (`s3s` takes any time.)
 fn check_expiry(query: &str) -> Result<(), S3Error> {
-    let stated = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Expires="));
-    match stated.and_then(|seconds| seconds.parse::<u64>().ok()) {
-        Some(seconds) if seconds > PRESIGNED_SECONDS_MAX => Err(error::custom(
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let is_too_long = |seconds| decode(seconds).parse().is_ok_and(|seconds: u64| seconds > PRESIGNED_SECONDS_MAX);
+    if pairs.any(|(name, seconds)| decode(name) == "X-Amz-Expires" && is_too_long(seconds)) {
+        return Err(error::custom(
             "AuthorizationQueryParametersError",
             StatusCode::BAD_REQUEST,
             "X-Amz-Expires must be less than a week (in seconds).",
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }
 
 /// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
@@ -190,6 +193,20 @@ mod tests {
             assert!(kept("/b/k", &[("range", range), ("authorization", signed)]), "{range}");
             assert!(kept("/b/k?X-Amz-SignedHeaders=host%3Brange", &[("range", range)]), "{range}");
             assert!(!kept("/b/k?X-Amz-SignedHeaders=host", &[("range", range)]), "{range}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_signed_for_a_week_at_most_however_that_is_written() {
+        for (query, want) in [
+            ("X-Amz-Date=d&X-Amz-Expires=604800", true),
+            ("X-Amz-Date=d&X-Amz-Expires=604801", false),
+            ("X%2DAmz-Expires=604801", false),
+            ("X-Amz-Expires=60480%31", false),
+            ("X-Amz-Expires=1&X-Amz-Expires=604801", false),
+            ("expires=604801", true),
+        ] {
+            assert_eq!(check_expiry(query).is_ok(), want, "{query}");
         }
     }
 

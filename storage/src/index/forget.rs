@@ -7,7 +7,7 @@
 use super::Effect;
 use super::digest::{DigestEntry, EntryVersion, Tree};
 use super::history::Origin;
-use super::overlay::{Overlay, extent_keys};
+use super::overlay::{Name, Overlay, extent_keys};
 use super::shadow::DeadBytes;
 use super::tables::{HASH_BYTES, Table, Tables, behind, expiration_key, parts_key, row_key, stats_key};
 use super::totals::{Account, Container};
@@ -15,7 +15,7 @@ use super::version::Versions;
 use super::version_codec::Form;
 use crate::error::Result;
 use crate::key::{KeyHash, KeyHasher, ObjectPath};
-use crate::mutation::{Mutation, PathHashes};
+use crate::mutation::{Location, Mutation, PathHashes};
 
 /// What giving entries up came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,15 +126,26 @@ impl<'a> Overlay<'a> {
         version: &EntryVersion,
         effect: &mut Effect,
     ) -> Result<bool> {
-        let name = self.name(path, hashes)?;
-        if name.object.version().as_ref() != Some(version) {
-            return Ok(false);
-        }
-        let records = name.records();
-        effect.dead_extents.extend_from_slice(name.object.extents());
-        name.object = Versions::default();
+        let taken = self.take_half(path, hashes, version, |name| &mut name.object)?;
+        let Some((object, records)) = taken else { return Ok(false) };
+        effect.dead_extents.extend_from_slice(object.extents());
         self.bury_object_records(path, hashes, records, &[], effect)?;
         Ok(true)
+    }
+
+    /// Takes a name's object or row away where that is `version`, and tells all records that the name had.
+    fn take_half(
+        &mut self,
+        path: &'a ObjectPath,
+        hashes: PathHashes,
+        version: &EntryVersion,
+        half: impl for<'n> Fn(&'n mut Name<'a>) -> &'n mut Versions,
+    ) -> Result<Option<(Versions, Vec<Location>)>> {
+        let name = self.name(path, hashes)?;
+        let records = name.records();
+        let half = half(name);
+        let is_it = half.version().as_ref() == Some(version);
+        Ok(is_it.then(|| (std::mem::take(half), records)))
     }
 
     fn forget_row(
@@ -144,20 +155,13 @@ impl<'a> Overlay<'a> {
         version: &EntryVersion,
         effect: &mut Effect,
     ) -> Result<bool> {
-        let name = self.name(path, hashes)?;
-        if name.row.version().as_ref() != Some(version) {
-            return Ok(false);
-        }
-        let records = name.records();
-        let live = name.row.live().map(|live| (live.size, live.timestamp));
-        name.row = Versions::default();
-        if let Some((size, _)) = live {
-            let container = self.container(hashes.container, hashes.account, &path.account, &path.container)?;
-            container.now.count(Some(size), None)?;
-        }
+        let taken = self.take_half(path, hashes, version, |name| &mut name.row)?;
+        let Some((row, records)) = taken else { return Ok(false) };
         let mut waiting = Vec::new();
-        if let Some((_, timestamp)) = live {
-            let parts = self.parts(&parts_key(timestamp, hashes.object))?;
+        if let Some(live) = row.live() {
+            let container = self.container(hashes.container, hashes.account, &path.account, &path.container)?;
+            container.now.count(Some(live.size), None)?;
+            let parts = self.parts(&parts_key(live.timestamp, hashes.object))?;
             waiting.extend(parts.into_iter().flat_map(|parts| parts.versions.records()));
         }
         self.bury_object_records(path, hashes, records, &waiting, effect)?;

@@ -63,7 +63,7 @@ pub(super) const REPLAY_WINDOW: u64 = 4096;
 pub(super) const SENDERS_MAX: usize = 16_384;
 
 /// Entries that replicas compare one by one at a time: a message of some 100 KiB.
-pub(super) const ENTRIES_MAX: usize = 1000;
+pub(crate) const ENTRIES_MAX: usize = 1000;
 
 /// Pieces of records that wait for the network on their way to a replica.
 pub(super) const FETCH_QUEUE: usize = 4;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody};
+pub(crate) use self::limits::ENTRIES_MAX;
 pub(crate) use self::local::Local;
 pub use self::peer::PeerStatus;
 pub(crate) use self::peer::{Peer, Peers};

@@ -52,7 +52,7 @@ impl Store {
     /// Has an object's primaries promise the next timestamp, under which it may then be written.
     pub(super) async fn prepare(&self, placement: &Placement, object: KeyHash) -> Result<Prepared> {
         let prepare = |node: Node, until| async move { node.prepare_object(object, until).await };
-        if let Some((_, node)) = placement.only() {
+        if let Some(node) = placement.only() {
             let (timestamp, newest) = self.promise_of(node, prepare).await?;
             return Ok(Prepared { timestamp, newest, is_settled: true });
         }

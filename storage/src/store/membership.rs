@@ -46,7 +46,8 @@ impl Store {
         if let Some(applicant) = cluster.member.roll.applicant() {
             match map.with_host(&applicant, self.clock().wall()) {
                 Ok(Some(next)) if waits_for(&map, &progress).await?.is_none() => {
-                    return self.propose(cluster, next, watch).await;
+                    watch.advance(u64::from(self.propose(cluster, next).await?));
+                    return Ok(());
                 }
                 Ok(_) | Err(Error::Membership(_) | Error::Changing) => {}
                 Err(error) => return Err(error),
@@ -63,7 +64,10 @@ impl Store {
         };
         let waits_for = waits_for(&map, &progress).await?;
         held(&cluster.waits_for).clone_from(&waits_for);
-        if waits_for.is_none() { self.propose(cluster, next, watch).await } else { Ok(()) }
+        if waits_for.is_none() {
+            watch.advance(u64::from(self.propose(cluster, next).await?));
+        }
+        Ok(())
     }
 
     /// Has a host's data move to others, until it keeps none.
@@ -82,7 +86,6 @@ impl Store {
     ) -> Result<()> {
         let alone = || Error::Membership("this host is not one of several".to_owned());
         let cluster = self.inner.cluster.as_ref().ok_or_else(alone)?;
-        let watch = Watch::new("change of the map", None, crate::daemon::watch::Unit::Hosts);
         for _ in 0..CALM_LOOKS {
             self.catch_up(cluster).await?;
             let map = cluster.map();
@@ -90,7 +93,7 @@ impl Store {
             // A map that comes too soon behind the last one would be refused by whoever has not seen that.
             let progress = self.gather(cluster, self.progress(cluster)).await;
             if !map.is_settled() || waits_for(&map, &progress).await?.is_none() {
-                return self.propose(cluster, next, &watch).await;
+                return self.propose(cluster, next).await.map(drop);
             }
             tokio::time::sleep(CALM_PAUSE).await;
         }
@@ -125,8 +128,8 @@ impl Store {
         progress
     }
 
-    /// Replaces the present map by `next`, if nobody was faster.
-    async fn propose(&self, cluster: &Cluster, next: ClusterMap, watch: &Watch) -> Result<()> {
+    /// Replaces the present map by `next`; `false` where somebody was faster.
+    async fn propose(&self, cluster: &Cluster, next: ClusterMap) -> Result<bool> {
         let path = ObjectPath::new(ACCOUNT, CONTAINER, OBJECT);
         let stored = match self.object_read(&path).await {
             Ok(stored) => stored,
@@ -147,7 +150,7 @@ impl Store {
                 let agreed = ClusterMap::decode(&bytes)?;
                 if agreed.epoch >= next.epoch {
                     // Somebody was faster, or did not live to tell.
-                    return self.adopt(cluster, agreed).await;
+                    return self.adopt(cluster, agreed).await.map(|()| false);
                 }
                 Precondition { if_match: Some(Etags::List(vec![etag])), ..Precondition::default() }
             }
@@ -156,12 +159,9 @@ impl Store {
         let etag = blake3::hash(&bytes).to_hex().to_string();
         let head = ObjectHead { etag, content_type: "application/octet-stream".into(), ..ObjectHead::default() };
         match self.object_put(&path, bytes, head, &condition).await {
-            Ok(_) => {
-                watch.advance(1);
-                self.adopt(cluster, next).await
-            }
+            Ok(_) => self.adopt(cluster, next).await.map(|()| true),
             // The next look shows who was.
-            Err(Error::Precondition) => Ok(()),
+            Err(Error::Precondition) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -140,8 +140,8 @@ impl Placement {
     }
 
     /// The only device, where there is one only: it keeps everything, and is asked without a look at the rings.
-    pub(super) fn only(&self) -> Option<(Slot, &Node)> {
-        if let [node] = &self.nodes[..] { Some((Slot(0), node)) } else { None }
+    pub(super) fn only(&self) -> Option<&Node> {
+        if let [node] = &self.nodes[..] { Some(node) } else { None }
     }
 
     pub(super) fn replicas(&self) -> usize {

@@ -40,7 +40,7 @@ impl Store {
     /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
     async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
         let object = hashes.object;
-        if let Some((_, node)) = placement.only() {
+        if let Some(node) = placement.only() {
             return Ok(node.object(object).await?.into_live().into_iter().collect());
         }
         let ask = |node: Node| async move { node.object(object).await };
@@ -73,7 +73,7 @@ impl Store {
         sets: impl FnOnce(&Placement) -> Vec<Vec<Slot>>,
         ask: impl Fn(Node) -> F,
     ) -> Result<Option<T>> {
-        if let Some((_, node)) = placement.only() {
+        if let Some(node) = placement.only() {
             return Ok(ask(node.clone()).await?.info);
         }
         let sets = &sets(placement);

@@ -1,8 +1,9 @@
 //! One pass over all that a device has: what agrees costs a comparison of digests, what differs is looked at entry by
 //! entry, and what another replica lacks is sent to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use anello_base::Timestamp;
 use futures::future::join_all;
 
 use super::super::placement::{Placement, Slot};
@@ -12,10 +13,7 @@ use crate::index::{DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, DigestEntry, EntryKe
 use crate::key::KeyHash;
 use crate::limits::RECLAIM_AGE;
 use crate::mutation::Applies;
-use crate::node::{Node, Span, Want, applies_to, leaves_of, sum};
-
-/// Entries of a leaf that are looked at together.
-const PAGE: usize = 1000;
+use crate::node::{ENTRIES_MAX, Node, Span, Want, applies_to, leaves_of, sum};
 
 /// Entries that one call brings: what a failed one makes be sent again.
 const BATCH: usize = 256;
@@ -116,16 +114,13 @@ impl Replicator {
     }
 
     async fn bring_leaf(&self, placement: &Placement, target: Slot, tree: Tree, leaf: u32) -> Result<()> {
-        let settled = self.store.clock().wall().minus(self.store.inner.replication.options.settle);
+        let settle = self.store.inner.replication.options.settle;
+        let settled = (!placement.is_changing()).then(|| self.store.clock().wall().minus(settle));
         let mut after = None;
         loop {
-            let page = self.local.device.index().digest_entries(tree, leaf, after.as_ref(), PAGE)?;
+            let page = self.local.device.index().digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
             let node = placement.node(target);
-            let Lacking { mut wants, through } = self.compare(node, tree, leaf, after.clone(), &page).await?;
-            let is_settled = |key: &EntryKey| page.iter().any(|e| e.key == *key && e.version.latest() <= settled);
-            if !placement.is_changing() {
-                wants.retain(|want| is_settled(&want.key));
-            }
+            let Lacking { wants, through } = self.compare(node, tree, leaf, after.clone(), &page, settled).await?;
             self.bring(placement, target, tree, wants).await?;
             match through {
                 Some(through) => after = Some(through),
@@ -134,7 +129,8 @@ impl Replicator {
         }
     }
 
-    /// What `node` lacks of `page`, the entries of a leaf behind `after`.
+    /// What `node` lacks of `page`, the entries of a leaf behind `after`; what is newer than `settled` may still be
+    /// on its way.
     async fn compare(
         &self,
         node: &Node,
@@ -142,8 +138,9 @@ impl Replicator {
         leaf: u32,
         after: Option<EntryKey>,
         page: &[DigestEntry],
+        settled: Option<Timestamp>,
     ) -> Result<Lacking> {
-        let last = page.last().filter(|_| page.len() == PAGE).map(|entry| entry.key.clone());
+        let last = page.last().filter(|_| page.len() == ENTRIES_MAX).map(|entry| entry.key.clone());
         if page.is_empty() {
             return Ok(Lacking { wants: Vec::new(), through: None });
         }
@@ -158,6 +155,7 @@ impl Replicator {
         for entry in page.iter().take_while(|entry| through.as_ref().is_none_or(|through| entry.key <= *through)) {
             let have = theirs.get(&entry.key);
             if have != Some(&entry.version)
+                && settled.is_none_or(|settled| entry.version.latest() <= settled)
                 && !self.is_old_tombstone(&entry.version)
                 && self.lacks(tree, entry, have)?
             {
@@ -239,14 +237,14 @@ impl Replicator {
         for (leaf, _) in index.digests(tree, leaves_of(partition, power))? {
             let mut after = None;
             loop {
-                let page = index.digest_entries(tree, leaf, after.as_ref(), PAGE)?;
-                let mut through = page.last().filter(|_| page.len() == PAGE).map(|entry| entry.key.clone());
-                let mut missing = Vec::new();
+                let page = index.digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
+                let mut through = page.last().filter(|_| page.len() == ENTRIES_MAX).map(|entry| entry.key.clone());
+                let mut missing = HashSet::new();
                 for target in keepers {
                     let node = placement.node(*target);
-                    let found = self.compare(node, tree, leaf, after.clone(), &page).await?;
+                    let found = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
                     self.bring(placement, *target, tree, found.wants).await?;
-                    let left = self.compare(node, tree, leaf, after.clone(), &page).await?;
+                    let left = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
                     missing.extend(left.wants.into_iter().map(|want| want.key));
                     through = match (through, left.through) {
                         (Some(one), Some(other)) => Some(one.min(other)),
