@@ -38,6 +38,11 @@ pub(crate) fn entries(store: &Store, tree: Tree) -> u64 {
     index.digests(tree, 0..DIGEST_LEAVES).expect("reads").iter().map(|(_, digest)| digest.entries).sum()
 }
 
+/// Passes that the replicator of a host came to the end of.
+fn passes(store: &Store) -> u64 {
+    store.status().daemons.iter().filter(|daemon| daemon.name == "replicator").map(|daemon| daemon.passes).sum()
+}
+
 pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..600 {
         if is_so() {
@@ -114,13 +119,17 @@ async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
     let total = |tree| stores.iter().map(|store| entries(store, tree)).sum::<u64>();
     cluster.heal();
     // Three of each: of 100 objects or tombstones; of as many rows and their container; of the account and its row.
-    let is_so = || total(OBJECTS) == 300 && total(Tree::Containers) == 303 && total(Tree::Accounts) == 6;
-    eventually("there are three replicas of everything", is_so).await;
     let are_asked = |store: &Store| {
         let status = store.status().cluster.expect("a cluster");
         status.peers.iter().all(|peer| peer.reachable)
     };
     eventually("hosts that were left alone for a while are asked again", || stores.iter().all(are_asked)).await;
+    // What is on its way to a primary is there once more; nothing is, once everybody went through all that he has.
+    let before: Vec<u64> = stores.iter().map(passes).collect();
+    let went_through = || stores.iter().zip(&before).all(|(store, before)| passes(store) > before + 1);
+    eventually("everybody went through all that he has", went_through).await;
+    let is_so = || total(OBJECTS) == 300 && total(Tree::Containers) == 303 && total(Tree::Accounts) == 6;
+    eventually("there are three replicas of everything", is_so).await;
     for store in stores {
         assert_eq!(list(store, all()).await.len(), 80);
         for at in 20..100 {
