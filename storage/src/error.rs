@@ -37,6 +37,12 @@ pub enum Error {
     /// The cluster's map can't be changed so.
     #[error("{0}")]
     Membership(String),
+    /// There is no such storage policy, or there can't be one.
+    #[error("{0}")]
+    Policy(String),
+    /// A container has a storage policy that this host has not heard of yet.
+    #[error("storage policy {0} is not known here yet")]
+    UnknownPolicy(u32),
     /// A stated precondition does not hold.
     #[error("precondition failed")]
     Precondition,
@@ -187,7 +193,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Missing(_) => Class::Missing,
-            Self::NotEmpty | Self::Stale { .. } | Self::Membership(_) => Class::Conflict,
+            Self::NotEmpty | Self::Stale { .. } | Self::Membership(_) | Self::Policy(_) => Class::Conflict,
             Self::Node { class, .. } => *class,
             Self::Precondition => Class::Precondition,
             Self::TooLarge { .. } => Class::TooLarge,
@@ -197,6 +203,7 @@ impl Error {
             | Self::Promised { .. }
             | Self::OldMap
             | Self::Changing
+            | Self::UnknownPolicy(_)
             | Self::NoQuorum { .. }
             | Self::Stopped => Class::Busy,
             Self::Full { .. } | Self::ReadOnly { .. } => Class::Full,

@@ -17,6 +17,7 @@ mod majority;
 pub mod model;
 pub mod mutation;
 pub mod node;
+mod policy;
 pub mod store;
 
 pub use error::{Error, Result};
@@ -25,4 +26,5 @@ pub use model::{
     AccountInfo, ContainerEntry, ContainerInfo, Content, Etags, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo,
     Precondition,
 };
+pub use policy::{Policies, PolicyKind, StoragePolicy};
 pub use store::{ObjectReader, ObjectWriter, Store};

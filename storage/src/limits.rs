@@ -128,3 +128,7 @@ pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
 
 /// From one look at the cluster's map to the next: a change of the rings takes some of them.
 pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From one round of the sweeper of fragments to the next, and how old a fragment must be before it is suspected:
+/// its head follows within a second, and readers of a head that was replaced are through.
+pub const FRAGMENT_SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 3600);

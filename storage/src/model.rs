@@ -19,6 +19,21 @@ pub enum Content {
     Multipart,
     /// A list of other objects that make it up and outlive it (a static large object's manifest).
     Segments,
+    /// How its data are cut into fragments on other devices, which belong to it. The store puts them together: nobody
+    /// who asks it for an object sees this.
+    Fragments,
+}
+
+impl Content {
+    /// Whether other objects belong to it, to be deleted when it is gone.
+    pub fn has_parts(self) -> bool {
+        matches!(self, Self::Multipart | Self::Fragments)
+    }
+
+    /// What a client is shown of it.
+    pub(crate) fn as_seen(self) -> Self {
+        if self == Self::Fragments { Self::Plain } else { self }
+    }
 }
 
 /// What is known of an object without reading its data.

@@ -17,9 +17,10 @@ use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, Ring};
 use serde::{Deserialize, Serialize};
 
-use super::map::{Change, ClusterMap, Host, HostDevice, HostState, add, files, replicas};
+use super::map::{Change, ClusterMap, Host, HostDevice, HostState, add, files};
 use crate::error::{Error, Result};
 use crate::majority::{majority, readers};
+use crate::policy::Policies;
 
 /// Share of all replicas that must be in the wrong place for another change to follow by itself, in percent.
 const WORTH_MOVING_PERCENT: usize = 1;
@@ -120,6 +121,12 @@ impl ClusterMap {
         self.begin(hosts, now, |builder| devices.iter().try_for_each(|device| lose(builder, device)))
     }
 
+    /// The map with other storage policies: no data move.
+    pub(crate) fn changing_policies(&self, change: impl Fn(&Policies) -> Result<Policies>) -> Result<Self> {
+        self.require_calm()?;
+        self.with_policies(change(&self.policies)?)
+    }
+
     /// The step that comes by itself, if there is one.
     pub(crate) fn next_step(&self, now: Timestamp) -> Result<Option<Self>> {
         let epoch = self.epoch + 1;
@@ -169,7 +176,7 @@ impl ClusterMap {
             synced.is_some_and(|epoch| *epoch >= self.epoch)
         };
         let next = self.next_rings()?;
-        for (at, now) in self.rings()?.iter().enumerate() {
+        for (at, (now, plan)) in self.rings()?.iter().zip(self.policies.rings()).enumerate() {
             let next = next.as_ref().map(|next| &next[at]);
             for partition in now.partitions() {
                 let names = |ring: &Ring| -> Vec<String> {
@@ -184,7 +191,9 @@ impl ClusterMap {
                 }
                 let moves = after.is_some_and(|after| after.iter().any(|device| !before.contains(device)));
                 let synced = before.iter().filter(|device| is_synced(device)).count();
-                if self.is_sealed() && moves && synced < readers(before.len()) {
+                // Each fragment is on one device only: all that are here have brought theirs.
+                let wanted = if plan.is_exact { here(&before) } else { readers(before.len()) };
+                if self.is_sealed() && moves && synced < wanted {
                     let waiting = before.iter().find(|device| !is_synced(device));
                     let host = waiting.and_then(|device| hosts.get(device.as_str())).unwrap_or(&"");
                     return Ok(Some(format!("data move from {host}")));
@@ -234,13 +243,14 @@ impl ClusterMap {
         let epoch = self.epoch + 1;
         let (mut rings, mut builders) = (self.rings.clone(), self.builders.clone());
         let (mut is_unfinished, mut is_moving) = (false, false);
-        for (at, file) in self.builders.iter().enumerate() {
+        for (at, (file, plan)) in self.builders.iter().zip(self.policies.rings()).enumerate() {
             let refused = |error: anello_ring::Error| Error::Membership(error.to_string());
             let mut builder = Builder::read(file.as_slice()).map_err(refused)?;
             edit(&mut builder).map_err(refused)?;
             let staying = builder.devices().filter(|d| d.weight > 0.0 && !builder.is_leaving(d.id)).count();
-            if replicas(staying) > builder.replicas() {
-                builder.set_replicas(replicas(staying)).map_err(refused)?;
+            let replicas = plan.replicas_over(staying)?;
+            if replicas > builder.replicas() {
+                builder.set_replicas(replicas).map_err(refused)?;
             }
             let made = builder.rebalance(now, epoch * 3 + at as u64, &mut |_, _, _| {}).map_err(refused)?;
             let all = builder.part_power().partitions() * builder.replicas().ceil() as usize;
@@ -251,10 +261,10 @@ impl ClusterMap {
         if !is_moving && self.change.is_none() {
             // The same partitions in the same places: in force at once.
             let hosts = without_the_gone(hosts);
-            return Ok(Self { epoch, hosts, rings, builders, change: None, is_unfinished });
+            return Ok(Self { epoch, hosts, rings, builders, change: None, is_unfinished, ..self.clone() });
         }
         let change = Some(Change { rings, is_sealed: false });
-        Ok(Self { epoch, hosts, rings: self.rings.clone(), builders, change, is_unfinished })
+        Ok(Self { epoch, hosts, builders, change, is_unfinished, ..self.clone() })
     }
 }
 

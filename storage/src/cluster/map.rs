@@ -11,12 +11,10 @@ use anello_ring::{Builder, DeviceId, PartPower, Region, Ring, Zone};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::policy::{Policies, RingPlan};
 
 /// Partitions as a power of two: 16,384 spread evenly over some hundreds of devices.
 const PARTITION_POWER: u8 = 14;
-
-/// Replicas of everything, where there are devices enough.
-const REPLICAS: usize = 3;
 
 /// Rest of a partition after a move. None: a change is over only when whatever moved is in its new place, and only
 /// then the next one begins.
@@ -32,10 +30,13 @@ pub struct ClusterMap {
     pub epoch: u64,
     /// The hosts.
     pub hosts: Vec<Host>,
-    /// Ring files (Swift's format) of accounts, containers and objects: those in force.
-    pub(super) rings: [Vec<u8>; 3],
+    /// Ring files (Swift's format) in the order of [`Policies::rings`]: those in force.
+    pub(super) rings: Vec<Vec<u8>>,
     /// Their builders; of the rings that follow, while there are such.
-    pub(super) builders: [Vec<u8>; 3],
+    pub(super) builders: Vec<Vec<u8>>,
+    /// The storage policies.
+    #[serde(default)]
+    pub(crate) policies: Policies,
     /// Rings that are to follow those in force.
     #[serde(default)]
     pub(super) change: Option<Change>,
@@ -47,7 +48,7 @@ pub struct ClusterMap {
 /// See [`super::change`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Change {
-    pub(super) rings: [Vec<u8>; 3],
+    pub(super) rings: Vec<Vec<u8>>,
     /// Nobody goes by the map before this change any more.
     pub(super) is_sealed: bool,
 }
@@ -109,10 +110,17 @@ pub struct HostDevice {
 impl ClusterMap {
     /// The first map of these hosts.
     pub(super) fn form(hosts: Vec<Host>) -> Result<Self> {
-        let make = |seed| make(&hosts, seed).map_err(|error| Error::ring("", &error));
-        let [one, two, three] = [make(1)?, make(2)?, make(3)?];
-        let (rings, builders) = ([one.0, two.0, three.0], [one.1, two.1, three.1]);
-        Ok(Self { epoch: 1, hosts, rings, builders, change: None, is_unfinished: false })
+        let policies = Policies::default();
+        let map = Self {
+            epoch: 0,
+            hosts,
+            rings: Vec::new(),
+            builders: Vec::new(),
+            policies: policies.clone(),
+            change: None,
+            is_unfinished: false,
+        };
+        map.with_policies(policies)
     }
 
     /// The map that is kept at `path`, if there is one.
@@ -154,38 +162,44 @@ impl ClusterMap {
         rmp_serde::from_slice(bytes).map_err(|error| Error::Message(error.to_string()))
     }
 
-    /// The rings of accounts, containers and objects that are in force.
-    pub(crate) fn rings(&self) -> Result<[Ring; 3]> {
+    /// The map with these policies, of which the last may be new.
+    pub(super) fn with_policies(&self, policies: Policies) -> Result<Self> {
+        let mut next = Self { epoch: self.epoch + 1, policies, ..self.clone() };
+        let staying: Vec<Host> = self.hosts.iter().filter(|host| host.state == HostState::Member).cloned().collect();
+        for (seed, plan) in (1..).zip(next.policies.rings()).skip(self.rings.len()) {
+            let (ring, builder) = make(&staying, plan, seed)?;
+            next.rings.push(ring);
+            next.builders.push(builder);
+        }
+        Ok(next)
+    }
+
+    /// The rings that are in force, in the order of [`Policies::rings`].
+    pub(crate) fn rings(&self) -> Result<Vec<Ring>> {
         read(&self.rings)
     }
 
     /// The rings that are to follow them.
-    pub(crate) fn next_rings(&self) -> Result<Option<[Ring; 3]>> {
+    pub(crate) fn next_rings(&self) -> Result<Option<Vec<Ring>>> {
         self.change.as_ref().map(|change| read(&change.rings)).transpose()
     }
 }
 
-fn read(rings: &[Vec<u8>; 3]) -> Result<[Ring; 3]> {
-    let read = |bytes: &Vec<u8>| Ring::read(bytes.as_slice()).map_err(|error| Error::ring("", &error));
-    Ok([read(&rings[0])?, read(&rings[1])?, read(&rings[2])?])
+fn read(rings: &[Vec<u8>]) -> Result<Vec<Ring>> {
+    rings.iter().map(|bytes| Ring::read(bytes.as_slice()).map_err(|error| Error::ring("", &error))).collect()
 }
 
 /// A ring over these hosts' devices, and its builder.
-fn make(hosts: &[Host], seed: u64) -> std::result::Result<(Vec<u8>, Vec<u8>), anello_ring::Error> {
-    let devices = hosts.iter().map(|host| host.devices.len()).sum::<usize>();
-    let mut builder = Builder::new(PartPower::new(PARTITION_POWER)?, replicas(devices), MIN_PART_HOURS)?;
-    for host in hosts {
-        for device in &host.devices {
-            add(&mut builder, host, device)?;
-        }
-    }
-    builder.rebalance(Timestamp::ZERO, seed, &mut |_, _, _| {})?;
-    files(&builder)
-}
-
-/// Replicas where there are so many devices.
-pub(super) fn replicas(devices: usize) -> f64 {
-    devices.min(REPLICAS) as f64
+fn make(hosts: &[Host], plan: RingPlan, seed: u64) -> Result<(Vec<u8>, Vec<u8>)> {
+    let devices = || hosts.iter().flat_map(|host| host.devices.iter().map(move |device| (host, device)));
+    let replicas = plan.replicas_over(devices().count())?;
+    let build = || {
+        let mut builder = Builder::new(PartPower::new(PARTITION_POWER)?, replicas, MIN_PART_HOURS)?;
+        devices().try_for_each(|(host, device)| add(&mut builder, host, device))?;
+        builder.rebalance(Timestamp::ZERO, seed, &mut |_, _, _| {})?;
+        files(&builder)
+    };
+    build().map_err(|error| Error::ring("", &error))
 }
 
 /// Enters a device of a host.

@@ -14,7 +14,7 @@ use super::version::{Data, Live, Merged, Versions};
 use super::{Effect, Placed};
 use crate::error::Result;
 use crate::key::{KeyHash, ObjectPath};
-use crate::model::{Content, Metadata};
+use crate::model::Metadata;
 use crate::mutation::{Applies, ContainerPut, Location, Mutation, PathHashes};
 
 impl<'a> Overlay<'a> {
@@ -104,7 +104,7 @@ impl<'a> Overlay<'a> {
         let mut maybe_dead = name.records();
         maybe_dead.push(record);
         let size_before = name.row.live().map(|live| live.size);
-        let multipart = name.row.live().filter(|live| live.content == Content::Multipart).map(|live| live.timestamp);
+        let multipart = name.row.live().filter(|live| live.content.has_parts()).map(|live| live.timestamp);
         let row = applies.container.then(|| merge(&mut name.row, placed, false));
         let object = applies.object.then(|| merge(&mut name.object, placed, true));
         let size_after = name.row.live().map(|live| live.size);
@@ -146,7 +146,7 @@ impl<'a> Overlay<'a> {
     ) -> Result<Option<Location>> {
         let name = self.name(path, hashes)?;
         let is_copy = name.object.live().is_some_and(|live| live.timestamp == loser.timestamp);
-        if loser.content == Content::Multipart && !is_copy {
+        if loser.content.has_parts() && !is_copy {
             // Whether a post has superseded these depends on which came first.
             (loser.object.metadata, loser.object.delete_at) = (Metadata::new(), None);
             let versions = Versions { data: Data::Live(loser), ..Versions::default() };

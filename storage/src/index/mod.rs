@@ -187,6 +187,11 @@ impl Index {
         Ok(Versions::decode(&stored, Form::Object)?.into_object())
     }
 
+    /// The storage policy that an object was written by; `None` where nothing is known of it.
+    pub fn policy_of(&self, hash: KeyHash) -> Result<Option<u32>> {
+        Ok(self.tables.object_versions(hash)?.map(|versions| versions.policy()))
+    }
+
     /// What is known of an object, deleted or not; what replicas are compared by.
     pub fn object_state(&self, hash: KeyHash) -> Result<ObjectState> {
         if let Some(row) = self.object(hash)? {

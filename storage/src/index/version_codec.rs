@@ -110,7 +110,7 @@ pub(super) fn decode_entry(name: String, bytes: &[u8]) -> Result<Option<ObjectEn
     }
     let mut reader = Reader::new(Form::Row.what(), bytes);
     let flags = reader.byte()?;
-    let content = content(&reader, flags)?;
+    let content = content(flags);
     let timestamp = reader.timestamp()?;
     reader.location()?;
     let (size, etag, content_type) = (reader.number()?, reader.etag()?, reader.content_type()?);
@@ -123,15 +123,16 @@ fn content_flag(content: Content) -> u8 {
         Content::Plain => 0,
         Content::Multipart => IS_MULTIPART,
         Content::Segments => IS_SEGMENTS,
+        Content::Fragments => IS_MULTIPART | IS_SEGMENTS,
     }
 }
 
-fn content(reader: &Reader<'_>, flags: u8) -> Result<Content> {
+fn content(flags: u8) -> Content {
     match flags & (IS_MULTIPART | IS_SEGMENTS) {
-        0 => Ok(Content::Plain),
-        IS_MULTIPART => Ok(Content::Multipart),
-        IS_SEGMENTS => Ok(Content::Segments),
-        both => Err(reader.corrupt(0, u64::from(both))),
+        0 => Content::Plain,
+        IS_MULTIPART => Content::Multipart,
+        IS_SEGMENTS => Content::Segments,
+        _ => Content::Fragments,
     }
 }
 
@@ -153,7 +154,7 @@ fn decode_data(reader: &mut Reader<'_>, flags: u8, form: Form) -> Result<(Data, 
             (Data::Deleted { timestamp, record, policy }, timestamp)
         }
         DATA_LIVE => {
-            let live = decode_live(reader, content(reader, flags)?, form)?;
+            let live = decode_live(reader, content(flags), form)?;
             let timestamp = live.timestamp;
             (Data::Live(live), timestamp)
         }
@@ -300,7 +301,7 @@ mod tests {
     }
 
     fn contents() -> impl Strategy<Value = Content> {
-        prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments)]
+        prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments), Just(Content::Fragments)]
     }
 
     fn live() -> impl Strategy<Value = Data> {

@@ -62,7 +62,10 @@ impl Local {
     /// again.
     pub(crate) async fn commit(&self, write: Write) -> Result<Effect> {
         let _by_this_map = self.epoch.enter(self.by).await?;
-        let _admitted = self.admit(&write).await?;
+        let _admitted = match write.restores {
+            true => self.pass_gate(&write.mutation, write.applies).await,
+            false => self.admit(&write).await?,
+        };
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));

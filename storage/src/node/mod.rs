@@ -89,6 +89,9 @@ pub(crate) struct Write {
     pub(crate) upload: Option<u64>,
     /// Whether the device stands in for one that can't be reached, and keeps this until it can.
     pub(crate) stands_in: bool,
+    /// Whether this version stands elsewhere, and the device is to have what it lacks of it: no promise hinders that.
+    #[serde(default)]
+    pub(crate) restores: bool,
 }
 
 /// A large object on its way to a device.

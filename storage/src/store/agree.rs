@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Store;
-use super::placement::{Placement, Slot};
+use super::placement::{Keyed, Placement, Slot};
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::majority::{majority, readers};
@@ -50,8 +50,8 @@ pub(super) struct PreparedContainer {
 
 impl Store {
     /// Has an object's primaries promise the next timestamp, under which it may then be written.
-    pub(super) async fn prepare(&self, placement: &Placement, object: KeyHash) -> Result<Prepared> {
-        let prepare = |node: Node, until| async move { node.prepare_object(object, until).await };
+    pub(super) async fn prepare(&self, placement: &Placement, object: Keyed) -> Result<Prepared> {
+        let prepare = |node: Node, until| async move { node.prepare_object(object.hash, until).await };
         if let Some(node) = placement.only() {
             let (timestamp, newest) = self.promise_of(node, prepare).await?;
             return Ok(Prepared { timestamp, newest, is_settled: true });

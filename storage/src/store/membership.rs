@@ -80,7 +80,7 @@ impl Store {
         self.change_map(|map, now| map.without(name, is_lost, now)).await
     }
 
-    async fn change_map(
+    pub(super) async fn change_map(
         &self,
         change: impl Fn(&ClusterMap, anello_base::Timestamp) -> Result<ClusterMap>,
     ) -> Result<()> {
@@ -174,7 +174,7 @@ impl Store {
         }
         tracing::info!(epoch = map.epoch, changing = map.is_changing(), "the cluster's map has changed");
         let (nodes, peers) = cluster.member.nodes(&map);
-        let placement = Placement::new(map.epoch, nodes, map.rings()?, map.next_rings()?, map.is_sealed())?;
+        let placement = Placement::of_cluster(&map, nodes)?;
         cluster.member.keep(&map)?;
         cluster.member.epoch.advance(map.epoch).await;
         *held(&cluster.peers) = peers;

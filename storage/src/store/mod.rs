@@ -5,14 +5,17 @@
 mod account;
 mod agree;
 mod container;
+mod erasure;
 mod listing;
 mod membership;
 mod placement;
+mod policies;
 mod quorum;
 mod read;
 mod replication;
 mod settling;
 mod state;
+mod streams;
 mod worker;
 mod write;
 
@@ -40,6 +43,7 @@ pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
 use placement::{Duty, Hashes, Placement, Slot};
+use policies::ContainerPolicies;
 use quorum::Share;
 use replication::Replication;
 use settling::{Settling, UnderWay};
@@ -75,12 +79,22 @@ struct Inner {
     /// The devices of this process.
     locals: Vec<Local>,
     cluster: Option<Cluster>,
+    /// Where a host that is alone keeps its rings and policies.
+    state_dir: Option<PathBuf>,
+    container_policies: ContainerPolicies,
     /// Held for a look.
     placement: RwLock<Arc<Placement>>,
     background: TaskTracker,
     stop: CancellationToken,
     /// Of every daemon; held for a look.
     watches: Mutex<Vec<Arc<Watch>>>,
+}
+
+/// Whether there are other hosts.
+enum Site {
+    /// With the directory of its rings and policies.
+    Alone(PathBuf),
+    Cluster(Box<Cluster>),
 }
 
 /// This host as one of several. Its locks are held for a look.
@@ -189,15 +203,23 @@ impl Store {
         let epoch = Arc::new(Epoch::default());
         let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone(), Arc::clone(&epoch));
         let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
-        let placement = Placement::of_one_host(&options.state_dir, &locals)?;
+        let policies = policies::read(&options.state_dir)?;
+        let placement = Placement::of_one_host(&options.state_dir, policies, &locals)?;
         let clock = Arc::new(HybridClock::new(clock));
-        Self::start(clock, &options.cluster_secret, locals, placement, options.replication, None)
+        Self::start(
+            clock,
+            &options.cluster_secret,
+            locals,
+            placement,
+            options.replication,
+            Site::Alone(options.state_dir),
+        )
     }
 
     /// Opens the store of a cluster that is complete.
     pub fn open_member(member: Member, map: &ClusterMap) -> Result<Self> {
         let (nodes, peers) = member.nodes(map);
-        let placement = Placement::new(map.epoch, nodes, map.rings()?, map.next_rings()?, map.is_sealed())?;
+        let placement = Placement::of_cluster(map, nodes)?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
         let replication = member.replication.clone();
         let cluster = Cluster {
@@ -209,7 +231,7 @@ impl Store {
             waits_for: Mutex::default(),
             adopting: tokio::sync::Mutex::default(),
         };
-        Self::start(clock, &secret, locals, placement, replication, Some(cluster))
+        Self::start(clock, &secret, locals, placement, replication, Site::Cluster(Box::new(cluster)))
     }
 
     fn start(
@@ -218,12 +240,16 @@ impl Store {
         locals: Vec<Local>,
         placement: Placement,
         replication: ReplicationOptions,
-        cluster: Option<Cluster>,
+        site: Site,
     ) -> Result<Self> {
         for local in &locals {
             // Everything up to here may have been promised before a crash.
             clock.observe(local.device.promise_floor()?);
         }
+        let (state_dir, cluster) = match site {
+            Site::Alone(state_dir) => (Some(state_dir), None),
+            Site::Cluster(cluster) => (None, Some(*cluster)),
+        };
         let store = Self {
             inner: Arc::new(Inner {
                 hasher: KeyHasher::new(cluster_secret),
@@ -231,6 +257,8 @@ impl Store {
                 placement: RwLock::new(Arc::new(placement)),
                 locals,
                 cluster,
+                state_dir,
+                container_policies: ContainerPolicies::default(),
                 settling: Settling::new(),
                 replication: Replication::new(replication),
                 background: TaskTracker::new(),
@@ -307,7 +335,7 @@ impl Store {
         let parents = [hashes.container, hashes.account].into_iter().flatten();
         match hashes.object {
             Some(object) if depends || !placement.is_single() => {
-                self.inner.settling.begin_object(parents, object, depends).await
+                self.inner.settling.begin_object(parents, object.hash, depends).await
             }
             None if !placement.is_single() => self.inner.settling.begin(parents).await,
             _ => UnderWay::default(),

@@ -1,7 +1,7 @@
 //! Which devices keep what.
 //!
-//! Three rings (accounts, containers, objects) over the same devices, so that rows and data spread
-//! independently. A single host makes them at its first start and keeps them as Swift's ring files in the state
+//! Rings for accounts, for containers and for the objects of each storage policy, over the same devices, so that rows
+//! and data spread independently. A single host makes them at its first start and keeps them as Swift's ring files in the state
 //! directory; a start with other devices than they name is refused. In a cluster they come with its map.
 
 use std::fs::{self, File};
@@ -11,17 +11,16 @@ use std::path::Path;
 use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, PartPower, Partition, Region, Ring, Zone};
 
+use crate::cluster::ClusterMap;
 use crate::error::{Error, Result};
 use crate::index::Tree;
 use crate::key::KeyHash;
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, Node};
+use crate::policy::{Placed, Policies, RingPlan, StoragePolicy};
 
 /// Partitions as a power of two: enough to spread evenly over the devices of one host.
 const PARTITION_POWER: u8 = 10;
-
-/// Replicas where there are devices enough for them.
-const REPLICAS: usize = 3;
 
 /// Devices that are tried in place of one that can't be reached.
 const STAND_INS: usize = 2;
@@ -41,7 +40,9 @@ pub(super) struct Placement {
     nodes: Vec<Node>,
     account: Tables,
     container: Tables,
-    object: Tables,
+    /// By the number of the ring; the first is that of policy 0.
+    objects: Vec<(u32, Tables)>,
+    policies: Policies,
 }
 
 /// The parts of a mutation that a device keeps: by the rings in force, and by those that follow while they change.
@@ -66,21 +67,18 @@ struct Table {
     slots: Vec<Option<Slot>>,
 }
 
-/// The names of the three rings' files.
-pub(super) const RINGS: [&str; 3] = ["account.ring.gz", "container.ring.gz", "object.ring.gz"];
-
 impl Placement {
     /// A single host's: the rings of its state directory, made if they are not there.
-    pub(super) fn of_one_host(state_dir: &Path, locals: &[Local]) -> Result<Self> {
+    pub(super) fn of_one_host(state_dir: &Path, policies: Policies, locals: &[Local]) -> Result<Self> {
         let dir = state_dir.join("rings");
         fs::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, &error))?;
         let ids: Vec<String> = locals.iter().map(|local| local.device.id()).collect();
-        let mut rings = Vec::with_capacity(RINGS.len());
-        for (name, seed) in RINGS.iter().zip(1..) {
-            let path = dir.join(name);
+        let mut rings = Vec::new();
+        for (plan, seed) in policies.rings().into_iter().zip(1..) {
+            let path = dir.join(plan.places.file());
             let ring = match File::open(&path) {
                 Ok(file) => Ring::read(BufReader::new(file)).map_err(|error| Error::ring(&path, &error))?,
-                Err(error) if error.kind() == ErrorKind::NotFound => create(&path, &ids, seed)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => create(&path, &ids, plan, seed)?,
                 Err(error) => return Err(Error::io("open", &path, &error)),
             };
             if ring.devices().count() != locals.len() {
@@ -89,27 +87,40 @@ impl Placement {
             rings.push(ring);
         }
         let nodes = ids.into_iter().zip(locals.iter().cloned().map(Node::Here)).collect();
-        let rings = rings.try_into().map_err(|_| Error::ring(dir, &"there are not three rings"))?;
-        Self::new(0, nodes, rings, None, false)
+        Self::new(0, nodes, policies, rings, None, false)
     }
 
-    /// These devices, by their names in the rings, and the rings of accounts, containers and objects: those in
-    /// force and those that follow them.
-    pub(super) fn new(
+    /// That of a cluster's map, with its devices by their names in the rings.
+    pub(super) fn of_cluster(map: &ClusterMap, nodes: Vec<(String, Node)>) -> Result<Self> {
+        let (now, next) = (map.rings()?, map.next_rings()?);
+        Self::new(map.epoch, nodes, map.policies.clone(), now, next, map.is_sealed())
+    }
+
+    /// The rings are in the order of [`Policies::rings`]: those in force and those that follow them.
+    fn new(
         epoch: u64,
         nodes: Vec<(String, Node)>,
-        now: [Ring; 3],
-        next: Option<[Ring; 3]>,
+        policies: Policies,
+        now: Vec<Ring>,
+        next: Option<Vec<Ring>>,
         is_sealed: bool,
     ) -> Result<Self> {
-        let [account, container, object] = now.map(|ring| Table::new(ring, &nodes));
-        let mut tables = [account?, container?, object?].map(|now| Tables { now, next: None });
-        for (tables, next) in tables.iter_mut().zip(next.into_iter().flatten()) {
-            tables.next = Some(Table::new(next, &nodes)?);
+        let mut next = next.into_iter().flatten();
+        let (mut account, mut container, mut objects) = (None, None, Vec::new());
+        for (plan, now) in policies.rings().into_iter().zip(now) {
+            let next = next.next().map(|next| Table::new(next, &nodes)).transpose()?;
+            let tables = Tables { now: Table::new(now, &nodes)?, next };
+            match plan.places {
+                Placed::Accounts => account = Some(tables),
+                Placed::Containers => container = Some(tables),
+                Placed::Objects(number) => objects.push((number, tables)),
+            }
         }
-        let [account, container, object] = tables;
+        let (Some(account), Some(container), false) = (account, container, objects.is_empty()) else {
+            return Err(Error::ring("", &"there are fewer rings than policies"));
+        };
         let (names, nodes) = nodes.into_iter().unzip();
-        Ok(Self { epoch, is_sealed, names, nodes, account, container, object })
+        Ok(Self { epoch, is_sealed, names, nodes, account, container, objects, policies })
     }
 
     pub(super) fn node(&self, slot: Slot) -> &Node {
@@ -121,9 +132,33 @@ impl Placement {
         self.names.iter().position(|known| known == name).map(Slot)
     }
 
+    /// The storage policies.
+    pub(super) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Whether there are rings for a tree.
+    pub(super) fn places(&self, tree: Tree) -> bool {
+        match tree {
+            Tree::Objects { policy } => self.objects.iter().any(|(number, _)| *number == policy),
+            Tree::Containers | Tree::Accounts => true,
+        }
+    }
+
+    /// A policy that containers may have.
+    pub(super) fn policy(&self, index: u32) -> Result<&StoragePolicy> {
+        self.policies.get(index).ok_or(Error::UnknownPolicy(index))
+    }
+
+    /// A policy whose rings are not there has been refused before ([`Placement::places`]).
+    fn objects(&self, policy: u32) -> &Tables {
+        let found = self.objects.iter().find(|(number, _)| *number == policy);
+        &found.unwrap_or(&self.objects[0]).1
+    }
+
     fn tables(&self, tree: Tree) -> &Tables {
         match tree {
-            Tree::Objects { .. } => &self.object,
+            Tree::Objects { policy } => self.objects(policy),
             Tree::Containers => &self.container,
             Tree::Accounts => &self.account,
         }
@@ -145,7 +180,7 @@ impl Placement {
     }
 
     pub(super) fn replicas(&self) -> usize {
-        self.object.now.ring.replicas().round() as usize
+        self.objects[0].1.now.ring.replicas().round() as usize
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -154,7 +189,7 @@ impl Placement {
 
     /// Whether the rings change.
     pub(super) fn is_changing(&self) -> bool {
-        self.object.next.is_some()
+        self.account.next.is_some()
     }
 
     /// Whether nobody goes by the map before the change any more.
@@ -180,8 +215,8 @@ impl Placement {
     }
 
     /// The primaries of an object by each of the rings that count.
-    pub(super) fn object_sets(&self, object: KeyHash) -> Vec<Vec<Slot>> {
-        self.object.sets(object)
+    pub(super) fn object_sets(&self, object: Keyed) -> Vec<Vec<Slot>> {
+        self.objects(object.policy).sets(object.hash)
     }
 
     /// The primaries of a container by each of the rings that count.
@@ -209,20 +244,21 @@ impl Placement {
 
     /// Who keeps a part of an object's mutation, and which. Where account and container share a device the
     /// account's totals change in the same step; elsewhere they follow.
-    pub(super) fn all(&self, hashes: PathHashes) -> Vec<(Slot, Duty)> {
+    pub(super) fn all(&self, hashes: PathHashes, policy: u32) -> Vec<(Slot, Duty)> {
         if self.is_single() {
             return vec![(Slot(0), Duty { now: Applies::ALL, next: Applies::default() })];
         }
         let mut shares = self.container_and_account(hashes.container, hashes.account);
         shares.retain(|(_, duty)| duty.applies().container);
-        charge(&mut shares, &self.object.sets(hashes.object), |applies| &mut applies.object);
+        let object = Keyed { hash: hashes.object, policy };
+        charge(&mut shares, &self.object_sets(object), |applies| &mut applies.object);
         shares
     }
 
     /// Who keeps an object.
-    pub(super) fn object_alone(&self, object: KeyHash) -> Vec<(Slot, Duty)> {
+    pub(super) fn object_alone(&self, object: Keyed) -> Vec<(Slot, Duty)> {
         let mut shares = Vec::new();
-        charge(&mut shares, &self.object.sets(object), |applies| &mut applies.object);
+        charge(&mut shares, &self.object_sets(object), |applies| &mut applies.object);
         shares
     }
 
@@ -244,8 +280,10 @@ impl Placement {
     /// Who stands in for a device that takes these parts of a mutation.
     pub(super) fn stand_ins(&self, hashes: Hashes, applies: Applies) -> Vec<(Node, Applies)> {
         let none = Applies { object: false, container: false, account: false };
+        let policy = hashes.object.map_or(0, |object| object.policy);
+        let object = hashes.object.map(|object| object.hash);
         let parts = [
-            (applies.object.then_some(hashes.object).flatten(), &self.object, Applies { object: true, ..none }),
+            (applies.object.then_some(object).flatten(), self.objects(policy), Applies { object: true, ..none }),
             (
                 applies.container.then_some(hashes.container).flatten(),
                 &self.container,
@@ -264,17 +302,26 @@ impl Placement {
     }
 }
 
+/// An object and the policy that places it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Keyed {
+    pub(super) hash: KeyHash,
+    pub(super) policy: u32,
+}
+
 /// The keys that a mutation is about, as far as it has them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hashes {
-    pub(super) object: Option<KeyHash>,
+    pub(super) object: Option<Keyed>,
     pub(super) container: Option<KeyHash>,
     pub(super) account: Option<KeyHash>,
 }
 
-impl From<PathHashes> for Hashes {
-    fn from(hashes: PathHashes) -> Self {
-        Self { object: Some(hashes.object), container: Some(hashes.container), account: Some(hashes.account) }
+impl Hashes {
+    /// Those of an object of this policy.
+    pub(super) fn of(hashes: PathHashes, policy: u32) -> Self {
+        let object = Keyed { hash: hashes.object, policy };
+        Self { object: Some(object), container: Some(hashes.container), account: Some(hashes.account) }
     }
 }
 
@@ -354,10 +401,10 @@ impl Table {
 
 /// A ring over these devices with equal weights, each a zone of its own, written so that after a crash it is
 /// there whole or not at all.
-fn create(path: &Path, ids: &[String], seed: u64) -> Result<Ring> {
+fn create(path: &Path, ids: &[String], plan: RingPlan, seed: u64) -> Result<Ring> {
     let refused = |error: anello_ring::Error| Error::ring(path, &error);
     let power = PartPower::new(PARTITION_POWER).map_err(refused)?;
-    let mut builder = Builder::new(power, ids.len().min(REPLICAS) as f64, 0).map_err(refused)?;
+    let mut builder = Builder::new(power, plan.replicas_over(ids.len())?, 0).map_err(refused)?;
     for (zone, id) in (1..).zip(ids) {
         let device = anello_ring::Device {
             id: DeviceId(0),
@@ -377,14 +424,19 @@ fn create(path: &Path, ids: &[String], seed: u64) -> Result<Ring> {
     let ring = builder.ring().map_err(refused)?;
     let mut bytes = Vec::new();
     ring.write(&mut bytes).map_err(refused)?;
+    replace_file(path, &bytes)?;
+    Ok(ring)
+}
+
+/// Writes a file so that after a crash it is the old one or this. Durable on return.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = path.with_extension("new");
     let write = || {
         let mut file = File::create(&written)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&written, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(|error| Error::io("write", path, &error))?;
-    Ok(ring)
+    write().map_err(|error| Error::io("write", path, &error))
 }

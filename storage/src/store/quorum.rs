@@ -80,9 +80,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(shares: &[Share], concerns: fn(&Duty) -> bool) -> Self {
+    fn of(shares: &[Share], at_least: usize, concerns: fn(&Duty) -> bool) -> Self {
         let replicas = shares.iter().filter(|share| concerns(&share.duty)).count();
-        let wanted = if replicas == 0 { 0 } else { majority(replicas) };
+        let wanted = if replicas == 0 { 0 } else { majority(replicas).max(at_least) };
         Self { concerns, wanted, done: 0, open: replicas }
     }
 
@@ -96,7 +96,12 @@ impl Tally {
 
 /// Commits every share and returns once each part has its majority, or once every device has answered and one has
 /// not. Dropped half-way, what was submitted may still become durable.
-pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> Result<Outcome> {
+pub(super) async fn commit(shares: Vec<Share>, background: &TaskTracker) -> Result<Outcome> {
+    commit_on(0, shares, background).await
+}
+
+/// The same for a part that needs so many devices, if that is more than a majority.
+pub(super) async fn commit_on(at_least: usize, mut shares: Vec<Share>, background: &TaskTracker) -> Result<Outcome> {
     if shares.len() == 1
         && let Some(share) = shares.pop()
     {
@@ -107,15 +112,15 @@ pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> 
         };
     }
     let mut tallies = vec![
-        Tally::of(&shares, |duty| duty.now.object),
-        Tally::of(&shares, |duty| duty.next.object),
-        Tally::of(&shares, |duty| duty.now.container),
-        Tally::of(&shares, |duty| duty.next.container),
+        Tally::of(&shares, at_least, |duty| duty.now.object),
+        Tally::of(&shares, at_least, |duty| duty.next.object),
+        Tally::of(&shares, at_least, |duty| duty.now.container),
+        Tally::of(&shares, at_least, |duty| duty.next.container),
     ];
     if tallies[0].wanted == 0 {
         // An object's write changes the account only where a container's device happens to keep that, too.
-        tallies.push(Tally::of(&shares, |duty| duty.now.account));
-        tallies.push(Tally::of(&shares, |duty| duty.next.account));
+        tallies.push(Tally::of(&shares, at_least, |duty| duty.now.account));
+        tallies.push(Tally::of(&shares, at_least, |duty| duty.next.account));
     }
     let mut commits = JoinSet::new();
     for share in shares {

@@ -8,42 +8,68 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
 use super::Store;
-use super::placement::{Placement, Slot};
+use super::erasure::{FragmentsReader, Layout};
+use super::placement::{Keyed, Placement, Slot};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
 use crate::key::{KeyHash, ObjectPath};
 use crate::majority::readers;
-use crate::model::{Known, ObjectInfo};
+use crate::model::{Content, Known, ObjectInfo};
 use crate::mutation::PathHashes;
 use crate::node::{Data, Found, Node, Source};
 
 impl Store {
     /// The object without its data. `None` also where its time to be deleted has come.
     pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
-        let found = self.replicas_of(&self.placement(), self.hashes(path)).await?.pop();
-        Ok(found.map(|source| source.info().clone()).filter(|info| !self.is_expired(info)))
+        let (_, replicas) = self.replicas_of(&self.placement(), self.hashes(path)).await?;
+        let info = replicas.last().map(|source| as_seen(source.info()));
+        Ok(info.filter(|info| !self.is_expired(info)))
     }
 
     /// The object, ready to be read.
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
-        let replicas = self.replicas_of(&placement, hashes).await?;
-        let reader = ObjectReader::new(replicas, Some((self.clone(), hashes.object)));
-        Ok(reader.filter(|reader| !self.is_expired(reader.info())))
+        let (object, replicas) = self.replicas_of(&placement, hashes).await?;
+        let Some(replicas) = Replicas::new(replicas, Some((self.clone(), object))) else { return Ok(None) };
+        let mut reader = ObjectReader::of_replicas(replicas);
+        if self.is_expired(reader.info()) {
+            return Ok(None);
+        }
+        if reader.info().content == Content::Fragments {
+            let fragments = FragmentsReader::new(self, layout_in(&mut reader).await?);
+            reader = ObjectReader(Bodies::Fragments(Box::new((as_seen(reader.info()), fragments))));
+        }
+        Ok(Some(reader))
     }
 
     pub(super) fn is_expired(&self, info: &ObjectInfo) -> bool {
         info.delete_at.is_some_and(|second| second <= self.clock().wall().seconds())
     }
 
-    /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
-    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
-        let object = hashes.object;
-        if let Some(node) = placement.only() {
-            return Ok(node.object(object).await?.into_live().into_iter().collect());
+    /// The object as its policy places it, and its replicas: see [`Store::replicas`].
+    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<(Keyed, Vec<Source>)> {
+        let policy = self.policy_seen(placement, hashes.container).await?;
+        let object = Keyed { hash: hashes.object, policy };
+        let replicas = self.replicas(placement, object).await?;
+        if !replicas.is_empty() || placement.policies().is_one() {
+            return Ok((object, replicas));
         }
-        let ask = |node: Node| async move { node.object(object).await };
+        // The container may have been made anew, with another policy.
+        let policy = self.policy_now(placement, hashes.container).await?;
+        if policy == object.policy {
+            return Ok((object, replicas));
+        }
+        let object = Keyed { policy, ..object };
+        Ok((object, self.replicas(placement, object).await?))
+    }
+
+    /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
+    pub(super) async fn replicas(&self, placement: &Placement, object: Keyed) -> Result<Vec<Source>> {
+        if let Some(node) = placement.only() {
+            return Ok(node.object(object.hash).await?.into_live().into_iter().collect());
+        }
+        let ask = |node: Node| async move { node.object(object.hash).await };
         let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
         let newest = answers.found.iter().map(Found::stamp).max().flatten();
         if answers.found.iter().any(|found| found.stamp() != newest) {
@@ -136,47 +162,103 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
     Answers { found, lacking: Some(lacking) }
 }
 
-/// An object being read: one version, whatever happens to its name meanwhile. A replica whose bytes prove
-/// corrupt or unreadable is left, and the next one continues at the same byte.
+/// An object being read: one version, whatever happens to its name meanwhile. What proves corrupt or unreadable is
+/// left, and another replica or fragment continues at the same byte.
 #[derive(Debug)]
-pub struct ObjectReader {
+pub struct ObjectReader(Bodies);
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Bodies {
+    Whole(Replicas),
+    Fragments(Box<(ObjectInfo, FragmentsReader)>),
+}
+
+impl ObjectReader {
+    /// A reader of one replica's row.
+    pub(super) fn of(device: Device, row: ObjectRow) -> Self {
+        Self::of_replicas(Replicas::of(Source::Here(device, None, Box::new(row))))
+    }
+
+    pub(super) fn of_replicas(replicas: Replicas) -> Self {
+        Self(Bodies::Whole(replicas))
+    }
+
+    /// What it is like.
+    pub fn info(&self) -> &ObjectInfo {
+        match &self.0 {
+            Bodies::Whole(replicas) => replicas.info(),
+            Bodies::Fragments(fragments) => &fragments.0,
+        }
+    }
+
+    /// Reads only this range of the stored bytes, cut to their end; to be called before the first
+    /// [`ObjectReader::next`].
+    pub fn set_range(&mut self, range: Range<u64>) {
+        match &mut self.0 {
+            Bodies::Whole(replicas) => replicas.set_range(range),
+            Bodies::Fragments(fragments) => fragments.1.set_range(range),
+        }
+    }
+
+    /// The next bytes in order, verified; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.0 {
+            Bodies::Whole(replicas) => replicas.next().await,
+            Bodies::Fragments(fragments) => fragments.1.next().await,
+        }
+    }
+}
+
+/// The layout that a head holds.
+pub(super) async fn layout_in(head: &mut ObjectReader) -> Result<Layout> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = head.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Layout::decode(&bytes)
+}
+
+/// What a client is shown: its data as if they were in one piece.
+pub(super) fn as_seen(info: &ObjectInfo) -> ObjectInfo {
+    let stored_size = if info.content == Content::Fragments { info.size } else { info.stored_size };
+    ObjectInfo { stored_size, content: info.content.as_seen(), ..info.clone() }
+}
+
+/// The replicas that an object is read from.
+#[derive(Debug)]
+pub(super) struct Replicas {
     replicas: Vec<Source>,
     /// Where to look for further replicas: only a majority was asked.
-    further: Option<(Store, KeyHash)>,
+    further: Option<(Store, Keyed)>,
     range: Range<u64>,
     data: Option<Data>,
 }
 
-impl ObjectReader {
-    fn new(replicas: Vec<Source>, further: Option<(Store, KeyHash)>) -> Option<Self> {
+impl Replicas {
+    pub(super) fn new(replicas: Vec<Source>, further: Option<(Store, Keyed)>) -> Option<Self> {
         let range = 0..replicas.last()?.info().stored_size;
         Some(Self { replicas, further, range, data: None })
     }
 
-    /// A reader of one replica's row.
-    pub(super) fn of(device: Device, row: ObjectRow) -> Self {
-        let range = 0..row.info.stored_size;
-        Self { range, replicas: vec![Source::Here(device, None, Box::new(row))], further: None, data: None }
+    fn of(source: Source) -> Self {
+        Self { range: 0..source.info().stored_size, replicas: vec![source], further: None, data: None }
     }
 
     fn serving(&self) -> &Source {
         self.replicas.last().expect("there is one at the start, and the last one is never left")
     }
 
-    /// What it is like.
-    pub fn info(&self) -> &ObjectInfo {
+    pub(super) fn info(&self) -> &ObjectInfo {
         self.serving().info()
     }
 
-    /// Reads only this range of the stored bytes, cut to their end; to be called before the first
-    /// [`ObjectReader::next`].
-    pub fn set_range(&mut self, range: Range<u64>) {
+    fn set_range(&mut self, range: Range<u64>) {
         let end = range.end.min(self.info().stored_size);
         self.range = range.start.min(end)..end;
     }
 
-    /// The next bytes in order, verified; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.range.is_empty() {
                 return Ok(None);
@@ -206,7 +288,8 @@ impl ObjectReader {
     async fn look_further(&mut self) {
         let Some((store, object)) = self.further.take() else { return };
         let placement = store.placement();
-        let asked = placement.object_alone(object).into_iter().map(|(slot, _)| placement.node(slot).object(object));
+        let keepers = placement.object_alone(object);
+        let asked = keepers.into_iter().map(|(slot, _)| placement.node(slot).object(object.hash));
         let version = self.info().timestamp;
         for found in join_all(asked).await.into_iter().flatten() {
             let same = found.live().filter(|source| source.info().timestamp == version);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::erasure::Suspects;
 use super::{ObjectReader, Store};
 use crate::daemon::auditor::Auditor;
 use crate::daemon::compactor::Compactor;
@@ -13,8 +14,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::PendingParts;
 use crate::limits::{
-    EXPIRY_INTERVAL, HEAL_INTERVAL, MEMBERSHIP_INTERVAL, PING_INTERVAL, RECLAIM_AGE, RECLAIM_INTERVAL, STATS_INTERVAL,
-    WORKER_STEP_MAX,
+    EXPIRY_INTERVAL, FRAGMENT_SWEEP_INTERVAL, HEAL_INTERVAL, MEMBERSHIP_INTERVAL, PING_INTERVAL, RECLAIM_AGE,
+    RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX,
 };
 use crate::model::ObjectInfo;
 use crate::mutation::Mutation;
@@ -61,6 +62,7 @@ impl Store {
             let healer = self.watch("healer", Unit::Objects);
             self.repeat(healer, HEAL_INTERVAL, |store, watch| async move { store.heal(&watch).await });
         }
+        self.start_sweeper();
         let expirer = self.watch("expirer", Unit::Objects);
         self.repeat(expirer, EXPIRY_INTERVAL, |store, watch| async move { store.delete_expired(&watch).await });
         let reclaimer = self.watch("tombstone reclaimer", Unit::Tombstones);
@@ -169,6 +171,20 @@ impl Store {
             watch.advance(device.index().reclaim_tombstones(before)?);
         }
         Ok(())
+    }
+
+    /// Looks for fragments that nobody needs, as soon as there is a policy that makes any.
+    fn start_sweeper(&self) {
+        let sweeper = self.watch("fragment sweeper", Unit::Objects);
+        let suspects = Arc::new(tokio::sync::Mutex::new(Suspects::new()));
+        self.repeat(sweeper, FRAGMENT_SWEEP_INTERVAL, move |store, watch| {
+            let suspects = Arc::clone(&suspects);
+            async move {
+                let mut suspects = suspects.lock().await;
+                *suspects = store.sweep_fragments(&watch, &suspects).await?;
+                Ok(())
+            }
+        });
     }
 
     /// Multipart objects that were replaced or deleted and whose parts are to be deleted; about `limit`.

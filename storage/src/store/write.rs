@@ -8,29 +8,33 @@
 use std::sync::Arc;
 
 use anello_base::Timestamp;
-use bytes::{Bytes, BytesMut};
-use futures::future::join_all;
+use bytes::Bytes;
 
 use super::agree::{attempts, pause};
-use super::placement::{Placement, Slot};
+use super::erasure::Cutter;
+use super::placement::{Hashes, Keyed, Placement, Slot};
 use super::quorum::{self, Outcome};
+use super::read::as_seen;
+use super::streams::{Bodies, Stream, join, write_to_all};
 use super::{ObjectHead, ObjectUpdate, Store, Written};
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
-use crate::majority::majority;
-use crate::model::{ObjectInfo, Precondition};
+use crate::model::{Content, ObjectInfo, Precondition};
 use crate::mutation::{Applies, Body, Mutation, ObjectPost, ObjectPut, PathHashes};
-use crate::node::{Stored, Upload, Write};
+use crate::node::Write;
+use crate::policy::PolicyKind;
 
 impl Store {
     /// Begins to write an object. [`Error::Missing`] where its container is not there.
     /// `size_hint` is the number of bytes to come, where it is known.
     pub async fn object_write(&self, path: &ObjectPath, size_hint: Option<u64>) -> Result<ObjectWriter> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
-        self.container_now(&placement, hashes.container).await?.ok_or(Error::Missing("container"))?;
-        let data = Data::Gathered(Vec::new());
-        Ok(ObjectWriter { store: self.clone(), placement, path: path.clone(), hashes, size_hint, written: 0, data })
+        let container = self.container_now(&placement, hashes.container).await?.ok_or(Error::Missing("container"))?;
+        let (data, policy) = (Data::Gathered(Vec::new()), container.policy);
+        placement.policy(policy)?;
+        let (store, path) = (self.clone(), path.clone());
+        Ok(ObjectWriter { store, placement, path, hashes, policy, is_whole: false, size_hint, written: 0, data })
     }
 
     /// Writes a whole small object at once.
@@ -42,6 +46,7 @@ impl Store {
         condition: &Precondition,
     ) -> Result<Written> {
         let mut writer = self.object_write(path, Some(data.len() as u64)).await?;
+        writer.is_whole = head.content != Content::Plain;
         writer.write(data).await?;
         writer.finish(head, condition).await
     }
@@ -55,12 +60,13 @@ impl Store {
         mut change: impl FnMut(&ObjectInfo) -> Result<ObjectUpdate>,
     ) -> Result<Written> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
+        let policy = self.policy_now(&placement, hashes.container).await?;
         let made = self
-            .replace(&placement, hashes, |current, timestamp| {
+            .replace(&placement, hashes, policy, |current, timestamp| {
                 let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
                 let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
                 let path = path.clone();
-                let post = ObjectPost { path, hashes, timestamp, policy: 0, content_type, delete_at, metadata };
+                let post = ObjectPost { path, hashes, timestamp, policy, content_type, delete_at, metadata };
                 Ok(Some(move |_, _| Ok(Write::of(Mutation::ObjectPost(post.clone())))))
             })
             .await?;
@@ -71,7 +77,7 @@ impl Store {
     pub async fn object_delete(&self, path: &ObjectPath, condition: &Precondition) -> Result<Option<ObjectInfo>> {
         let holds = |current: Option<&ObjectInfo>| condition.holds(current.filter(|info| !self.is_expired(info)));
         let deleted = self.object_delete_if(path, holds).await?;
-        Ok(deleted.filter(|info| !self.is_expired(info)))
+        Ok(deleted.map(|info| as_seen(&info)).filter(|info| !self.is_expired(info)))
     }
 
     /// Deletes what is there, expired or not, if `condition` holds for it.
@@ -81,12 +87,13 @@ impl Store {
         condition: impl Fn(Option<&ObjectInfo>) -> bool + Sync,
     ) -> Result<Option<ObjectInfo>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
+        let policy = self.policy_now(&placement, hashes.container).await?;
         let made = self
-            .replace(&placement, hashes, |current, timestamp| {
+            .replace(&placement, hashes, policy, |current, timestamp| {
                 if !condition(current) {
                     return Err(Error::Precondition);
                 }
-                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy: 0 };
+                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy };
                 Ok(current.map(|_| move |_, _| Ok(Write::of(delete.clone()))))
             })
             .await?;
@@ -99,22 +106,24 @@ impl Store {
         &self,
         placement: &Placement,
         hashes: PathHashes,
+        policy: u32,
         mut decide: impl FnMut(Option<&ObjectInfo>, Timestamp) -> Result<Option<M>>,
     ) -> Result<Replaced>
     where
         M: Fn(Slot, Applies) -> Result<Write>,
     {
-        let under_way = self.begin(placement, hashes.into(), true).await;
+        let keys = Hashes::of(hashes, policy);
+        let under_way = self.begin(placement, keys, true).await;
         for attempt in attempts() {
             pause(attempt).await;
-            let prepared = self.prepare(placement, hashes.object).await?;
+            let prepared = self.prepare(placement, Keyed { hash: hashes.object, policy }).await?;
             let write = match decide(prepared.current(), prepared.timestamp) {
                 Ok(Some(write)) => write,
                 Ok(None) | Err(_) if !prepared.is_settled => continue,
                 Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
                 Err(refused) => return Err(refused),
             };
-            let shares = self.shares(placement, placement.all(hashes), hashes.into(), &under_way, write);
+            let shares = self.shares(placement, placement.all(hashes, policy), keys, &under_way, write);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => {
                     let written = Some(Written { timestamp: prepared.timestamp, created });
@@ -128,12 +137,13 @@ impl Store {
 
     /// An object's container was deleted while it was written. Where its data arrived before that was known they
     /// must not come to light once there is a container of this name again.
-    async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes) {
-        let under_way = self.begin(placement, hashes.into(), false).await;
+    async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes, policy: u32) {
+        let keys = Hashes::of(hashes, policy);
+        let under_way = self.begin(placement, keys, false).await;
         let timestamp = self.clock().tick();
-        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy: 0 };
-        let parts = placement.object_alone(hashes.object);
-        let shares = self.shares(placement, parts, hashes.into(), &under_way, |_, _| Ok(Write::of(delete.clone())));
+        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy };
+        let parts = placement.object_alone(Keyed { hash: hashes.object, policy });
+        let shares = self.shares(placement, parts, keys, &under_way, |_, _| Ok(Write::of(delete.clone())));
         if let Err(error) = quorum::commit(shares, self.background()).await {
             tracing::warn!(%error, "data of an object without a container stay behind");
         }
@@ -144,15 +154,17 @@ impl Store {
         &self,
         placement: &Placement,
         hashes: PathHashes,
+        policy: u32,
         chosen: Option<Timestamp>,
         write: impl Fn(Timestamp, Slot, Applies) -> Result<Write>,
     ) -> Result<Written> {
         for attempt in attempts() {
             pause(attempt).await;
-            let under_way = self.begin(placement, hashes.into(), false).await;
+            let keys = Hashes::of(hashes, policy);
+            let under_way = self.begin(placement, keys, false).await;
             let timestamp = chosen.unwrap_or_else(|| self.clock().tick());
             let make = |slot, applies| write(timestamp, slot, applies);
-            let shares = self.shares(placement, placement.all(hashes), hashes.into(), &under_way, make);
+            let shares = self.shares(placement, placement.all(hashes, policy), keys, &under_way, make);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => return Ok(Written { timestamp, created }),
                 Outcome::Refused(current) if chosen.is_some() => return Err(Error::Stale { current }),
@@ -172,30 +184,26 @@ struct Replaced {
 
 /// An object being written. Nothing of it is visible before [`ObjectWriter::finish`] returns; dropped
 /// before, nothing is left of it.
-#[derive(Debug)]
 pub struct ObjectWriter {
     store: Store,
     placement: Arc<Placement>,
     path: ObjectPath,
     hashes: PathHashes,
+    policy: u32,
+    /// It is not cut into fragments, whatever the policy: a list that readers need first.
+    is_whole: bool,
     size_hint: Option<u64>,
     written: u64,
     data: Data,
 }
 
-#[derive(Debug)]
 enum Data {
     /// Chunks as they came.
     Gathered(Vec<Bytes>),
     /// One stream for each device that keeps the object; and the sets of them of which each needs a majority.
     Streaming(Vec<Stream>, Vec<Vec<Slot>>),
-}
-
-#[derive(Debug)]
-struct Stream {
-    /// The primary.
-    slot: Slot,
-    upload: Result<Upload>,
+    /// Fragments for each device that keeps some.
+    Cutting(Box<Cutter>),
 }
 
 impl ObjectWriter {
@@ -204,9 +212,16 @@ impl ObjectWriter {
         self.written += data.len() as u64;
         match &mut self.data {
             Data::Gathered(chunks) => chunks.push(data),
-            Data::Streaming(streams, sets) => return write_to_all(streams, sets, &data).await,
+            Data::Streaming(streams, sets) => return write_to_all(streams, sets, 0, |_| data.clone()).await,
+            Data::Cutting(cutter) => return cutter.write(&data).await,
         }
-        if self.written > INLINE_BYTES_MAX { self.start_streaming().await } else { Ok(()) }
+        if self.written <= INLINE_BYTES_MAX {
+            return Ok(());
+        }
+        match self.placement.policy(self.policy)?.kind {
+            PolicyKind::Erasure { data, parity } if !self.is_whole => self.start_cutting((data, parity)).await,
+            _ => self.start_streaming().await,
+        }
     }
 
     /// Bytes taken so far.
@@ -217,21 +232,42 @@ impl ObjectWriter {
     async fn start_streaming(&mut self) -> Result<()> {
         let placement = &self.placement;
         let start = |slot| Stream { slot, upload: Ok(placement.node(slot).write_extents(self.size_hint)) };
-        let (keepers, sets) = (placement.object_alone(self.hashes.object), placement.object_sets(self.hashes.object));
+        let object = Keyed { hash: self.hashes.object, policy: self.policy };
+        let (keepers, sets) = (placement.object_alone(object), placement.object_sets(object));
         let mut streams: Vec<Stream> = keepers.into_iter().map(|(slot, _)| start(slot)).collect();
         if let Data::Gathered(chunks) = &self.data {
             for chunk in chunks {
-                write_to_all(&mut streams, &sets, chunk).await?;
+                write_to_all(&mut streams, &sets, 0, |_| chunk.clone()).await?;
             }
         }
         self.data = Data::Streaming(streams, sets);
         Ok(())
     }
 
+    async fn start_cutting(&mut self, kind: (u8, u8)) -> Result<()> {
+        let object = Keyed { hash: self.hashes.object, policy: self.policy };
+        let mut cutter = Cutter::new(&self.store, &self.placement, object, kind);
+        if let Data::Gathered(chunks) = &self.data {
+            for chunk in chunks {
+                cutter.write(chunk).await?;
+            }
+        }
+        self.data = Data::Cutting(Box::new(cutter));
+        Ok(())
+    }
+
     /// Makes the object durable and visible. When it returns, a majority of the primaries has synced it.
     pub async fn finish(self, head: ObjectHead, condition: &Precondition) -> Result<Written> {
-        let Self { store, placement, path, hashes, written, data, .. } = self;
-        let bodies = data.finish().await;
+        let Self { store, placement, path, hashes, policy, written, data, .. } = self;
+        let (bodies, layout) = match data {
+            Data::Gathered(chunks) => (Bodies::Inline(join(chunks)), None),
+            Data::Streaming(streams, _) => (Bodies::of_streams(streams).await, None),
+            Data::Cutting(cutter) => {
+                let layout = cutter.finish().await?;
+                (Bodies::Inline(layout.encode().into()), Some(layout))
+            }
+        };
+        let content = if layout.is_some() { Content::Fragments } else { head.content };
         let make = |timestamp, slot, applies: Applies| {
             let (body, upload) = if applies.object { bodies.of(slot, written)? } else { (Body::Absent(written), None) };
             let ObjectHead { etag, content_type, metadata, .. } = head.clone();
@@ -239,11 +275,11 @@ impl ObjectWriter {
                 path: path.clone(),
                 hashes,
                 timestamp,
-                policy: 0,
+                policy,
                 size: head.size.unwrap_or(written),
                 etag,
                 content_type,
-                content: head.content,
+                content,
                 delete_at: head.delete_at,
                 metadata,
                 body,
@@ -251,23 +287,34 @@ impl ObjectWriter {
             Ok(Write { upload, ..Write::of(Mutation::ObjectPut(put)) })
         };
         let outcome = if condition.is_empty() {
-            store.write_over(&placement, hashes, head.timestamp, make).await
+            store.write_over(&placement, hashes, policy, head.timestamp, make).await
         } else {
             let decide = |current: Option<&ObjectInfo>, timestamp| {
                 let visible = current.filter(|info| !store.is_expired(info));
                 let holds = condition.holds(visible);
                 holds.then_some(Some(move |slot, applies| make(timestamp, slot, applies))).ok_or(Error::Precondition)
             };
-            let replaced = store.replace(&placement, hashes, decide).await;
+            let replaced = store.replace(&placement, hashes, policy, decide).await;
             replaced.and_then(|made| made.written.ok_or(Error::Precondition))
         };
         match &outcome {
             // Nobody has it.
-            Err(Error::Precondition | Error::Stale { .. }) => bodies.discard(&placement),
-            Err(Error::Missing(_)) => store.bury(&placement, path, hashes).await,
+            Err(Error::Precondition | Error::Stale { .. }) => {
+                bodies.discard(&placement);
+                if let Some(layout) = layout {
+                    store.discard_fragments(layout);
+                }
+            }
+            Err(Error::Missing(_)) => store.bury(&placement, path, hashes, policy).await,
             _ => {}
         }
         outcome
+    }
+}
+
+impl std::fmt::Debug for ObjectWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectWriter").field("path", &self.path).field("written", &self.written).finish_non_exhaustive()
     }
 }
 
@@ -275,87 +322,6 @@ impl Write {
     /// A mutation; [`Store::shares`] says which parts concern the device.
     pub(super) fn of(mutation: Mutation) -> Self {
         let applies = Applies { object: false, container: false, account: false };
-        Self { mutation, applies, upload: None, stands_in: false }
+        Self { mutation, applies, upload: None, stands_in: false, restores: false }
     }
-}
-
-/// What each device's record says of the data.
-enum Bodies {
-    Inline(Bytes),
-    Streamed(Vec<(Slot, Result<Stored>)>),
-}
-
-impl Bodies {
-    /// The body, or the number under which a device on another host has it.
-    fn of(&self, slot: Slot, length: u64) -> Result<(Body, Option<u64>)> {
-        match self {
-            Self::Inline(data) => Ok((Body::Inline(data.clone()), None)),
-            Self::Streamed(bodies) => {
-                let found = bodies.iter().find(|(at, _)| *at == slot);
-                match found.map_or(Err(Error::Stopped), |(_, stored)| stored.clone())? {
-                    Stored::Here(body) => Ok((body, None)),
-                    Stored::There(upload) => Ok((Body::Absent(length), Some(upload))),
-                }
-            }
-        }
-    }
-
-    /// Frees extents that no record is going to name.
-    fn discard(&self, placement: &Placement) {
-        let Self::Streamed(bodies) = self else { return };
-        for (slot, stored) in bodies {
-            if let Ok(stored) = stored {
-                placement.node(*slot).discard(stored);
-            }
-        }
-    }
-}
-
-impl Data {
-    async fn finish(self) -> Bodies {
-        match self {
-            Self::Gathered(chunks) => Bodies::Inline(join(chunks)),
-            Self::Streaming(streams, _) => {
-                let finished = streams.into_iter().map(|stream| async move {
-                    let stored = match stream.upload {
-                        Ok(upload) => upload.finish().await,
-                        Err(error) => Err(error),
-                    };
-                    (stream.slot, stored)
-                });
-                Bodies::Streamed(join_all(finished).await)
-            }
-        }
-    }
-}
-
-/// A body of one chunk, the usual case, is not copied.
-fn join(mut chunks: Vec<Bytes>) -> Bytes {
-    if chunks.len() == 1 {
-        return chunks.swap_remove(0);
-    }
-    let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    chunks.iter().for_each(|chunk| joined.extend_from_slice(chunk));
-    joined.freeze()
-}
-
-/// Writes to every device that has not failed; one that fails now is left out from here on.
-async fn write_to_all(streams: &mut [Stream], sets: &[Vec<Slot>], data: &Bytes) -> Result<()> {
-    join_all(streams.iter_mut().map(|stream| async {
-        if let Ok(upload) = &mut stream.upload
-            && let Err(error) = upload.write(data.clone()).await
-        {
-            stream.upload = Err(error);
-        }
-    }))
-    .await;
-    let Some(cause) = streams.iter().find_map(|stream| stream.upload.as_ref().err()) else { return Ok(()) };
-    for set in sets {
-        let of_set = streams.iter().filter(|stream| set.contains(&stream.slot));
-        let (done, wanted) = (of_set.filter(|stream| stream.upload.is_ok()).count(), majority(set.len()));
-        if done < wanted {
-            return Err(Error::NoQuorum { done, wanted, cause: Box::new(cause.clone()) });
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Several hosts in one process: each with its own devices and its own store, calls between them by hand over a
 //! network that can be cut.
 
+mod erasure;
 mod growth;
 mod network;
 mod replication;

@@ -16,7 +16,7 @@ pub(crate) fn eager() -> ReplicationOptions {
 }
 
 /// No pass at all.
-fn idle() -> ReplicationOptions {
+pub(crate) fn idle() -> ReplicationOptions {
     ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() }
 }
 

@@ -244,6 +244,7 @@ fn write_object_put(head: &mut Vec<u8>, put: &ObjectPut) {
         Content::Plain => 0,
         Content::Multipart => OPTION_MULTIPART,
         Content::Segments => OPTION_SEGMENTS,
+        Content::Fragments => OPTION_MULTIPART | OPTION_SEGMENTS,
     };
     head.push(content | put.delete_at.map_or(0, |_| OPTION_DELETE_AT) | policy_option(put.policy));
     if let Some(second) = put.delete_at {
@@ -274,7 +275,7 @@ fn read_object_put(fields: &mut Fields<'_>, header: &Header) -> Result<(ObjectPu
         0 => Content::Plain,
         OPTION_MULTIPART => Content::Multipart,
         OPTION_SEGMENTS => Content::Segments,
-        both => return Err(Malformed::mismatch("options", OPTION_MULTIPART, both)),
+        _ => Content::Fragments,
     };
     let delete_at = read_delete_at(fields, options)?;
     let policy = read_policy(fields, options & OPTION_POLICY != 0)?;

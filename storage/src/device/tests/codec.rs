@@ -68,7 +68,7 @@ fn bodies() -> impl Strategy<Value = Body> {
 }
 
 fn contents() -> impl Strategy<Value = Content> {
-    prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments)]
+    prop_oneof![Just(Content::Plain), Just(Content::Multipart), Just(Content::Segments), Just(Content::Fragments)]
 }
 
 fn puts() -> impl Strategy<Value = Mutation> {

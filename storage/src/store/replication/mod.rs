@@ -4,6 +4,7 @@
 //!
 //! Every step may be cut anywhere and repeated: records say the same wherever and however often they arrive.
 
+mod fragments;
 mod pass;
 mod repair;
 mod throttle;

@@ -14,6 +14,7 @@ use crate::key::KeyHash;
 use crate::limits::RECLAIM_AGE;
 use crate::mutation::Applies;
 use crate::node::{ENTRIES_MAX, Node, Span, Want, applies_to, leaves_of, sum};
+use crate::policy::is_fragments;
 
 /// Entries that one call brings: what a failed one makes be sent again.
 const BATCH: usize = 256;
@@ -39,7 +40,8 @@ impl Replicator {
         let mut outcome = Ok(());
         // Whether all that moves was brought to where it moves to.
         let mut is_synced = placement.is_sealed();
-        for tree in self.local.device.index().digest_trees()? {
+        let trees = self.local.device.index().digest_trees()?;
+        for tree in trees.into_iter().filter(|tree| placement.places(*tree)) {
             let power = placement.power(tree);
             let (mut shared, mut foreign) = (BTreeMap::<Slot, Vec<Held>>::new(), Vec::new());
             for held in self.held(tree, power)? {
@@ -121,7 +123,7 @@ impl Replicator {
             let page = self.local.device.index().digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
             let node = placement.node(target);
             let Lacking { wants, through } = self.compare(node, tree, leaf, after.clone(), &page, settled).await?;
-            self.bring(placement, target, tree, wants).await?;
+            self.bring_all(placement, target, tree, wants).await?;
             match through {
                 Some(through) => after = Some(through),
                 None => return Ok(()),
@@ -177,9 +179,18 @@ impl Replicator {
         version.is_deleted() && version.latest() < old
     }
 
+    async fn bring_all(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
+        match tree {
+            Tree::Objects { policy } if is_fragments(policy) => {
+                self.bring_fragments(placement, target, tree, policy, wants).await
+            }
+            _ => self.bring(placement, target, tree, wants).await,
+        }
+    }
+
     /// Sends `target` what it lacks. Where a call fails, what it carried is sent one by one, so that an entry which
     /// can't be sent does not hold up others.
-    async fn bring(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
+    pub(super) async fn bring(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
         let (mut accounts, mut outcome) = (HashMap::new(), Ok(()));
         let mut alike: BTreeMap<bool, Vec<Want>> = BTreeMap::new();
         for want in wants {
@@ -243,7 +254,7 @@ impl Replicator {
                 for target in keepers {
                     let node = placement.node(*target);
                     let found = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
-                    self.bring(placement, *target, tree, found.wants).await?;
+                    self.bring_all(placement, *target, tree, found.wants).await?;
                     let left = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
                     missing.extend(left.wants.into_iter().map(|want| want.key));
                     through = match (through, left.through) {

@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::super::Store;
-use super::super::placement::Slot;
+use super::super::placement::{Keyed, Slot};
 use crate::daemon::watch::Watch;
 use crate::error::Result;
 use crate::index::{EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
 use crate::node::{Local, Want, applies_to};
+use crate::policy::is_fragments;
 
 /// Objects that are repaired at a time; what more readers find is left to the passes.
 const REPAIRS_MAX: usize = 64;
@@ -23,22 +24,22 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Objects that are being repaired.
 #[derive(Debug, Default)]
-pub(in super::super) struct Repairs(Mutex<HashSet<KeyHash>>);
+pub(in super::super) struct Repairs(Mutex<HashSet<Keyed>>);
 
 impl Repairs {
-    fn begin(&self, object: KeyHash) -> bool {
+    fn begin(&self, object: Keyed) -> bool {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         repairs.len() < REPAIRS_MAX && repairs.insert(object)
     }
 
-    fn end(&self, object: KeyHash) {
+    fn end(&self, object: Keyed) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object);
     }
 }
 
 impl Store {
     /// A reader has found an object's replicas apart.
-    pub(in super::super) fn repair(&self, object: KeyHash) {
+    pub(in super::super) fn repair(&self, object: Keyed) {
         if !self.inner.replication.repairs.begin(object) {
             return;
         }
@@ -54,9 +55,9 @@ impl Store {
         self.background().spawn(async move { stop.run_until_cancelled(repair).await });
     }
 
-    async fn bring_together(&self, object: KeyHash) -> Result<()> {
-        let (placement, tree) = (self.placement(), Tree::Objects { policy: 0 });
-        let key = EntryKey { hash: object, name: None };
+    async fn bring_together(&self, object: Keyed) -> Result<()> {
+        let (placement, tree) = (self.placement(), Tree::Objects { policy: object.policy });
+        let key = EntryKey { hash: object.hash, name: None };
         let ask = |slot: Slot| {
             let (node, key) = (placement.node(slot).clone(), key.clone());
             async move { Some((slot, node.entry_version(tree, &key).await.ok()?)) }
@@ -92,10 +93,23 @@ impl Store {
     }
 
     async fn heal_object(&self, local: &Local, object: KeyHash) -> bool {
-        let (placement, tree) = (self.placement(), Tree::Objects { policy: 0 });
+        let key = EntryKey { hash: object, name: None };
+        let row = local.device.index().object(object).ok().flatten();
+        let Some(policy) = local.device.index().policy_of(object).ok().flatten() else { return false };
+        let (placement, tree) = (self.placement(), Tree::Objects { policy });
+        if is_fragments(policy) {
+            let version = local.device.index().entry_version(tree, &key).ok().flatten();
+            let (Some(row), Some(version)) = (row, version) else { return false };
+            let healed = self.heal_fragment(local, Keyed { hash: object, policy }, &row, version).await;
+            if let Err(error) = &healed {
+                tracing::warn!(%error, object = %hex::encode(object.0), "a damaged fragment can't be made anew");
+            }
+            return healed.is_ok();
+        }
         let me = placement.slot_of(&local.device.id());
-        for (slot, _) in placement.object_alone(object).into_iter().filter(|(slot, _)| Some(*slot) != me) {
-            let want = Want { key: EntryKey { hash: object, name: None }, have: None };
+        let keepers = placement.object_alone(Keyed { hash: object, policy });
+        for (slot, _) in keepers.into_iter().filter(|(slot, _)| Some(*slot) != me) {
+            let want = Want { key: key.clone(), have: None };
             let Ok(records) = placement.node(slot).fetch(tree, vec![want]).await else { continue };
             match local.heal(records).await {
                 Ok(true) => {

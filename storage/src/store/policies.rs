@@ -1,0 +1,95 @@
+//! The storage policies that there are, and which one a container has.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use super::Store;
+use super::placement::Placement;
+use crate::error::{Error, Result};
+use crate::key::KeyHash;
+use crate::policy::Policies;
+
+/// Where a host that is alone keeps its policies, beside its rings.
+const FILE: &str = "policies";
+
+/// Containers whose policies are remembered, some 40 bytes each.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Policies of containers, as they were last seen.
+#[derive(Debug, Default)]
+pub(super) struct ContainerPolicies(RwLock<HashMap<KeyHash, u32>>);
+
+impl ContainerPolicies {
+    fn get(&self, container: KeyHash) -> Option<u32> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&container).copied()
+    }
+
+    fn note(&self, container: KeyHash, policy: u32) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(container, policy);
+    }
+}
+
+impl Store {
+    /// The storage policies.
+    pub fn policies(&self) -> Policies {
+        self.placement().policies().clone()
+    }
+
+    /// Changes the storage policies: those that there are keep their numbers.
+    pub async fn change_policies(&self, change: impl Fn(&Policies) -> Result<Policies> + Send + Sync) -> Result<()> {
+        let Some(state_dir) = &self.inner.state_dir else {
+            return self.change_map(|map, _| map.changing_policies(&change)).await;
+        };
+        let policies = change(self.placement().policies())?;
+        let placement = Placement::of_one_host(state_dir, policies.clone(), self.locals())?;
+        write(state_dir, &policies)?;
+        self.set_placement(placement);
+        Ok(())
+    }
+
+    /// A container's policy, for a read: it may be that of a container of before, in which nothing is left. The
+    /// default where there is no container.
+    pub(super) async fn policy_seen(&self, placement: &Placement, container: KeyHash) -> Result<u32> {
+        if placement.policies().is_one() {
+            return Ok(0);
+        }
+        match self.inner.container_policies.get(container) {
+            Some(policy) => Ok(policy),
+            None => self.policy_now(placement, container).await,
+        }
+    }
+
+    /// A container's policy, for a write.
+    pub(super) async fn policy_now(&self, placement: &Placement, container: KeyHash) -> Result<u32> {
+        if placement.policies().is_one() {
+            return Ok(0);
+        }
+        let Some(info) = self.container_now(placement, container).await? else { return Ok(0) };
+        placement.policy(info.policy)?;
+        self.inner.container_policies.note(container, info.policy);
+        Ok(info.policy)
+    }
+}
+
+/// The policies that are kept in this directory; the default ones where there are none.
+pub(super) fn read(state_dir: &Path) -> Result<Policies> {
+    let path = state_dir.join("rings").join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => rmp_serde::from_slice(&bytes).map_err(|error| Error::ring(&path, &error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Policies::default()),
+        Err(error) => Err(Error::io("read", &path, &error)),
+    }
+}
+
+fn write(state_dir: &Path, policies: &Policies) -> Result<()> {
+    let path = state_dir.join("rings").join(FILE);
+    let bytes = rmp_serde::to_vec_named(policies).map_err(|error| Error::Message(error.to_string()))?;
+    super::placement::replace_file(&path, &bytes)
+}
