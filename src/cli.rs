@@ -8,6 +8,7 @@ use crate::bench::BenchArgs;
 use crate::cluster::ClusterCommand;
 use crate::device::DeviceCommand;
 use crate::manage::{IdentityCommand, KeyCommand, ProjectCommand, RoleCommand, UserCommand};
+use crate::policy::PolicyCommand;
 use crate::ring::RingCommand;
 
 /// A storage-centric cloud in one binary.
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Make several hosts one store
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// How many copies of an object there are, or how it is cut into fragments
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Put load on an S3 or Swift endpoint and measure it
     Bench(Box<BenchArgs>),
     /// The configuration file

@@ -114,7 +114,7 @@ struct Token {
 }
 
 impl At {
-    fn config(&self) -> Result<Config, crate::config::ConfigError> {
+    pub(crate) fn config(&self) -> Result<Config, crate::config::ConfigError> {
         let mut config = Config::read(self.config.as_deref())?;
         if let Some(data) = &self.data {
             config.data = vec![data.clone()];
@@ -144,8 +144,8 @@ pub(crate) fn run(command: ClusterCommand) -> Outcome {
     }
 }
 
-/// Asks the running server for a change of the cluster's map; where one is under way already, `wait`s for that.
-fn change(at: &At, path: &str, wanted: &Value, wait: bool) -> Outcome {
+/// Asks the running server for a change of what all hosts agree on; where one is under way already, `wait`s for that.
+pub(crate) fn change(at: &At, path: &str, wanted: &Value, wait: bool) -> Outcome {
     let config = at.config()?;
     loop {
         match status::exchange(config.home(), "POST", path, Some(&wanted.to_string()), CHANGE_TIMEOUT)? {

@@ -10,6 +10,7 @@ mod limits;
 mod logging;
 mod manage;
 mod outline;
+mod policy;
 mod ring;
 mod serve;
 mod status;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Device(command) => device::run(&command),
         Command::Ring(command) => ring::run(command),
         Command::Cluster(command) => cluster::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Config(ConfigCommand::Print) => config::print(),
         Command::User(command) => manage::run(&manage::Command::User(command)),

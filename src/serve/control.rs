@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use anello_storage::Policies;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -81,11 +82,23 @@ impl Control {
         let is_lost = wanted["lost"] == true;
         let store = rooms.store();
         let changed = if is_removal { store.remove_host(host, is_lost).await } else { store.drain_host(host).await };
-        match changed {
-            Ok(()) => json_answer(StatusCode::OK, &json!({"host": host})),
-            Err(error @ anello_storage::Error::Membership(_)) => fault(StatusCode::CONFLICT, &error.to_string()),
-            Err(error) => fault(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        }
+        self::changed(changed, &json!({"host": host}))
+    }
+
+    /// The body names the policy, and of a new one its kind.
+    async fn change_policies(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let path = request.uri().path().to_owned();
+        let wanted = wanted(request).await;
+        let Some(name) = wanted["name"].as_str() else {
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"name\": …}, to add one with its \"kind\".");
+        };
+        let change = |policies: &Policies| match path.as_str() {
+            "/policies/add" => policies.with(name, wanted["kind"].as_str().unwrap_or_default().parse()?),
+            "/policies/default" => policies.with_default(name),
+            _ => policies.deprecating(name),
+        };
+        changed(rooms.store().change_policies(change).await, &json!({"name": name}))
     }
 
     /// The body says which.
@@ -113,8 +126,22 @@ impl Service for Control {
             (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys(request).await,
             (&Method::POST, "/identity-records/migrate") => self.migrate_identity(request).await,
             (&Method::POST, "/cluster/drain" | "/cluster/remove") => self.change_cluster(request).await,
+            (&Method::POST, "/policies/add" | "/policies/default" | "/policies/deprecate") => {
+                self.change_policies(request).await
+            }
             _ => fault(StatusCode::NOT_FOUND, "GET /status or GET /metrics, or Keystone's API below /identity."),
         }
+    }
+}
+
+/// The answer to a change of what all hosts agree on.
+fn changed(outcome: anello_storage::Result<()>, what: &Value) -> Response<ResponseBody> {
+    match outcome {
+        Ok(()) => json_answer(StatusCode::OK, what),
+        Err(error @ (anello_storage::Error::Membership(_) | anello_storage::Error::Policy(_))) => {
+            fault(StatusCode::CONFLICT, &error.to_string())
+        }
+        Err(error) => fault(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 

@@ -26,5 +26,5 @@ pub use model::{
     AccountInfo, ContainerEntry, ContainerInfo, Content, Etags, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo,
     Precondition,
 };
-pub use policy::{Policies, PolicyKind, StoragePolicy};
+pub use policy::{Policies, PolicyKind, PolicyStatus, StoragePolicy};
 pub use store::{ObjectReader, ObjectWriter, Store};

@@ -146,6 +146,21 @@ pub struct Policies {
     default: u32,
 }
 
+/// A storage policy as `anello status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyStatus {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its kind as text: see [`PolicyKind`].
+    pub kind: String,
+    /// Whether containers get it that name none.
+    pub is_default: bool,
+    /// Whether no container gets it any more.
+    pub is_deprecated: bool,
+}
+
 impl Default for Policies {
     fn default() -> Self {
         let kind = PolicyKind::Replication { replicas: REPLICAS };
@@ -215,6 +230,18 @@ impl Policies {
     /// The one of this name, in whatever case.
     pub fn named(&self, name: &str) -> Option<&StoragePolicy> {
         self.policies.iter().find(|policy| policy.name.eq_ignore_ascii_case(name))
+    }
+
+    /// As `anello status` shows them.
+    pub(crate) fn status(&self) -> Vec<PolicyStatus> {
+        let of = |policy: &StoragePolicy| PolicyStatus {
+            index: policy.index,
+            name: policy.name.clone(),
+            kind: policy.kind.to_string(),
+            is_default: policy.index == self.default,
+            is_deprecated: policy.is_deprecated,
+        };
+        self.policies.iter().map(of).collect()
     }
 
     /// Whether there is but one.

@@ -45,7 +45,7 @@ pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
             let info = reader.info().clone();
             Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))
         }
-        Content::Plain => Kind::Plain(Box::new(reader)),
+        Content::Plain | Content::Fragments => Kind::Plain(Box::new(reader)),
         Content::Multipart => Kind::Joined(Box::new(joined::Joined::open(store.clone(), path, reader).await?)),
     };
     Ok(Some(Reader { kind }))

@@ -94,6 +94,10 @@ impl Reaper {
     }
 
     async fn reap(&self, pending: PartsToDelete) -> Result<usize> {
+        if self.store.delete_fragments(&pending).await? {
+            self.store.settle_parts(pending).await?;
+            return Ok(0);
+        }
         let path = ObjectPath::new("", "", pending.info().etag.as_str());
         let reader = self.store.read_parts_to_delete(&pending);
         let count = match super::read_list(&path, reader).await {

@@ -53,7 +53,6 @@ macro_rules! described {
 macro_rules! check_extras {
     ($input:ident) => {{
         $crate::s3::put::Extras {
-            storage_class: $input.storage_class.as_ref(),
             encryption: $input.server_side_encryption.as_ref(),
             website_redirect: $input.website_redirect_location.as_ref(),
             has_lock: $input.object_lock_mode.is_some()

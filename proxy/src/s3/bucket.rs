@@ -11,7 +11,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
 use super::acl;
 use super::error::OrNoBucket;
-use super::front::Front;
+use super::front::{Front, STORAGE_CLASS};
 use super::limits::{BUCKETS_MAX, PAGE_MAX};
 use super::multipart;
 use super::policy::Granted;
@@ -44,23 +44,43 @@ pub(super) async fn create(
     if input.object_lock_enabled_for_bucket == Some(true) {
         return Err(s3_error!(NotImplemented, "Object Lock is not implemented."));
     }
-    check_location(front, input.create_bucket_configuration.as_ref())?;
+    let policy = wanted_policy(front, &req.headers, input.create_bucket_configuration.as_ref())?;
     let settings = input.acl.as_ref().map(|acl| acl::canned(acl.as_str())).transpose()?.unwrap_or_default();
     match front.registry.claim(bucket, &granted.account).await.or_no_bucket()? {
         Claimed::Now => {}
         Claimed::Before => return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
         Claimed::Taken => return Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
-    front.store.container_update(&granted.account, bucket, settings, 0, IfMissing::Create).await.or_no_bucket()?;
+    front.store.container_update(&granted.account, bucket, settings, policy, IfMissing::Create).await.or_no_bucket()?;
     Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{bucket}")) }))
 }
 
-fn check_location(front: &Front, configuration: Option<&dto::CreateBucketConfiguration>) -> S3Result<()> {
-    let wanted = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
-    match wanted.map(dto::BucketLocationConstraint::as_str) {
-        None | Some("" | CLASSIC_REGION) => Ok(()),
-        Some(wanted) if wanted == front.region => Ok(()),
-        Some(wanted) => Err(s3_error!(
+/// The storage policy that a new bucket is to have: that of the storage class which the request names, or of a
+/// location of the form `[region]:policy`, as Ceph's gateway takes it.
+fn wanted_policy(
+    front: &Front,
+    headers: &http::HeaderMap,
+    configuration: Option<&dto::CreateBucketConfiguration>,
+) -> S3Result<u32> {
+    let location = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    let location = location.map(dto::BucketLocationConstraint::as_str).unwrap_or_default();
+    let (region, placement) = location.split_once(':').map_or((location, None), |(region, name)| (region, Some(name)));
+    check_region(front, region)?;
+    let class = headers.get(&STORAGE_CLASS).and_then(|class| class.to_str().ok());
+    match placement.or(class).filter(|name| !name.is_empty() && *name != dto::StorageClass::STANDARD) {
+        None => Ok(front.store.policies().default_policy().index),
+        Some(name) => match front.store.policies().named(name).filter(|policy| !policy.is_deprecated) {
+            Some(policy) => Ok(policy.index),
+            None => Err(S3ErrorCode::InvalidStorageClass.into()),
+        },
+    }
+}
+
+fn check_region(front: &Front, wanted: &str) -> S3Result<()> {
+    match wanted {
+        "" | CLASSIC_REGION => Ok(()),
+        wanted if wanted == front.region => Ok(()),
+        wanted => Err(s3_error!(
             InvalidLocationConstraint,
             "The location constraint {wanted:?} is not valid: there is only {:?}.",
             front.region

@@ -68,6 +68,7 @@ pub(super) async fn copy(
     let granted = Granted::of(&req)?;
     let mut input = req.input;
     refuse(&input)?;
+    front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let conditions = ReadConditions::new(
         input.copy_source_if_match.take(),
         input.copy_source_if_none_match.take(),

@@ -4,13 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath, Store};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
-use s3s::{S3ErrorCode, S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 
 use super::error::{OrNoBucket, from_storage};
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
 use super::registry::Registry;
+
+/// Where a storage class is named and shown.
+pub(super) const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 
 /// See the module.
 pub(super) struct Front {
@@ -82,6 +86,39 @@ impl Front {
     pub(super) async fn container(&self, granted: &Granted, bucket: &str) -> S3Result<ContainerInfo> {
         let container = self.store.container(&granted.account, bucket).await.or_no_bucket()?;
         container.ok_or_else(|| S3ErrorCode::NoSuchBucket.into())
+    }
+
+    /// The storage class of a bucket's objects: the name of its storage policy; STANDARD for the first one.
+    pub(super) async fn class(&self, granted: &Granted, bucket: &str) -> S3Result<String> {
+        let policy = self.store.container_policy(&granted.account, bucket).await.or_no_bucket()?;
+        let other = policy.filter(|policy| policy.index > 0).map(|policy| policy.name);
+        Ok(other.unwrap_or_else(|| dto::StorageClass::STANDARD.to_owned()))
+    }
+
+    /// Shows the class where it is not the usual one, as S3 does.
+    pub(super) async fn show_class(&self, granted: &Granted, bucket: &str, headers: &mut HeaderMap) -> S3Result<()> {
+        let class = self.class(granted, bucket).await?;
+        if class != dto::StorageClass::STANDARD
+            && let Ok(value) = HeaderValue::from_str(&class)
+        {
+            headers.insert(STORAGE_CLASS, value);
+        }
+        Ok(())
+    }
+
+    /// Holds an object to the storage class of its bucket: no object has one of its own. STANDARD, which clients say by
+    /// default, is whatever the bucket has.
+    pub(super) async fn check_class(
+        &self,
+        granted: &Granted,
+        bucket: &str,
+        wanted: Option<&dto::StorageClass>,
+    ) -> S3Result<()> {
+        match wanted.map(dto::StorageClass::as_str) {
+            None | Some(dto::StorageClass::STANDARD) => Ok(()),
+            Some(wanted) if wanted.eq_ignore_ascii_case(&self.class(granted, bucket).await?) => Ok(()),
+            Some(_) => Err(S3ErrorCode::InvalidStorageClass.into()),
+        }
     }
 
     /// The object without its data; NoSuchKey or NoSuchBucket otherwise.

@@ -177,7 +177,8 @@ pub(super) async fn get(
     front.only_current(input.version_id.as_deref())?;
     let wanted = wanted!(&granted, input);
     let reader = open(front, &granted, &input.bucket, &input.key).await?;
-    let answer = wanted.answer(reader.info(), reader.parts())?;
+    let mut answer = wanted.answer(reader.info(), reader.parts())?;
+    front.show_class(&granted, &input.bucket, &mut answer.headers).await?;
     let size = reader.info().size;
     let body = Body::from(data(reader, &answer.range, size).await?);
     let content_range = answer.is_partial.then(String::new);
@@ -194,12 +195,13 @@ pub(super) async fn head(
     let input = req.input;
     front.only_current(input.version_id.as_deref())?;
     let wanted = wanted!(&granted, input);
-    let answer = if wanted.part_number.is_some() {
+    let mut answer = if wanted.part_number.is_some() {
         let reader = open(front, &granted, &input.bucket, &input.key).await?;
         wanted.answer(reader.info(), reader.parts())?
     } else {
         wanted.answer(&front.info(&granted, &input.bucket, &input.key).await?, None)?
     };
+    front.show_class(&granted, &input.bucket, &mut answer.headers).await?;
     Ok(S3Response::with_headers(dto::HeadObjectOutput::default(), answer.headers))
 }
 
@@ -256,12 +258,12 @@ pub(super) async fn attributes(
         _ => None,
     };
     let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(last_modified(info));
-    let standard = dto::StorageClass::from_static(dto::StorageClass::STANDARD);
+    let class = front.class(&granted, &input.bucket).await?;
     Ok(S3Response::new(dto::GetObjectAttributesOutput {
         checksum: checksum.as_ref().filter(|_| wants(dto::ObjectAttributes::CHECKSUM)).map(Checksum::to_dto),
         e_tag: wants(dto::ObjectAttributes::ETAG).then(|| dto::ETag::Strong(info.etag.clone())),
         object_size: wants(dto::ObjectAttributes::OBJECT_SIZE).then(|| i64::try_from(info.size).unwrap_or(i64::MAX)),
-        storage_class: wants(dto::ObjectAttributes::STORAGE_CLASS).then_some(standard),
+        storage_class: wants(dto::ObjectAttributes::STORAGE_CLASS).then_some(dto::StorageClass::from(class)),
         object_parts: parts,
         last_modified: Some(modified.into()),
         ..Default::default()

@@ -83,6 +83,8 @@ struct Page {
     listed: Vec<Listed<ObjectEntry>>,
     /// The last name or prefix, where more follow it.
     next: Option<String>,
+    /// The storage class of all of them.
+    class: String,
 }
 
 impl Asked {
@@ -110,7 +112,7 @@ impl Asked {
             Listed::Entry(entry) => entry.name.clone(),
             Listed::Prefix(prefix) => prefix.clone(),
         });
-        Ok(Page { listed, next })
+        Ok(Page { listed, next, class: front.class(granted, &self.bucket).await? })
     }
 
     /// Begins the document with what was asked.
@@ -151,7 +153,7 @@ impl Asked {
                 document.text("DisplayName", Some(owner));
                 document.close("Owner");
             }
-            document.plain("StorageClass", dto::StorageClass::STANDARD);
+            document.text("StorageClass", Some(&page.class));
             document.close(name);
         }
         let prefixes = page.listed.iter().filter_map(|listed| match listed {

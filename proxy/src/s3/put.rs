@@ -22,7 +22,6 @@ use super::receive::{Promise, receive};
 /// What is not offered and must not be ignored.
 #[derive(Debug)]
 pub(super) struct Extras<'a> {
-    pub(super) storage_class: Option<&'a dto::StorageClass>,
     pub(super) encryption: Option<&'a dto::ServerSideEncryption>,
     pub(super) website_redirect: Option<&'a String>,
     pub(super) has_lock: bool,
@@ -30,9 +29,6 @@ pub(super) struct Extras<'a> {
 
 impl Extras<'_> {
     pub(super) fn check(&self) -> S3Result<()> {
-        if self.storage_class.is_some_and(|class| class.as_str() != dto::StorageClass::STANDARD) {
-            return Err(S3ErrorCode::InvalidStorageClass.into());
-        }
         if self.encryption.is_some() {
             return Err(s3_error!(NotImplemented, "Server-side encryption is not implemented."));
         }
@@ -61,6 +57,7 @@ pub(super) async fn put(
     let granted = Granted::of(&req)?;
     let (input, headers, trailers) = (req.input, req.headers, req.trailing_headers);
     refuse(&input)?;
+    front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let promise = Promise::from_headers(&headers, input.content_length)?;
     let condition = precondition(input.if_match, input.if_none_match);
     let described = described!(input);

@@ -1,16 +1,17 @@
 //! Accounts: a project's containers and their totals. An account is there as soon as its owner asks for
 //! it; it is written down when something is written to it.
 
-use anello_storage::AccountInfo;
 use anello_storage::store::IfMissing;
+use anello_storage::{AccountInfo, ContainerEntry, Listed};
+use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Response, StatusCode};
 
 use super::SwiftDoor;
 use super::access::Access;
 use super::call::Call;
 use super::fault::Fault;
-use super::limits::ACCOUNT_NAME_BYTES_MAX;
-use super::listing::{self, Format};
+use super::limits::{ACCOUNT_NAME_BYTES_MAX, POLICY_LOOKUPS_AT_ONCE};
+use super::listing::{self, ContainerRow, Format};
 use super::metadata::{self, Kind, PROJECT_DOMAIN};
 use super::reply;
 use crate::body::Body;
@@ -30,7 +31,8 @@ pub(super) async fn read(
     let mut response = if is_head {
         reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
     } else {
-        format.answer(listing::of_containers(format, account, &door.config.policy_name, &rows))
+        let rows = with_policies(door, account, rows).await?;
+        format.answer(listing::of_containers(format, account, &rows))
     };
     if call.query.get("format").is_none() {
         reply::vary(response.headers_mut(), "Accept");
@@ -38,6 +40,26 @@ pub(super) async fn read(
     let info = info.unwrap_or_else(|| AccountInfo { created: call.now, ..AccountInfo::default() });
     show(door, &info, access, response.headers_mut());
     Ok(response)
+}
+
+/// Containers with the names of their storage policies.
+async fn with_policies(
+    door: &SwiftDoor,
+    account: &str,
+    rows: Vec<Listed<ContainerEntry>>,
+) -> Result<Vec<Listed<ContainerRow>>, Fault> {
+    let default = door.store.policies().default_policy().name.clone();
+    let with_policy = |row: Listed<ContainerEntry>| async {
+        match row {
+            Listed::Prefix(prefix) => Ok(Listed::Prefix(prefix)),
+            Listed::Entry(entry) => {
+                let policy = door.store.container_policy(account, &entry.name).await?;
+                let policy = policy.map_or_else(|| default.clone(), |policy| policy.name);
+                Ok(Listed::Entry(ContainerRow { entry, policy }))
+            }
+        }
+    };
+    futures::stream::iter(rows).map(with_policy).buffered(POLICY_LOOKUPS_AT_ONCE).try_collect().await
 }
 
 /// POST: changes metadata.
@@ -105,14 +127,18 @@ fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut Head
     if let Some(domain) = metadata::value(&info.metadata, PROJECT_DOMAIN) {
         reply::set(headers, "x-account-project-domain-id", domain);
     }
-    let policy = door.config.policy_name.to_ascii_lowercase();
+    // Accounts don't count by policy: where there is one, it is that of all.
+    let policies = door.store.policies();
+    let only = policies.iter().next().filter(|_| policies.iter().count() == 1);
+    let policy = only.map(|policy| policy.name.to_ascii_lowercase());
     let counts = [
         ("container-count", info.container_count),
         ("object-count", info.object_count),
         ("bytes-used", info.bytes_used),
     ];
     for (name, count) in counts {
-        for name in [format!("x-account-{name}"), format!("x-account-storage-policy-{policy}-{name}")] {
+        let of_policy = policy.as_ref().map(|policy| format!("x-account-storage-policy-{policy}-{name}"));
+        for name in std::iter::once(format!("x-account-{name}")).chain(of_policy) {
             if let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) {
                 headers.insert(name, http::HeaderValue::from(count));
             }

@@ -19,8 +19,6 @@ pub struct SwiftConfig {
     pub cors_allow_origin: Vec<String>,
     /// Whether answers show `Access-Control-*` only to origins that are allowed.
     pub strict_cors_mode: bool,
-    /// Name of the only storage policy.
-    pub policy_name: String,
 }
 
 impl Default for SwiftConfig {
@@ -35,7 +33,6 @@ impl Default for SwiftConfig {
             default_domain_id: "default".into(),
             cors_allow_origin: Vec::new(),
             strict_cors_mode: true,
-            policy_name: "Policy-0".into(),
         }
     }
 }

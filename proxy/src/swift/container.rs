@@ -1,7 +1,7 @@
 //! Containers: listings, metadata and access lists.
 
 use anello_storage::store::IfMissing;
-use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectPath};
+use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectPath, StoragePolicy};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::SwiftDoor;
@@ -14,9 +14,6 @@ use super::metadata::{self, Kind};
 use super::{account, reply};
 use crate::body::Body;
 use crate::object::segments;
-
-/// Index of the only storage policy.
-const POLICY: u32 = 0;
 
 /// GET and HEAD.
 pub(super) async fn read(
@@ -76,14 +73,26 @@ pub(super) async fn create(
         let detail = format!("Container name length of {} longer than {CONTAINER_NAME_BYTES_MAX}", container.len());
         return Err(Fault::invalid(detail).on_a_page());
     }
-    check_policy(door, call)?;
+    let wanted = wanted_policy(door, call)?;
     let changes = metadata::changes(&call.headers, Kind::Container)?;
     let info = door.store.container(account, container).await?;
     metadata::check_changed(&metadata_of(info.as_ref()), &changes, Kind::Container)?;
+    if let (Some(info), Some(wanted)) = (&info, &wanted)
+        && info.policy != wanted.index
+    {
+        return Err(Fault::status(StatusCode::CONFLICT));
+    }
+    let policy = match wanted {
+        Some(policy) if policy.is_deprecated && info.is_none() => {
+            return Err(Fault::invalid(format!("Storage Policy {:?} is deprecated", policy.name)));
+        }
+        Some(policy) => policy.index,
+        None => door.store.policies().default_policy().index,
+    };
     if info.is_none() {
         account::prepare(door, call, account).await?;
     }
-    let written = door.store.container_update(account, container, changes, POLICY, IfMissing::Create).await?;
+    let written = door.store.container_update(account, container, changes, policy, IfMissing::Create).await?;
     Ok(reply::bare(if written.created { StatusCode::CREATED } else { StatusCode::ACCEPTED }))
 }
 
@@ -97,7 +106,7 @@ pub(super) async fn update(
     let changes = metadata::changes(&call.headers, Kind::Container)?;
     let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
     metadata::check_changed(&info.metadata, &changes, Kind::Container)?;
-    door.store.container_update(account, container, changes, POLICY, IfMissing::Fail).await?;
+    door.store.container_update(account, container, changes, info.policy, IfMissing::Fail).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
@@ -107,13 +116,12 @@ pub(super) async fn delete(door: &SwiftDoor, account: &str, container: &str) -> 
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
-/// There is one policy; naming another is an error, naming it or none is not.
-fn check_policy(door: &SwiftDoor, call: &Call) -> Result<(), Fault> {
-    match call.header("x-storage-policy") {
-        Some(name) if !name.is_empty() && !name.eq_ignore_ascii_case(&door.config.policy_name) => {
-            Err(Fault::invalid(format!("Invalid X-Storage-Policy {name:?}")))
-        }
-        _ => Ok(()),
+/// The storage policy that is asked for.
+fn wanted_policy(door: &SwiftDoor, call: &Call) -> Result<Option<StoragePolicy>, Fault> {
+    let Some(name) = call.header("x-storage-policy").filter(|name| !name.is_empty()) else { return Ok(None) };
+    match door.store.policies().named(name) {
+        Some(policy) => Ok(Some(policy.clone())),
+        None => Err(Fault::invalid(format!("Invalid X-Storage-Policy {name:?}"))),
     }
 }
 
@@ -127,6 +135,8 @@ fn show(door: &SwiftDoor, info: &ContainerInfo, access: Access, headers: &mut He
     headers.insert("x-container-bytes-used", HeaderValue::from(info.bytes_used));
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
-    reply::set(headers, "x-storage-policy", &door.config.policy_name);
+    if let Some(policy) = door.store.policies().get(info.policy) {
+        reply::set(headers, "x-storage-policy", &policy.name);
+    }
     reply::set_last_modified(headers, info.modified.seconds_ceil());
 }

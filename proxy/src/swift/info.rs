@@ -14,7 +14,19 @@ use crate::body::Body;
 
 /// GET and HEAD of `/info`.
 pub(super) fn read(door: &SwiftDoor) -> Response<Body> {
-    let policy = &door.config.policy_name;
+    let policies = door.store.policies();
+    let offered: Vec<_> = policies
+        .iter()
+        .filter(|policy| !policy.is_deprecated)
+        .map(|policy| {
+            let name = &policy.name;
+            let mut shown = json!({"name": name, "aliases": name});
+            if policy.index == policies.default_policy().index {
+                shown["default"] = true.into();
+            }
+            shown
+        })
+        .collect();
     let text = json!({
         "swift": {
             "version": env!("CARGO_PKG_VERSION"),
@@ -30,7 +42,7 @@ pub(super) fn read(door: &SwiftDoor) -> Response<Body> {
             "max_object_name_length": OBJECT_NAME_BYTES_MAX,
             "account_listing_limit": LISTING_ENTRIES_MAX,
             "container_listing_limit": LISTING_ENTRIES_MAX,
-            "policies": [{"name": policy, "default": true, "aliases": policy}],
+            "policies": offered,
             "strict_cors_mode": door.config.strict_cors_mode,
             "allow_account_management": door.config.allow_account_management,
             "account_autocreate": true,

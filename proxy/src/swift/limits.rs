@@ -64,3 +64,6 @@ pub(super) const SLO_CHECKS_AT_ONCE: usize = 8;
 
 /// Segments of a dynamic large object; their names are in memory while it is read. More: 409.
 pub(super) const DLO_SEGMENTS_MAX: usize = 100_000;
+
+/// Containers of an account's listing whose storage policies are looked up together, where there are several.
+pub(super) const POLICY_LOOKUPS_AT_ONCE: usize = 16;

@@ -149,10 +149,10 @@ trait Row {
     fn name(&self) -> &str;
 
     /// `"key":value,…`
-    fn json(&self, policy: &str, out: &mut String);
+    fn json(&self, out: &mut String);
 
     /// `<key>value</key>…`
-    fn xml(&self, policy: &str, out: &mut String);
+    fn xml(&self, out: &mut String);
 }
 
 /// An object in a container's listing.
@@ -162,6 +162,14 @@ pub(super) struct ObjectRow {
     /// The tag of a static large object's manifest: it is the row's hash, and the object's own tag stands
     /// beside it.
     pub(super) manifest_etag: Option<String>,
+}
+
+/// A container in an account's listing.
+pub(super) struct ContainerRow {
+    /// What the store lists.
+    pub(super) entry: ContainerEntry,
+    /// Name of its storage policy.
+    pub(super) policy: String,
 }
 
 impl ObjectRow {
@@ -174,27 +182,27 @@ impl ObjectRow {
 pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectRow>]) -> String {
     match format {
         Format::Plain => plain(rows),
-        Format::Json => json("", rows),
+        Format::Json => json(rows),
         Format::Xml | Format::TextXml => {
             let inner = |prefix: &str, out: &mut String| {
                 let prefix = escape(prefix);
                 push(out, format_args!("<subdir name=\"{prefix}\"><name>{prefix}</name></subdir>"));
             };
-            xml(("container", container, ""), "", rows, inner)
+            xml(("container", container, ""), rows, inner)
         }
     }
 }
 
 /// The text of an account's listing.
-pub(super) fn of_containers(format: Format, account: &str, policy: &str, rows: &[Listed<ContainerEntry>]) -> String {
+pub(super) fn of_containers(format: Format, account: &str, rows: &[Listed<ContainerRow>]) -> String {
     match format {
         Format::Plain => plain(rows),
-        Format::Json => json(policy, rows),
+        Format::Json => json(rows),
         Format::Xml | Format::TextXml => {
             let inner = |prefix: &str, out: &mut String| {
                 push(out, format_args!("<subdir name=\"{}\" />", escape(prefix)));
             };
-            xml(("account", account, "\n"), policy, rows, inner)
+            xml(("account", account, "\n"), rows, inner)
         }
     }
 }
@@ -206,7 +214,7 @@ impl Row for ObjectRow {
         &self.entry.name
     }
 
-    fn json(&self, _policy: &str, out: &mut String) {
+    fn json(&self, out: &mut String) {
         out.push_str("\"bytes\":");
         push(out, format_args!("{}", self.entry.size));
         out.push_str(",\"hash\":");
@@ -222,7 +230,7 @@ impl Row for ObjectRow {
         }
     }
 
-    fn xml(&self, _policy: &str, out: &mut String) {
+    fn xml(&self, out: &mut String) {
         push(
             out,
             format_args!(
@@ -238,39 +246,39 @@ impl Row for ObjectRow {
     }
 }
 
-impl Row for ContainerEntry {
+impl Row for ContainerRow {
     const XML_NAME: &'static str = "container";
 
     fn name(&self) -> &str {
-        &self.name
+        &self.entry.name
     }
 
-    fn json(&self, policy: &str, out: &mut String) {
+    fn json(&self, out: &mut String) {
         out.push_str("\"name\":");
-        json_text(&self.name, out);
+        json_text(&self.entry.name, out);
         push(
             out,
             format_args!(
                 ",\"count\":{},\"bytes\":{},\"last_modified\":\"{}\",\"storage_policy\":",
-                self.object_count,
-                self.bytes_used,
-                self.modified.iso8601()
+                self.entry.object_count,
+                self.entry.bytes_used,
+                self.entry.modified.iso8601()
             ),
         );
-        json_text(policy, out);
+        json_text(&self.policy, out);
     }
 
-    fn xml(&self, policy: &str, out: &mut String) {
+    fn xml(&self, out: &mut String) {
         push(
             out,
             format_args!(
                 "<name>{}</name><count>{}</count><bytes>{}</bytes><last_modified>{}</last_modified>\
                  <storage_policy>{}</storage_policy>",
-                escape(&self.name),
-                self.object_count,
-                self.bytes_used,
-                self.modified.iso8601(),
-                escape(policy)
+                escape(&self.entry.name),
+                self.entry.object_count,
+                self.entry.bytes_used,
+                self.entry.modified.iso8601(),
+                escape(&self.policy)
             ),
         );
     }
@@ -288,13 +296,13 @@ fn plain<E: Row>(rows: &[Listed<E>]) -> String {
     out
 }
 
-fn json<E: Row>(policy: &str, rows: &[Listed<E>]) -> String {
+fn json<E: Row>(rows: &[Listed<E>]) -> String {
     let mut out = String::with_capacity(rows.len() * 192 + 2);
     out.push('[');
     for (at, row) in rows.iter().enumerate() {
         out.push_str(if at == 0 { "{" } else { ",{" });
         match row {
-            Listed::Entry(entry) => entry.json(policy, &mut out),
+            Listed::Entry(entry) => entry.json(&mut out),
             Listed::Prefix(prefix) => {
                 out.push_str("\"subdir\":");
                 json_text(prefix, &mut out);
@@ -308,7 +316,6 @@ fn json<E: Row>(policy: &str, rows: &[Listed<E>]) -> String {
 
 fn xml<E: Row>(
     (root, name, gap): (&str, &str, &str),
-    policy: &str,
     rows: &[Listed<E>],
     subdir: impl Fn(&str, &mut String),
 ) -> String {
@@ -318,7 +325,7 @@ fn xml<E: Row>(
         match row {
             Listed::Entry(entry) => {
                 push(&mut out, format_args!("<{}>", E::XML_NAME));
-                entry.xml(policy, &mut out);
+                entry.xml(&mut out);
                 push(&mut out, format_args!("</{}>", E::XML_NAME));
             }
             Listed::Prefix(prefix) => subdir(prefix, &mut out),

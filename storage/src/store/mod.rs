@@ -36,6 +36,7 @@ use crate::key::{KeyHasher, ObjectPath};
 use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Epoch, Local, Peer, Write};
+use crate::policy::PolicyStatus;
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
 pub use state::ContainerState;
@@ -131,6 +132,8 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct StoreStatus {
     /// Replicas of each object.
     pub replicas: usize,
+    /// Every storage policy.
+    pub policies: Vec<PolicyStatus>,
     /// Every device.
     pub devices: Vec<DeviceStatus>,
     /// Every daemon that works on them.
@@ -290,6 +293,7 @@ impl Store {
         let watches = self.inner.watches.lock().unwrap_or_else(PoisonError::into_inner);
         StoreStatus {
             replicas: self.placement().replicas(),
+            policies: self.placement().policies().status(),
             devices: self.locals().iter().map(|local| local.device.status()).collect(),
             cluster: self.cluster_status(),
             daemons: watches.iter().map(|watch| watch.status()).collect(),

@@ -10,7 +10,7 @@ use super::Store;
 use super::placement::Placement;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
-use crate::policy::Policies;
+use crate::policy::{Policies, StoragePolicy};
 
 /// Where a host that is alone keeps its policies, beside its rings.
 const FILE: &str = "policies";
@@ -40,6 +40,17 @@ impl Store {
     /// The storage policies.
     pub fn policies(&self) -> Policies {
         self.placement().policies().clone()
+    }
+
+    /// A container's storage policy, of one that was made a moment ago perhaps that of its namesake before; `None`
+    /// where there is but one policy.
+    pub async fn container_policy(&self, account: &str, container: &str) -> Result<Option<StoragePolicy>> {
+        let placement = self.placement();
+        if placement.policies().is_one() {
+            return Ok(None);
+        }
+        let policy = self.policy_seen(&placement, self.hasher().container(account, container)).await?;
+        placement.policy(policy).cloned().map(Some)
     }
 
     /// Changes the storage policies: those that there are keep their numbers.

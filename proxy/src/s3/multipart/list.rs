@@ -28,6 +28,7 @@ pub(in crate::s3) async fn parts(
     let upload = Upload::new(&granted, &input.bucket, &input.key, &input.upload_id)?;
     let record = upload.record(&front.store).await?;
     let (found, is_truncated) = page_of_parts(front, &upload, marker, limit).await?;
+    let class = front.class(&granted, &input.bucket).await?;
     let owner = acl::owner(&granted.account);
     let initiator = dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() };
     Ok(S3Response::new(dto::ListPartsOutput {
@@ -39,7 +40,7 @@ pub(in crate::s3) async fn parts(
         is_truncated: Some(is_truncated),
         max_parts: Some(listing::shown(limit)),
         part_number_marker: Some(marker),
-        storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
+        storage_class: Some(class.into()),
         checksum_algorithm: record.checksum.map(|(algorithm, _)| dto::ChecksumAlgorithm::from_static(algorithm.name())),
         checksum_type: record.checksum.map(|(_, kind)| dto::ChecksumType::from_static(kind.name())),
         owner: Some(owner),
@@ -140,14 +141,14 @@ pub(in crate::s3) async fn uploads(
         (Encoding::new(input.encoding_type.as_ref())?, page_size(input.max_uploads, "max-uploads")?);
     front.container(&granted, &input.bucket).await?;
     let page = page(front, &granted, &input, limit).await?;
-    let owner = acl::owner(&granted.account);
+    let (owner, class) = (acl::owner(&granted.account), front.class(&granted, &input.bucket).await?);
     let show = |(key, id): (String, String)| dto::MultipartUpload {
         initiated: Some(names::begun(&id).system_time().into()),
         key: Some(encoding.show(key)),
         upload_id: Some(id),
         owner: Some(owner.clone()),
         initiator: Some(dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() }),
-        storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
+        storage_class: Some(class.clone().into()),
         ..Default::default()
     };
     let (next_key, next_id) = page.next.clone().unzip();

@@ -189,7 +189,8 @@ pub(super) async fn create(
     let granted = Granted::of(&req)?;
     let input = req.input;
     refuse(&input)?;
-    front.container(&granted, &input.bucket).await?;
+    let policy = front.container(&granted, &input.bucket).await?.policy;
+    front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let checksum = chosen(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let (content_type, mut metadata) = described!(input).into_stored()?;
     if let Some((algorithm, kind)) = checksum {
@@ -197,11 +198,13 @@ pub(super) async fn create(
         metadata.sort();
     }
     let upload = Upload::new(&granted, &input.bucket, &input.key, &new_id())?;
-    for container in [uploads_container(&upload.account, &upload.bucket), upload.parts_container()] {
+    for (container, policy) in
+        [(uploads_container(&upload.account, &upload.bucket), 0), (upload.parts_container(), policy)]
+    {
         if front.store.container(PARTS_ACCOUNT, &container).await.or_no_bucket()?.is_none() {
             front
                 .store
-                .container_update(PARTS_ACCOUNT, &container, Vec::new(), 0, IfMissing::Create)
+                .container_update(PARTS_ACCOUNT, &container, Vec::new(), policy, IfMissing::Create)
                 .await
                 .or_no_bucket()?;
         }

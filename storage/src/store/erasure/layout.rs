@@ -163,7 +163,7 @@ mod tests {
                 let bytes = layout.stripe(stripe);
                 assert_eq!(bytes.start, end);
                 assert!(4 * layout.unit(stripe) >= bytes.end - bytes.start);
-                assert!(layout.unit(stripe) <= UNIT_BYTES && layout.unit(stripe) % 2 == 0);
+                assert!(layout.unit(stripe) <= UNIT_BYTES && layout.unit(stripe).is_multiple_of(2));
                 assert_eq!(layout.stripe_of(bytes.end - 1), stripe);
                 end = bytes.end;
             }
