@@ -72,7 +72,7 @@ pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long to wait until every host goes by a changed configuration of a domain, while its users are moved: an interval,
-/// a refresh that fails, and one that takes its time. Whoever is slower loses nothing.
+/// a refresh that fails, and one that takes its time. What a slower one writes goes along; whom it deletes may be back.
 pub(crate) const CLUSTER_IDENTITY_SETTLE: Duration = Duration::from_secs(15);
 
 const _: () = assert!(CLUSTER_IDENTITY_SETTLE.as_secs() >= 3 * CLUSTER_IDENTITY_REFRESH_INTERVAL.as_secs());

@@ -108,8 +108,10 @@ impl IdentityRoom {
         groups
     }
 
-    /// 403 for a change of what belongs to a directory.
+    /// 403 for a change of what belongs to a directory, 503 while it is on its way to another back end. Before anything
+    /// that goes with it is changed.
     pub(crate) fn check_writable(&self, domain_id: &str) -> Result<()> {
+        self.records.check_settled(domain_id)?;
         match self.sources.of(domain_id) {
             None => Ok(()),
             Some(Source::Ldap(_)) => Err(Error::Forbidden("Users and groups of this domain are read-only.".to_owned())),

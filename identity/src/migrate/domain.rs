@@ -6,8 +6,9 @@
 //! 3. *Settled:* they can be changed again.
 //!
 //! Killed anywhere, every host shows all of them, unchanged, from one end or the other, and the same command goes on
-//! where it was. Before they have arrived it may also be told to leave them where they are. A host that was slower to
-//! learn of step 1 than it may be loses nothing either: what it still wrote is carried over before it is removed.
+//! where it was. Before they have arrived it may also be told to leave them where they are. What a host
+//! still wrote that was slower to learn of step 1 than it may be is carried over before it is removed; whom it deleted
+//! may be back.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -183,33 +183,32 @@ impl Home {
         connected.await.map_err(elsewhere)
     }
 
-    /// How its records stand; `None` while it does not answer.
-    async fn state(&self, kind: Kind) -> Option<State> {
+    /// An answer; `None` while it does not give one. One that fails is not waited for again and again: revocations are
+    /// read with the same refresh.
+    async fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> Option<T> {
         if now_us() < self.rests_until_us.load(Ordering::Relaxed) {
             return None;
         }
-        let asking = async { self.records().await?.state(kind).await };
-        tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, asking).await.ok()?.ok()?
+        if let Ok(Ok(answer)) = tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, asking).await {
+            return Some(answer);
+        }
+        tracing::warn!("a domain's database can't be read; it is tried again later");
+        let rest_us = u64::try_from(DOMAIN_DATABASE_REST.as_micros()).unwrap_or(u64::MAX);
+        self.rests_until_us.store(now_us().saturating_add(rest_us), Ordering::Relaxed);
+        None
     }
 
-    /// What it holds, or held when it last answered. One that fails is not waited for again and again: revocations are
-    /// read with the same refresh.
+    async fn state(&self, kind: Kind) -> Option<State> {
+        self.ask(async { self.records().await?.state(kind).await }).await?
+    }
+
+    /// What it holds, or held when it last answered.
     async fn versions(&self, kind: Kind) -> Listed {
-        let is_resting = now_us() < self.rests_until_us.load(Ordering::Relaxed);
-        let listing = async { self.records().await?.versions(kind).await };
-        let listed = match is_resting {
-            true => None,
-            false => Some(tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, listing).await),
-        };
+        let listed = self.ask(async { self.records().await?.versions(kind).await }).await;
         let mut known = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ok(Ok(listed))) = listed {
+        if let Some(listed) = listed {
             known.insert(kind, listed.clone());
             return listed;
-        }
-        if !is_resting {
-            tracing::warn!("a domain's database can't be read; it is tried again later");
-            let rest_us = u64::try_from(DOMAIN_DATABASE_REST.as_micros()).unwrap_or(u64::MAX);
-            self.rests_until_us.store(now_us().saturating_add(rest_us), Ordering::Relaxed);
         }
         known.get(&kind).cloned().unwrap_or_default()
     }

@@ -167,6 +167,27 @@ async fn a_database_that_is_gone_stops_its_own_users_only() {
     assert!(company.login(&company.again().await).await.is_ok(), "and it is there again");
 }
 
+/// A refresh comes every few seconds, and a domain may have many users.
+#[tokio::test]
+async fn users_are_listed_again_only_where_one_of_their_places_was_written() {
+    for company in Company::of_each(Some("one")).await {
+        let (here, there) = (&company.cloud, company.again().await);
+        let lists = async |cloud: &Cloud| {
+            cloud.room.refresh().await.expect("reads");
+            let before = company.cloud.records.lists();
+            cloud.room.refresh().await.expect("reads");
+            company.cloud.records.lists() - before
+        };
+        assert_eq!((lists(here).await, lists(&there).await), (0, 0));
+        let admin = here.admin_token().await;
+        let path = format!("/v3/users/{}", company.user);
+        here.want(200, &admin, "PATCH", &path, Some(json!({"user": {"email": "new@example.org"}}))).await;
+        there.room.refresh().await.expect("reads");
+        assert_eq!(there.want(200, &admin, "GET", &path, None).await["user"]["email"], "new@example.org");
+        assert_eq!(lists(&there).await, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_database_speaks_for_its_own_domain_only() {
     let company = Company::new().await;
