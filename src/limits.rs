@@ -62,13 +62,20 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = 1024 * KIB;
 
 const _: () = assert!(HEADER_BYTES_MAX < READ_BUFFER_BYTES);
 
-/// How often identity drops revocations that no token can need any more: it bounds how many there are, and
-/// nothing else.
-pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(600);
+/// How often identity drops revocations that no token can need any more, and looks which directories of users are to be
+/// read again (once in ten minutes each).
+pub(crate) const IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same on a host of several, or with a database that others may use, where it also bounds how long what another host has changed (a user, a key, a
-/// revocation) is not seen here. It costs a look at each kind of record, and a listing of those that changed.
+/// The same on a host of several, or with a database that others may use, where it also bounds how long what another
+/// host has changed (a user, a key, a revocation) is not seen here. It costs a look at each kind of record, and a
+/// listing of those that changed.
 pub(crate) const CLUSTER_IDENTITY_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long to wait until every host goes by a changed configuration of a domain, while its users are moved: an interval,
+/// a refresh that fails, and one that takes its time. What a slower one writes goes along; whom it deletes may be back.
+pub(crate) const CLUSTER_IDENTITY_SETTLE: Duration = Duration::from_secs(15);
+
+const _: () = assert!(CLUSTER_IDENTITY_SETTLE.as_secs() >= 3 * CLUSTER_IDENTITY_REFRESH_INTERVAL.as_secs());
 
 /// How often identity looks whether its snapshots have become old: what was written since is read one by one at the
 /// start after a crash.

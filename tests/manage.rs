@@ -96,3 +96,34 @@ fn tokens_outlive_a_rotation_and_a_move_to_a_database() {
     assert_eq!(again.swift("GET", "", b"").expect("an answer").status, 200);
     anello(&data, &["user", "create", "late"], "").expect("and changes again");
 }
+
+#[test]
+fn the_users_of_a_domain_move_into_a_database_of_its_own_and_back() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let data = root.path().join("data");
+    let config = root.path().join("anello.toml");
+    let url = format!("sqlite://{}?mode=rwc", root.path().join("company.db").display());
+    std::fs::write(&config, format!("[identity.databases]\ncompany = \"{url}\"\n")).expect("written");
+    let serve = || {
+        let mut serve = command(&data);
+        serve.arg("--config").arg(&config);
+        Server::start_with(&data, serve)
+    };
+    let server = serve();
+    anello(&data, &["user", "create", "bob"], "").expect("created");
+    let move_to = |to: &str| anello(&data, &["identity", "migrate", "--domain", "Default", to], "");
+    let error = move_to("unheard-of").expect_err("no such database");
+    assert!(error.contains("no database unheard-of"), "{error}");
+    assert_eq!(move_to("company").expect("moved"), "2 users and groups of Default are in company now\n");
+    let error = move_to("company").expect_err("they are there");
+    assert!(error.contains("there already"), "{error}");
+    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 200);
+    assert!(server.terminate().success());
+    let server = serve();
+    anello(&data, &["user", "disable", "bob"], "").expect("changed there");
+    assert_eq!(move_to("main").expect("moved"), "2 users and groups of Default are in main now\n");
+    let users = json(&data, &["user", "list"]);
+    let bob = users.as_array().expect("a list").iter().find(|user| user["name"] == "bob").expect("bob");
+    assert_eq!(bob["enabled"], false);
+    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 200);
+}

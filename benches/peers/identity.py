@@ -22,6 +22,10 @@ import tempfile
 import threading
 import time
 
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "tests/clients/identity"))
+
+from server import Server
+
 CONNECTIONS = 8
 PASSWORD = "a pass word"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -44,23 +48,11 @@ def cpu_seconds(pid):
     return total / TICKS
 
 
-class Anello:
-    name = "anello"
+class Anello(Server):
+    name, prefix = "anello", "/identity/v3"
 
     def __init__(self, program, work):
-        self.data = pathlib.Path(work, "anello")
-        ports = ["--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
-        log = open(pathlib.Path(work, "anello.log"), "w")
-        self.process = subprocess.Popen([program, "serve", "--data", self.data, *ports], stdout=log, stderr=log)
-        while True:
-            asked = subprocess.run([program, "status", "--json", "--data", self.data], capture_output=True, text=True)
-            if asked.returncode == 0 and json.loads(asked.stdout)["state"] == "ready":
-                break
-            time.sleep(0.05)
-        url = next(it["url"] for it in json.loads(asked.stdout)["listeners"] if "Keystone" in it["name"])
-        self.address, self.prefix = url.rpartition("/")[2], "/identity/v3"
-        lines = (self.data / "credentials" / "openrc").read_text().splitlines()
-        self.password = next(line.split("=", 1)[1].strip("'") for line in lines if "OS_PASSWORD" in line)
+        super().__init__(program, pathlib.Path(work, "anello"))
 
 
 class Keystone:

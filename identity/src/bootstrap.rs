@@ -1,6 +1,7 @@
 //! The first start: an admin, his project and key, the roles, and the catalog. Idempotent: each step makes what
 //! is not there and leaves alone what is, so that a start that was cut short is finished by the next one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::IdentityRoom;
@@ -225,6 +226,7 @@ fn domain() -> Domain {
         name: "Default".to_owned(),
         description: "The default domain".to_owned(),
         enabled: true,
+        tags: BTreeSet::new(),
         options: Extra::new(),
         extra: Extra::new(),
     }

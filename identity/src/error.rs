@@ -45,6 +45,9 @@ pub enum Error {
     /// The records have moved to another back end, and the server was not started again yet.
     #[error("identity has moved to another back end; the server is to be started again with it")]
     Moved,
+    /// The users and groups of a domain are on their way.
+    #[error("the users and groups of this domain are on their way to another back end; try again later")]
+    Moving,
     /// Too many log-ins wait.
     #[error("too many log-ins are waiting; try again")]
     Busy,
@@ -77,7 +80,7 @@ impl Error {
             Self::Missing { .. } => Class::Missing,
             Self::NameTaken { .. } | Self::Exists { .. } | Self::Changed => Class::Conflict,
             Self::Forbidden(_) => Class::Forbidden,
-            Self::Busy | Self::Moved | Self::Elsewhere => Class::Busy,
+            Self::Busy | Self::Moved | Self::Moving | Self::Elsewhere => Class::Busy,
             Self::Corrupt { .. } => Class::Corrupt,
             // A precondition or name inside the store says nothing about the client's request.
             Self::Store(error) => match error.class() {

@@ -139,6 +139,14 @@ pub const LDAP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Searches in one directory at the same time, and connections that are kept for them.
 pub const LDAP_SEARCHES_MAX: usize = 8;
 
+/// How old what was read of a directory of users may be. A reading costs its server every entry; log-ins ask it for
+/// themselves.
+pub const DIRECTORY_READ_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How long one that failed is not read again: it may keep the refresh, which brings revocations, for
+/// [`LDAP_TIMEOUT`].
+pub const DIRECTORY_REST: Duration = Duration::from_secs(30);
+
 /// Entries of a directory: some 1 KB each in memory.
 pub const LDAP_ENTRIES_MAX: usize = 500_000;
 

@@ -72,6 +72,8 @@ pub struct IdentityRoom {
     pub(crate) audit: Audit,
     /// Domains whose users come from elsewhere.
     pub(crate) sources: Sources,
+    /// Held by the one move of records that may be under way.
+    pub(crate) migrating: tokio::sync::Mutex<()>,
     /// Directories that are being read; they end with the room.
     reading: Mutex<JoinSet<()>>,
     pub(crate) policy: Policy,
@@ -113,12 +115,13 @@ impl IdentityRoom {
             rules: Rules::new(config.compliance.clone())?,
             throttle: Throttle::new(),
             sources: Sources::default(),
+            migrating: tokio::sync::Mutex::default(),
             reading: Mutex::default(),
             audit: Audit::open(config.audit_log.as_deref())?,
             policy,
             config,
         });
-        room.read_directories().await;
+        room.follow_directories().await;
         Ok(room)
     }
 
@@ -131,7 +134,7 @@ impl IdentityRoom {
         while reading.try_join_next().is_some() {}
         reading.spawn(async move {
             if let Some(room) = room.upgrade() {
-                room.read_directories().await;
+                room.follow_directories().await;
             }
         });
     }
@@ -148,14 +151,15 @@ impl IdentityRoom {
     }
 
     /// Takes over what other hosts wrote to the records and keys since, and drops revocations that no token can
-    /// need any more. For a timer; where one host alone writes, nothing is to be taken over.
+    /// need any more; reads directories of users that have not been read for long. For a timer; where one host alone
+    /// writes, nothing is to be taken over.
     pub async fn refresh(&self) -> Result<()> {
         let (records, secret) = (self.directory.records(), &self.config.cluster_secret[..]);
         self.tokens.refresh_keys(records, secret).await?;
         self.signing_keys.keys.refresh(records, secret).await?;
         self.receipt_keys.refresh(records, secret).await?;
         self.directory.refresh().await?;
-        self.read_directories().await;
+        self.follow_directories().await;
         let kept = TOKEN_LIFE + REVOCATION_MARGIN + crate::limits::TOKEN_EXPIRED_WINDOW;
         let oldest = (now_us() / SECOND_US).saturating_sub(kept.as_secs());
         self.directory.delete_all(|it: &Revocation| it.issued_before < oldest).await

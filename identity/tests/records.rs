@@ -36,12 +36,21 @@ async fn check(records: &dyn Records) {
     let (one, two) = (Bytes::from_static(b"{\"one\":1}"), Bytes::from_static(b"{\"two\":2}"));
     let put = |id, data: &Bytes, expect| records.put(Kind::User, id, data.clone(), expect);
     let other = etag(&two);
+    let state = async || records.state(Kind::User).await.expect("readable").expect("every back end can tell");
+    let before = state().await;
+    put("elsewhere", &one, Expect::Etag(&other)).await.expect_err("nothing is there");
+    records.put(Kind::Group, "g", one.clone(), Expect::Anything).await.expect("of another kind");
+    assert!(state().await.is_still(&before), "nothing of the kind was written");
     let first = put("a|b", &one, Expect::Absent).await.expect("absent");
     assert_eq!(first.etag, etag(&one), "a back end's tags are those that writers expect");
     assert!(matches!(put("a|b", &two, Expect::Absent).await, Err(Error::Changed)));
     assert!(matches!(put("a|b", &two, Expect::Etag(&other)).await, Err(Error::Changed)));
+    let created = state().await;
+    assert!(!created.is_still(&before));
     let second = put("a|b", &two, Expect::Etag(&first.etag)).await.expect("expected");
     assert!(second.timestamp > first.timestamp);
+    let changed = state().await;
+    assert!(!changed.is_still(&created));
     assert_eq!(records.get(Kind::User, "a|b").await.expect("readable"), Some((second.clone(), two.clone())));
     put("a", &one, Expect::Anything).await.expect("whatever");
     let listed = records.versions(Kind::User).await.expect("listed");
@@ -50,6 +59,8 @@ async fn check(records: &dyn Records) {
     let delete = |id, expect| records.delete(Kind::User, id, expect);
     assert!(matches!(delete("a|b", Expect::Etag(&first.etag)).await, Err(Error::Changed)));
     assert_eq!(delete("a|b", Expect::Etag(&second.etag)).await.expect("expected"), Some(second.timestamp));
+    let deleted = state().await;
+    assert!(!deleted.is_still(&changed));
     assert_eq!(delete("a|b", Expect::Anything).await.expect("nothing there"), None);
     assert_eq!(records.get(Kind::User, "a|b").await.expect("readable"), None);
     let third = put("a|b", &one, Expect::Absent).await.expect("absent again");
@@ -147,6 +158,13 @@ async fn every_database_checks_and_writes_in_one_step() {
         }
         let ids: Vec<String> = other.versions(Kind::Region).await.expect("listed").into_iter().map(|it| it.0).collect();
         assert_eq!(ids, ["A", "a", "a ", "a/b", "Ä"], "{url}");
+        // As a release that did not count writes left it.
+        let old = sqlx::AnyPool::connect(&url).await.expect("connects");
+        sqlx::query("DROP TABLE identity_writes").execute(&old).await.expect("dropped");
+        other.prepare().await.expect("counts from now on");
+        let before = other.state(Kind::Region).await.expect("readable").expect("counted");
+        database.delete(Kind::Region, "a", Expect::Anything).await.expect("there");
+        assert!(!other.state(Kind::Region).await.expect("readable").expect("counted").is_still(&before), "{url}");
         let made = fill(&database).await;
         assert_eq!(copies(&other, Kind::Grant).await, made, "{url}");
     }

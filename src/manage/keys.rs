@@ -14,14 +14,20 @@ pub(crate) enum IdentityCommand {
     /// used, and the oldest is dropped
     RotateKeys(RotateArgs),
     /// Copy all records to another back end. From then on nothing can be changed until the server is started with it
-    /// (`identity.database` in the configuration file)
+    /// (`identity.database` in the configuration file). With `--domain`, move the users and groups of one domain, while
+    /// everybody goes on: what was cut short is finished by the same command
     Migrate(MigrateArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// Where to: `objects`, or the address of a database. `-` reads it from standard input, since it may bear a password
+    /// Where to: `objects`, or the address of a database. `-` reads it from standard input, since it may bear a password.
+    /// With `--domain`, the name of a database in the configuration (`[identity.databases]`), or `main` for where
+    /// everything else is
     to: String,
+    /// Move the users and groups of this domain alone (its name or id). Nobody changes them meanwhile
+    #[arg(long)]
+    domain: Option<String>,
     #[command(flatten)]
     server: Server,
 }
@@ -74,12 +80,14 @@ pub(super) fn run(command: &IdentityCommand) -> Outcome {
                 to.clear();
                 std::io::stdin().read_line(&mut to)?;
             }
-            let body = json!({"to": to.trim()});
+            let body = json!({"to": to.trim(), "domain": args.domain});
             let done = Client::new(&args.server)?.call("POST", "/identity-records/migrate", Some(&body))?;
-            terminal::say(format_args!(
-                "{} records were copied; start the server with the other back end",
-                done["records"]
-            ));
+            let count = &done["records"];
+            terminal::say(match (&args.domain, count.is_null()) {
+                (None, _) => format!("{count} records were copied; start the server with the other back end"),
+                (Some(domain), false) => format!("{count} users and groups of {domain} are in {} now", to.trim()),
+                (Some(domain), true) => format!("the users and groups of {domain} stay in {}", to.trim()),
+            });
         }
     }
     Ok(())

@@ -58,14 +58,18 @@ impl Control {
         })
     }
 
-    /// The body says where to.
+    /// The body says where to, and of what domain alone, if so.
     async fn migrate_identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(rooms) = self.shared.rooms.get() else { return starting() };
         let wanted = wanted(request).await;
         let Some(to) = wanted["to"].as_str() else {
-            return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …}.");
+            return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …, \"domain\": …}.");
         };
-        match rooms.migrate_identity(to).await {
+        let moved = match wanted["domain"].as_str() {
+            Some(domain) => rooms.migrate_identity_domain(domain, to).await,
+            None => rooms.migrate_identity(to).await.map(Some),
+        };
+        match moved {
             Ok(count) => json_answer(StatusCode::OK, &json!({"records": count})),
             Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }

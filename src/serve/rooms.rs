@@ -21,7 +21,9 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::limits::{CLUSTER_IDENTITY_REFRESH_INTERVAL, IDENTITY_REFRESH_INTERVAL, IDENTITY_SNAPSHOT_INTERVAL};
+use crate::limits::{
+    CLUSTER_IDENTITY_REFRESH_INTERVAL, CLUSTER_IDENTITY_SETTLE, IDENTITY_REFRESH_INTERVAL, IDENTITY_SNAPSHOT_INTERVAL,
+};
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::Peer;
 use crate::serve::home::{Cluster, Urls};
@@ -35,6 +37,8 @@ pub(crate) struct Rooms {
     identity: Arc<IdentityRoom>,
     // Keystone under `/identity`.
     keystone: axum::Router,
+    /// How long another host may take to learn of what identity has changed here.
+    settle: Duration,
     swift: SwiftDoor,
     s3: S3Door,
     // These end with the rooms; each of their steps may be cut anywhere.
@@ -71,7 +75,10 @@ impl Rooms {
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
         // A database may serve other hosts too.
         let is_alone = store.status().cluster.is_none() && config.identity.database.is_none();
-        let refresh = if is_alone { IDENTITY_REFRESH_INTERVAL } else { CLUSTER_IDENTITY_REFRESH_INTERVAL };
+        let (refresh, settle) = match is_alone {
+            true => (IDENTITY_REFRESH_INTERVAL, Duration::ZERO),
+            false => (CLUSTER_IDENTITY_REFRESH_INTERVAL, CLUSTER_IDENTITY_SETTLE),
+        };
         Ok(Self {
             keystone: axum::Router::new().nest_service("/identity", identity.router()),
             swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.clone()),
@@ -80,6 +87,7 @@ impl Rooms {
             sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
             keeper: AbortOnDropHandle::new(tokio::spawn(keep(identity.clone(), refresh))),
             copier: AbortOnDropHandle::new(tokio::spawn(keep_snapshots(identity.clone()))),
+            settle,
             identity,
             store,
         })
@@ -138,6 +146,12 @@ impl Rooms {
             "objects" => self.identity.migrate(&ObjectRecords::new(self.store.clone())).await?,
             url => self.identity.migrate(&SqlRecords::connect(url).await?).await?,
         })
+    }
+
+    /// Moves the users and groups of a domain to a database of the configuration or back (`main`), and tells how many;
+    /// `None` where a move that had not arrived was called back.
+    pub(crate) async fn migrate_identity_domain(&self, domain: &str, to: &str) -> Result<Option<usize>> {
+        Ok(self.identity.migrate_domain(domain, to, self.settle).await?)
     }
 
     /// Moves identity's keys of a kind on by one, and tells how many records were sealed anew.

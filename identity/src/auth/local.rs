@@ -1,6 +1,7 @@
 //! Who asks through the control socket: whoever runs the store on its host. He may do what an admin may, and is no
 //! user: nothing can log in as him, and no record is his.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anello_api::identity::Caller;
@@ -34,6 +35,7 @@ pub(crate) fn operator() -> Arc<Authority> {
         name: DEFAULT_DOMAIN_ID.to_owned(),
         description: String::new(),
         enabled: true,
+        tags: BTreeSet::new(),
         options: Extra::new(),
         extra: Extra::new(),
     };

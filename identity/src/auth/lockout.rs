@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use super::now_us;
 use crate::IdentityRoom;
 use crate::compliance::{is_excused, today};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{FAILED_LOGINS_MAX, FAILED_LOGINS_TRACKED_MAX, FAILED_LOGINS_WINDOW, PASSCODE_LIFE};
 use crate::model::{Failure, User};
 use crate::time::SECOND_US;
@@ -84,7 +84,11 @@ impl IdentityRoom {
                 it.last_active_day = day;
                 Ok(())
             };
-            self.directory.update::<User>(&user.id, change).await?;
+            // Who is on his way gets in all the same.
+            match self.directory.update::<User>(&user.id, change).await {
+                Ok(_) | Err(Error::Moving) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ impl SigningKeys {
 pub(crate) fn key_of<'a>(view: &'a View, access: &str) -> Option<&'a Arc<Credential>> {
     let id = access_id(access);
     let own = view.credentials.get(&id).filter(|it| it.moved_to.is_none());
-    let found = own.or_else(|| view.credentials.iter().find(|it| it.moved_to.as_ref() == Some(&id)));
+    let found = own.or_else(|| view.credentials.by_second_id(&id));
     found.filter(|it| it.kind == EC2)
 }
 

@@ -159,7 +159,7 @@ impl Directory {
             let old = self.records.get(Kind::Name, &claim_id(T::KIND, &scope, before)).await?;
             if old.is_some_and(|(version, _)| version.etag == Claim::new(&id, Hold::Held).etag()) {
                 return match self.undo_rename(T::clone(record), before, version).await {
-                    Ok(()) | Err(Error::Changed) => Ok(false),
+                    Ok(()) | Err(Error::Changed | Error::Moving) => Ok(false),
                     Err(error) => Err(error),
                 };
             }

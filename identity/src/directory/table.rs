@@ -1,6 +1,6 @@
 //! The records of all kinds in memory, by id and by name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -94,13 +94,20 @@ const FOREIGN: &str = "foreign";
 pub(crate) struct Table<T> {
     rows: BTreeMap<String, Row<T>>,
     ids_by_name: HashMap<(String, String), String>,
+    /// Ids behind the second ids of those that have one.
+    second_ids: BTreeSet<(String, String)>,
     /// Versions up to these are deleted: what a slow reader brings later is not shown again.
     deleted: HashMap<String, Timestamp>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), ids_by_name: HashMap::new(), deleted: HashMap::new() }
+        Self {
+            rows: BTreeMap::new(),
+            ids_by_name: HashMap::new(),
+            second_ids: BTreeSet::new(),
+            deleted: HashMap::new(),
+        }
     }
 }
 
@@ -113,6 +120,12 @@ impl<T: Kept> Table<T> {
     /// A record by the scope and name that only it has.
     pub(crate) fn by_name(&self, scope: &str, name: &str) -> Option<&Arc<T>> {
         self.get(self.ids_by_name.get(&(scope.to_owned(), name.to_owned()))?)
+    }
+
+    /// The first of the records with this second id.
+    pub(crate) fn by_second_id(&self, second: &str) -> Option<&Arc<T>> {
+        let (found, id) = self.second_ids.range((second.to_owned(), String::new())..).next()?;
+        self.get(id).filter(|_| found == second)
     }
 
     /// The records of a name in all of these scopes, sorted by id.
@@ -171,18 +184,16 @@ impl<T: Kept> Table<T> {
             if is_old(row.version.timestamp) {
                 return;
             }
-            self.forget_name(&id);
+            self.forget_names(&id);
         }
-        if let Some((scope, name)) = record.unique_name() {
-            self.ids_by_name.insert((scope, name.to_owned()), id.clone());
-        }
+        self.note_names(&id, &*record);
         self.rows.insert(id, Row { record, version });
     }
 
     /// Shows versions up to `deleted` of a record no more.
     pub(super) fn remove(&mut self, id: &str, deleted: Timestamp) {
         if self.rows.get(id).is_some_and(|row| row.version.timestamp <= deleted) {
-            self.forget_name(id);
+            self.forget_names(id);
             self.rows.remove(id);
         }
         let until = self.deleted.entry(id.to_owned()).or_default();
@@ -200,7 +211,7 @@ impl<T: Kept> Table<T> {
         let gone: Vec<String> = self.rows.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
         let mut is_changed = !gone.is_empty();
         for id in gone {
-            self.forget_name(&id);
+            self.forget_names(&id);
             self.rows.remove(&id);
         }
         for record in records {
@@ -208,10 +219,8 @@ impl<T: Kept> Table<T> {
             if self.rows.get(&id).is_some_and(|row| !row.is_foreign() || *row.record == record) {
                 continue;
             }
-            self.forget_name(&id);
-            if let Some((scope, name)) = record.unique_name() {
-                self.ids_by_name.insert((scope, name.to_owned()), id.clone());
-            }
+            self.forget_names(&id);
+            self.note_names(&id, &record);
             let version = Version { timestamp: Timestamp::ZERO, etag: FOREIGN.to_owned() };
             self.rows.insert(id, Row { record: Arc::new(record), version });
             is_changed = true;
@@ -219,9 +228,19 @@ impl<T: Kept> Table<T> {
         is_changed
     }
 
-    fn forget_name(&mut self, id: &str) {
-        let name = self.rows.get(id).and_then(|row| row.record.unique_name().map(|(s, n)| (s, n.to_owned())));
-        if let Some(name) = name
+    fn note_names(&mut self, id: &str, record: &T) {
+        if let Some((scope, name)) = record.unique_name() {
+            self.ids_by_name.insert((scope, name.to_owned()), id.to_owned());
+        }
+        self.second_ids.extend(record.second_id().map(|second| (second.to_owned(), id.to_owned())));
+    }
+
+    fn forget_names(&mut self, id: &str) {
+        let Some(row) = self.rows.get(id) else { return };
+        if let Some(second) = row.record.second_id() {
+            self.second_ids.remove(&(second.to_owned(), id.to_owned()));
+        }
+        if let Some(name) = row.record.unique_name().map(|(scope, name)| (scope, name.to_owned()))
             && self.ids_by_name.get(&name).is_some_and(|owner| owner == id)
         {
             self.ids_by_name.remove(&name);

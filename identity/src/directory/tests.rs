@@ -9,7 +9,7 @@ use anello_base::Timestamp;
 use super::Directory;
 use crate::error::Error;
 use crate::limits::SNAPSHOT_RECORDS_MIN;
-use crate::model::{Extra, Group};
+use crate::model::{Credential, Extra, Group};
 use crate::records::{Copied, Kind, MemoryRecords, Records};
 
 fn group(id: &str, name: &str) -> Group {
@@ -257,4 +257,41 @@ async fn a_refresh_lists_only_the_kinds_that_were_written() {
     assert_eq!((lists(&there).await, names(&there)), (2, vec!["uno".to_owned()]));
     here.delete::<Group>("1").await.expect("there");
     assert_eq!((lists(&there).await, names(&there).len()), (1, 0));
+}
+
+fn credential(id: &str, moved_to: Option<&str>) -> Credential {
+    Credential {
+        id: id.to_owned(),
+        kind: "ec2".to_owned(),
+        user_id: "user".to_owned(),
+        project_id: None,
+        sealed_blob: String::new(),
+        moved_to: moved_to.map(str::to_owned),
+        delegate: None,
+        extra: Extra::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_found_by_its_second_id_as_it_is_now_on_every_host() {
+    let records = MemoryRecords::default();
+    let (here, there) = (open(&records).await, open(&records).await);
+    let found = async |second: &str| {
+        there.refresh().await.expect("readable");
+        let ids = [&here, &there].map(|it| it.view().credentials.by_second_id(second).map(|it| it.id.clone()));
+        assert_eq!(ids[0], ids[1]);
+        ids[0].clone()
+    };
+    for (id, moved_to) in [("1", None), ("3", Some("x")), ("2", Some("x"))] {
+        here.create(credential(id, moved_to)).await.expect("free");
+    }
+    assert_eq!((found("x").await.as_deref(), found("1").await, found("").await), (Some("2"), None, None));
+    let set = |it: &mut Credential| {
+        it.moved_to = Some("y".to_owned());
+        Ok(())
+    };
+    here.update("2", set).await.expect("there");
+    assert_eq!((found("x").await.as_deref(), found("y").await.as_deref()), (Some("3"), Some("2")));
+    here.delete::<Credential>("3").await.expect("there");
+    assert_eq!((found("x").await, found("y").await.as_deref()), (None, Some("2")));
 }

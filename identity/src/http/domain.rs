@@ -6,6 +6,7 @@ use anello_api::rest::{Fault, Fields, Target};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::project_tag::tags;
 use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
 use crate::cascade::Cascades;
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
@@ -29,7 +30,7 @@ pub(super) fn view(call: &Call, domain: &Domain) -> Value {
         "name": domain.name,
         "description": domain.description,
         "enabled": domain.enabled,
-        "tags": [],
+        "tags": domain.tags,
         "options": domain.options,
         "links": {"self": call.links.to(&format!("/v3/domains/{}", domain.id))},
     });
@@ -78,6 +79,7 @@ pub(super) async fn make(call: &Call, mut fields: Fields) -> Result<Arc<Domain>,
         name: fields.required("name", PROJECT_NAME_CHARS_MAX)?,
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?.unwrap_or_default(),
         enabled: fields.flag("enabled")?.unwrap_or(true),
+        tags: fields.list("tags")?.map(tags).transpose()?.unwrap_or_default(),
         options: fields.object("options")?.unwrap_or_default(),
         extra: extra(fields),
     };
@@ -96,6 +98,7 @@ pub(super) async fn change(call: &Call, id: &str, mut fields: Fields) -> Result<
     let name = fields.replaced("name", PROJECT_NAME_CHARS_MAX)?;
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
+    let new_tags = fields.list("tags")?.map(tags).transpose()?;
     let options = fields.object("options")?;
     let extra = extra(fields);
     let change = |it: &mut Domain| {
@@ -103,6 +106,7 @@ pub(super) async fn change(call: &Call, id: &str, mut fields: Fields) -> Result<
         it.name = name.clone().unwrap_or_else(|| it.name.clone());
         it.description = description.clone().unwrap_or_else(|| it.description.clone());
         it.enabled = enabled.unwrap_or(it.enabled);
+        it.tags = new_tags.clone().unwrap_or_else(|| it.tags.clone());
         options.iter().for_each(|options| merge(&mut it.options, options));
         it.extra.extend(extra.clone());
         Ok(())
@@ -128,6 +132,7 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
+    call.service.records.check_settled(id)?;
     // What comes from a directory is no longer shown then. What is in the domain's database is deleted there first.
     let has_database = call.service.records.has(id);
     if !has_database {

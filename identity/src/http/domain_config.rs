@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Call, Route};
 use crate::bootstrap::DEFAULT_DOMAIN_ID;
+use crate::error::Error;
 use crate::ldap::{Kind, OPTIONS, is_secret, kind_of};
 use crate::model::{Domain, DomainConfig};
 
@@ -182,7 +183,20 @@ async fn keep(call: &Call, mut groups: Groups) -> Result<(), Fault> {
     let json = serde_json::to_vec(&secrets).map_err(|_| Fault::invalid("The secrets are no JSON."))?;
     let sealed_secrets = (!secrets.is_empty()).then(|| room.signing_keys.keys.seal(&json));
     let domain_id = call.param("domain_id").to_owned();
-    room.directory.put(DomainConfig { domain_id, groups, sealed_secrets }).await?;
+    let set = |it: &mut DomainConfig| {
+        if it.moving.is_some() {
+            return Err(Error::Moving);
+        }
+        (it.groups, it.sealed_secrets) = (groups.clone(), sealed_secrets.clone());
+        Ok(())
+    };
+    match room.directory.update(&domain_id, set).await {
+        Err(Error::Missing { .. }) => {
+            let groups = groups.clone();
+            room.directory.create(DomainConfig { domain_id, groups, sealed_secrets, moving: None }).await?
+        }
+        kept => kept?,
+    };
     follow(call).await?;
     room.read_directories_soon();
     Ok(())
@@ -212,7 +226,9 @@ fn check_move(call: &Call, groups: &Groups) -> Result<(), Fault> {
     let view = call.service.directory.view();
     let has_any = view.users.iter().any(|it| it.domain_id == id) || view.groups.iter().any(|it| it.domain_id == id);
     match has_any {
-        true => Err(Fault::conflict("The domain has users or groups, which would be left behind.")),
+        true => Err(Fault::conflict(
+            "The domain has users or groups, which would be left behind; `anello identity migrate` moves them.",
+        )),
         false => Ok(()),
     }
 }
@@ -271,6 +287,7 @@ async fn delete(call: Call) -> Answer {
         return Err(missing(&call));
     }
     if groups.values().all(BTreeMap::is_empty) {
+        call.service.records.check_settled(call.param("domain_id"))?;
         call.service.directory.delete::<DomainConfig>(call.param("domain_id")).await?;
         follow(&call).await?;
     } else {

@@ -93,7 +93,11 @@ async fn update(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
     let group = found(&call)?;
     let mut fields = Fields::of(call.json()?, "endpoint_group")?;
-    let name = fields.replaced("name", NAME_CHARS_MAX)?;
+    // The openstack command sends null for what it does not change.
+    let name = fields.text("name", NAME_CHARS_MAX)?;
+    if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(fields.wrong("name", "is empty"));
+    }
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let filters = filters(&mut fields)?;
     let change = |it: &mut EndpointGroup| {

@@ -1,6 +1,5 @@
 //! Projects.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anello_api::rest::{Fault, Fields, Target};
@@ -72,8 +71,12 @@ async fn index(call: Call) -> Answer {
     let directory = call.service.directory.view();
     if query.switch("is_domain") {
         let is_own = |it: &Domain| own.as_ref().is_none_or(|own| *own == it.id);
-        let wanted =
-            |it: &Domain| is_own(it) && query.admits("name", &it.name) && query.admits_bool("enabled", it.enabled);
+        let wanted = |it: &Domain| {
+            is_own(it)
+                && query.admits("name", &it.name)
+                && query.admits_bool("enabled", it.enabled)
+                && admits_tags(query, &it.tags)
+        };
         let rows = directory.domains.rows().filter(|(_, it)| wanted(it));
         return Ok(granted.ok(list(&call, "projects", "/v3/projects", rows, |it| domain_view(&call, it))?));
     }
@@ -211,7 +214,7 @@ async fn update(call: Call) -> Answer {
     let name = fields.replaced("name", PROJECT_NAME_CHARS_MAX)?;
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
-    let new_tags: Option<BTreeSet<String>> = fields.list("tags")?.map(tags).transpose()?;
+    let new_tags = fields.list("tags")?.map(tags).transpose()?;
     let options = fields.object("options")?;
     let extra = extra(fields);
     check_enabled(&call, &project, enabled)?;

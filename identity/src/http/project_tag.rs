@@ -1,9 +1,9 @@
-//! Labels of projects.
+//! Labels of projects, and of domains, each of which is also a project.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anello_api::rest::{Fault, Granted, Query};
+use anello_api::rest::{Fault, Granted, Query, Target};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use super::project::target;
 use super::{Answer, Call, Route};
 use crate::error::Error;
 use crate::limits::{NAME_CHARS_MAX, TAGS_MAX};
-use crate::model::Project;
+use crate::model::{Domain, Project};
 
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/v3/projects/{project_id}/tags";
@@ -48,51 +48,62 @@ pub(super) fn admits_tags(query: &Query, tags: &BTreeSet<String>) -> bool {
         && !query.get("not-tags-any").is_some_and(any)
 }
 
-fn authorized(call: &Call) -> Result<(Granted, Arc<Project>), Fault> {
+fn authorized(call: &Call, is_change: bool) -> Result<(Granted, Arc<Project>), Fault> {
     let id = call.param("project_id");
-    let project = call.service.directory.get::<Project>(id);
-    let granted = call.authorize(&target(project.as_deref()))?;
+    let project = call.service.directory.project(id);
+    // As a domain is changed by the cloud's administrators alone, so are its labels.
+    let of = if is_change && project.as_ref().is_some_and(|it| it.is_domain()) {
+        Target::none()
+    } else {
+        target(project.as_deref())
+    };
+    let granted = call.authorize(&of)?;
     Ok((granted, project.ok_or_else(|| Fault::missing("project", id))?))
 }
 
-fn shown(call: &Call, project: &Project) -> Value {
-    let path = call.links.to(&format!("/v3/projects/{}/tags", project.id));
-    json!({"tags": project.tags, "links": {"self": path, "next": null, "previous": null}})
+fn shown(call: &Call, tags: &BTreeSet<String>) -> Value {
+    let path = call.links.to(&format!("/v3/projects/{}/tags", call.param("project_id")));
+    json!({"tags": tags, "links": {"self": path, "next": null, "previous": null}})
 }
 
-async fn set(call: &Call, change: impl Fn(&mut BTreeSet<String>) + Send + Sync) -> Result<Arc<Project>, Error> {
-    let apply = |project: &mut Project| {
-        change(&mut project.tags);
-        if project.tags.len() > TAGS_MAX {
-            return Err(Error::Invalid(format!("A project has at most {TAGS_MAX} tags.")));
+/// Changes the labels, and tells what they are then.
+async fn set(call: &Call, change: impl Fn(&mut BTreeSet<String>) + Send + Sync) -> Result<BTreeSet<String>, Error> {
+    let apply = |tags: &mut BTreeSet<String>| {
+        change(tags);
+        match tags.len() > TAGS_MAX {
+            true => Err(Error::Invalid(format!("A project has at most {TAGS_MAX} tags."))),
+            false => Ok(()),
         }
-        Ok(())
     };
-    call.service.directory.update(call.param("project_id"), apply).await
+    let (directory, id) = (&call.service.directory, call.param("project_id"));
+    if directory.get::<Domain>(id).is_some() {
+        return Ok(directory.update(id, |it: &mut Domain| apply(&mut it.tags)).await?.tags.clone());
+    }
+    Ok(directory.update(id, |it: &mut Project| apply(&mut it.tags)).await?.tags.clone())
 }
 
 async fn index(call: Call) -> Answer {
-    let (granted, project) = authorized(&call)?;
-    Ok(granted.ok(shown(&call, &project)))
+    let (granted, project) = authorized(&call, false)?;
+    Ok(granted.ok(shown(&call, &project.tags)))
 }
 
 async fn replace(call: Call) -> Answer {
-    let (granted, _) = authorized(&call)?;
+    let (granted, _) = authorized(&call, true)?;
     let body = call.json()?;
     let list = body.get("tags").and_then(Value::as_array).cloned();
     let wanted = tags(list.ok_or_else(|| Fault::invalid("'tags' is a required list"))?)?;
-    let project = set(&call, |tags| tags.clone_from(&wanted)).await?;
-    Ok(granted.ok(shown(&call, &project)))
+    let tags = set(&call, |tags| tags.clone_from(&wanted)).await?;
+    Ok(granted.ok(shown(&call, &tags)))
 }
 
 async fn clear(call: Call) -> Answer {
-    let (granted, _) = authorized(&call)?;
+    let (granted, _) = authorized(&call, true)?;
     set(&call, BTreeSet::clear).await?;
     Ok(granted.no_content())
 }
 
 async fn check(call: Call) -> Answer {
-    let (granted, project) = authorized(&call)?;
+    let (granted, project) = authorized(&call, false)?;
     match project.tags.contains(call.param("tag")) {
         true => Ok(granted.no_content()),
         false => Err(Fault::missing("project tag", call.param("tag"))),
@@ -100,14 +111,14 @@ async fn check(call: Call) -> Answer {
 }
 
 async fn add(call: Call) -> Answer {
-    let (granted, _) = authorized(&call)?;
+    let (granted, _) = authorized(&call, true)?;
     let wanted = tags(vec![call.param("tag").into()])?;
     set(&call, |tags| tags.extend(wanted.clone())).await?;
     Ok(granted.status(StatusCode::CREATED, None))
 }
 
 async fn remove(call: Call) -> Answer {
-    let (granted, project) = authorized(&call)?;
+    let (granted, project) = authorized(&call, true)?;
     let tag = call.param("tag");
     if !project.tags.contains(tag) {
         return Err(Fault::missing("project tag", tag));

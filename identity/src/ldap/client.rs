@@ -2,6 +2,7 @@
 //! apart on one; each bind as a user has a connection of its own, since a bind changes whose it is.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
@@ -23,6 +24,8 @@ pub(crate) struct Client {
     places: Semaphore,
     /// Connections that no search uses, bound as the configured user.
     idle: Mutex<Vec<Ldap>>,
+    /// When it is to be read, or read again; at once where nobody has tried yet.
+    due: Mutex<Option<Instant>>,
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -33,12 +36,22 @@ fn failed(error: impl std::fmt::Display) -> Error {
 impl Client {
     /// A client; nothing is connected yet.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, places: Semaphore::new(LDAP_SEARCHES_MAX), idle: Mutex::default() }
+        Self { settings, places: Semaphore::new(LDAP_SEARCHES_MAX), idle: Mutex::default(), due: Mutex::default() }
     }
 
     /// What it was made with.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether it is time to read it.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|due| due <= Instant::now())
+    }
+
+    /// Leaves it alone for a while.
+    pub(crate) fn rest(&self, time: Duration) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
     }
 
     async fn connect(&self) -> Result<Ldap> {

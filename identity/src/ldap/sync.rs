@@ -1,7 +1,7 @@
 //! Which domains come from directories, and how the view follows them. A directory that does not answer leaves the
 //! view as it was; log-ins of its users then wait for it and are told to come again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ldap3::{SearchEntry, ldap_escape};
@@ -10,6 +10,7 @@ use super::settings::Groups;
 use super::{Client, Settings, entry};
 use crate::IdentityRoom;
 use crate::error::{Error, Result};
+use crate::limits::{DIRECTORY_READ_INTERVAL, DIRECTORY_REST};
 use crate::model::{Domain, DomainConfig, Group, Membership, User};
 
 /// Where a domain's users come from, where that is not the records.
@@ -51,8 +52,9 @@ impl IdentityRoom {
     /// records are elsewhere now, so that they are to be read again.
     pub(crate) fn follow_configurations(&self) -> bool {
         let configurations: Vec<Arc<DomainConfig>> = self.directory.view().domain_configs.iter().cloned().collect();
-        let (mut new, mut databases) = (HashMap::new(), BTreeMap::new());
+        let (mut new, mut databases, mut moving) = (HashMap::new(), BTreeMap::new(), BTreeSet::new());
         for configuration in configurations {
+            moving.extend(configuration.moving.as_ref().map(|_| configuration.domain_id.clone()));
             let groups = self.options_with_secrets(&configuration);
             let driver = groups.get("identity").and_then(|group| group.get("driver")).and_then(|it| it.as_str());
             let source = match driver {
@@ -75,6 +77,7 @@ impl IdentityRoom {
         for domain_id in gone {
             self.show_read(&domain_id, Read::default());
         }
+        self.records.set_moving(moving);
         self.records.follow(&databases)
     }
 
@@ -105,8 +108,10 @@ impl IdentityRoom {
         groups
     }
 
-    /// 403 for a change of what belongs to a directory.
+    /// 403 for a change of what belongs to a directory, 503 while it is on its way to another back end. Before anything
+    /// that goes with it is changed.
     pub(crate) fn check_writable(&self, domain_id: &str) -> Result<()> {
+        self.records.check_settled(domain_id)?;
         match self.sources.of(domain_id) {
             None => Ok(()),
             Some(Source::Ldap(_)) => Err(Error::Forbidden("Users and groups of this domain are read-only.".to_owned())),
@@ -116,17 +121,32 @@ impl IdentityRoom {
         }
     }
 
-    /// Reads all directories. One that fails does not keep the others.
-    pub(crate) async fn read_directories(&self) {
+    /// Follows the configurations of domains, and reads the directories for which it is time.
+    pub(crate) async fn follow_directories(&self) {
         if self.follow_configurations()
             && let Err(error) = self.directory.refresh_moved().await
         {
             tracing::warn!(%error, "records of domains that have moved can't be read; it is tried again later");
         }
+        self.read_those(Client::is_due).await;
+    }
+
+    /// Reads all directories of users now, however lately they were read: [`IdentityRoom::refresh`] does so once in
+    /// [`DIRECTORY_READ_INTERVAL`].
+    pub async fn read_directories(&self) {
+        self.read_those(|_| true).await;
+    }
+
+    /// One that fails does not keep the others.
+    async fn read_those(&self, is_wanted: impl Fn(&Client) -> bool) {
         for (domain_id, source) in self.sources.all() {
-            if let Source::Ldap(client) = source
-                && let Err(error) = self.read_directory(&domain_id, &client).await
-            {
+            let Source::Ldap(client) = source else { continue };
+            if !is_wanted(&client) {
+                continue;
+            }
+            let read = self.read_directory(&domain_id, &client).await;
+            client.rest(if read.is_ok() { DIRECTORY_READ_INTERVAL } else { DIRECTORY_REST });
+            if let Err(error) = read {
                 tracing::warn!(%error, domain_id, "a directory of users can't be read; it is tried again later");
             }
         }

@@ -81,6 +81,6 @@ impl fmt::Debug for ApplicationCredential {
     }
 }
 
-kept!(Credential, Credential, credentials, id: |it| it.id.clone());
+kept!(Credential, Credential, credentials, id: |it| it.id.clone(), second: |it| it.moved_to.as_deref());
 kept!(ApplicationCredential, ApplicationCredential, application_credentials, id: |it| it.id.clone(),
     name: |it| (it.user_id.clone(), &it.name));

@@ -16,6 +16,20 @@ pub(crate) struct DomainConfig {
     pub(crate) groups: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     /// Those that may not (`ldap.password`), as sealed JSON of the same shape.
     pub(crate) sealed_secrets: Option<String>,
+    /// Where its users and groups are on their way to, while they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moving: Option<Moving>,
+}
+
+/// Users and groups on their way. The ends are names of databases; `None` is where everything else is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moving {
+    /// Where they were.
+    pub(crate) from: Option<String>,
+    /// Where they will be.
+    pub(crate) to: Option<String>,
+    /// Whether all of them are there, so that the options say so and what was copied is to be removed.
+    pub(crate) has_arrived: bool,
 }
 
 impl fmt::Debug for DomainConfig {

@@ -26,7 +26,7 @@ pub(crate) use assignment::{Actor, Grant, Implication, Membership, Role, Scope};
 pub(crate) use catalog::{Endpoint, Interface, Region, Service};
 pub(crate) use compliance::Failure;
 pub(crate) use credential::{ApplicationCredential, Credential, Delegate, access_id};
-pub(crate) use domain_config::DomainConfig;
+pub(crate) use domain_config::{DomainConfig, Moving};
 pub(crate) use endpoint_group::{EndpointFilter, EndpointGroup, Filtered};
 pub(crate) use limit::{Limit, Limited, RegisteredLimit};
 pub(crate) use people::{Group, Password, User};
@@ -57,6 +57,11 @@ pub(crate) trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         None
     }
 
+    /// Another id that the record is found by, not always its own alone.
+    fn second_id(&self) -> Option<&str> {
+        None
+    }
+
     /// Gives the record another name, where it has a unique one: a rename that was not finished is undone.
     fn set_name(&mut self, _name: &str) {}
 
@@ -69,7 +74,7 @@ pub(crate) trait Kept: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
 
 /// Declares which kind and table a record belongs to; the rest of [`Kept`] follows from its fields.
 macro_rules! kept {
-    ($record:ty, $kind:ident, $table:ident, id: $id:expr $(, name: $name:expr)?) => {
+    ($record:ty, $kind:ident, $table:ident, id: $id:expr $(, name: $name:expr)? $(, second: $second:expr)?) => {
         impl $crate::model::Kept for $record {
             const KIND: $crate::records::Kind = $crate::records::Kind::$kind;
 
@@ -88,6 +93,13 @@ macro_rules! kept {
 
                 fn set_name(&mut self, name: &str) {
                     self.name = name.to_owned();
+                }
+            )?
+
+            $(
+                fn second_id(&self) -> Option<&str> {
+                    let second: fn(&Self) -> Option<&str> = $second;
+                    second(self)
                 }
             )?
 

@@ -17,6 +17,9 @@ pub(crate) struct Domain {
     pub(crate) description: String,
     /// Nobody of or in a disabled domain gets a token.
     pub(crate) enabled: bool,
+    /// Labels.
+    #[serde(default)]
+    pub(crate) tags: BTreeSet<String>,
     /// `immutable` and the like.
     pub(crate) options: Extra,
     /// Attributes not known here.
@@ -56,7 +59,7 @@ impl Project {
             parent_id: None,
             description: domain.description.clone(),
             enabled: domain.enabled,
-            tags: BTreeSet::new(),
+            tags: domain.tags.clone(),
             options: domain.options.clone(),
             extra: domain.extra.clone(),
         }

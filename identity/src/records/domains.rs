@@ -3,15 +3,16 @@
 //!
 //! **A database speaks for its own domains only.** Who writes into one from outside makes no user of another domain,
 //! and none with the id of a record that is elsewhere: such records are not there. **One that does not answer** leaves
-//! what was listed as it was; what asks for it fails with [`Error::Elsewhere`], and everything else goes on.
+//! what was listed as it was; what asks for it fails with [`Error::Elsewhere`], and everything else goes on. **While users
+//! and groups are on their way** ([`crate::migrate`]) they are as they were at both ends, and nobody changes them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anello_base::Timestamp;
 use bytes::Bytes;
-use futures::future::{BoxFuture, ready};
+use futures::future::{BoxFuture, join_all};
 use futures::stream::BoxStream;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -29,6 +30,12 @@ pub(crate) struct DomainRecords {
     main: Arc<dyn Records>,
     /// By domain; several may share one. Never held across an await; nothing else is locked while it is.
     homes: RwLock<BTreeMap<String, Arc<Home>>>,
+    /// How often that has changed.
+    follows: AtomicU64,
+    /// Domains whose users and groups are on their way. Never held across an await; nothing else is locked while it is.
+    moving: RwLock<BTreeSet<String>>,
+    /// Shared by those who write users and groups, from their look at `moving` until they are done.
+    writers: tokio::sync::RwLock<()>,
 }
 
 /// A database.
@@ -53,23 +60,32 @@ struct InDomain {
     domain_id: String,
 }
 
-/// Whether records of this kind may be in a domain's database.
+/// The kinds whose records may be in a domain's database.
+pub(crate) const PLACED: [Kind; 2] = [Kind::User, Kind::Group];
+
 fn is_placed(kind: Kind) -> bool {
-    matches!(kind, Kind::User | Kind::Group)
+    PLACED.contains(&kind)
 }
 
-fn domain_of(data: &[u8]) -> Option<String> {
+/// The domain of a record of such a kind, from its data.
+pub(crate) fn domain_of(data: &[u8]) -> Option<String> {
     serde_json::from_slice(data).ok().map(|placed: Placed| placed.record.domain_id)
 }
 
 impl DomainRecords {
     /// All in one back end, until [`DomainRecords::follow`].
     pub(crate) fn new(main: Arc<dyn Records>) -> Self {
-        Self { main, homes: RwLock::default() }
+        Self {
+            main,
+            homes: RwLock::default(),
+            follows: AtomicU64::new(0),
+            moving: RwLock::default(),
+            writers: tokio::sync::RwLock::default(),
+        }
     }
 
     /// The back end of everything else.
-    pub(crate) fn main(&self) -> &dyn Records {
+    pub(crate) fn main(&self) -> &(dyn Records + 'static) {
         &*self.main
     }
 
@@ -84,7 +100,31 @@ impl DomainRecords {
             homes.values().map(|home| (home.url.clone(), Arc::clone(home))).collect();
         let mut home = |url: &String| Arc::clone(by_url.entry(url.clone()).or_insert_with(|| Home::new(url)));
         *homes = urls.iter().map(|(id, url)| (id.clone(), home(url))).collect();
+        self.follows.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// Takes over which domains' users and groups are on their way.
+    pub(crate) fn set_moving(&self, domains: BTreeSet<String>) {
+        *self.moving.write().unwrap_or_else(PoisonError::into_inner) = domains;
+    }
+
+    /// [`Error::Moving`] where a domain's users and groups are on their way.
+    pub(crate) fn check_settled(&self, domain_id: &str) -> Result<()> {
+        match self.moving.read().unwrap_or_else(PoisonError::into_inner).contains(domain_id) {
+            true => Err(Error::Moving),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for a record of theirs.
+    fn check_writable(&self, data: &[u8]) -> Result<()> {
+        domain_of(data).map_or(Ok(()), |domain| self.check_settled(&domain))
+    }
+
+    /// Waits for those who began to write before they could know that a domain is on its way.
+    pub(crate) async fn drain(&self) {
+        drop(self.writers.write().await);
     }
 
     /// Whether a domain's users and groups are in a database of its own.
@@ -143,24 +183,32 @@ impl Home {
         connected.await.map_err(elsewhere)
     }
 
-    /// What it holds, or held when it last answered. One that fails is not waited for again and again: revocations are
+    /// An answer; `None` while it does not give one. One that fails is not waited for again and again: revocations are
     /// read with the same refresh.
+    async fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> Option<T> {
+        if now_us() < self.rests_until_us.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Ok(Ok(answer)) = tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, asking).await {
+            return Some(answer);
+        }
+        tracing::warn!("a domain's database can't be read; it is tried again later");
+        let rest_us = u64::try_from(DOMAIN_DATABASE_REST.as_micros()).unwrap_or(u64::MAX);
+        self.rests_until_us.store(now_us().saturating_add(rest_us), Ordering::Relaxed);
+        None
+    }
+
+    async fn state(&self, kind: Kind) -> Option<State> {
+        self.ask(async { self.records().await?.state(kind).await }).await?
+    }
+
+    /// What it holds, or held when it last answered.
     async fn versions(&self, kind: Kind) -> Listed {
-        let is_resting = now_us() < self.rests_until_us.load(Ordering::Relaxed);
-        let listing = async { self.records().await?.versions(kind).await };
-        let listed = match is_resting {
-            true => None,
-            false => Some(tokio::time::timeout(DOMAIN_DATABASE_TIMEOUT, listing).await),
-        };
+        let listed = self.ask(async { self.records().await?.versions(kind).await }).await;
         let mut known = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ok(Ok(listed))) = listed {
+        if let Some(listed) = listed {
             known.insert(kind, listed.clone());
             return listed;
-        }
-        if !is_resting {
-            tracing::warn!("a domain's database can't be read; it is tried again later");
-            let rest_us = u64::try_from(DOMAIN_DATABASE_REST.as_micros()).unwrap_or(u64::MAX);
-            self.rests_until_us.store(now_us().saturating_add(rest_us), Ordering::Relaxed);
         }
         known.get(&kind).cloned().unwrap_or_default()
     }
@@ -207,12 +255,18 @@ impl Records for DomainRecords {
         })
     }
 
-    /// Of what is in several back ends it can't be told.
     fn state(&self, kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
-        match is_placed(kind) && !self.all().is_empty() {
-            true => Box::pin(ready(Ok(None))),
-            false => self.main.state(kind),
-        }
+        Box::pin(async move {
+            if !is_placed(kind) || self.all().is_empty() {
+                return self.main.state(kind).await;
+            }
+            // Before the others: who is where may change meanwhile.
+            let mut states = vec![Some(State::Writes(self.follows.load(Ordering::Acquire)))];
+            let Some(main) = self.main.state(kind).await? else { return Ok(None) };
+            states.push(Some(main));
+            states.extend(join_all(self.all().iter().map(|home| home.state(kind))).await);
+            Ok(Some(State::Several(states)))
+        })
     }
 
     fn copies(&self, kind: Kind) -> BoxStream<'_, Result<Vec<Copied>>> {
@@ -239,8 +293,12 @@ impl Records for DomainRecords {
 
     fn put<'a>(&'a self, kind: Kind, id: &'a str, data: Bytes, expect: Expect<'a>) -> BoxFuture<'a, Result<Version>> {
         Box::pin(async move {
-            let home = Some(kind).filter(|kind| is_placed(*kind)).and_then(|_| self.home(&domain_of(&data)?));
-            match home {
+            if !is_placed(kind) {
+                return self.main.put(kind, id, data, expect).await;
+            }
+            let _writer = self.writers.read().await;
+            self.check_writable(&data)?;
+            match domain_of(&data).and_then(|domain| self.home(&domain)) {
                 Some(home) => home.records().await?.put(kind, id, data, expect).await.map_err(elsewhere),
                 None => self.main.put(kind, id, data, expect).await,
             }
@@ -249,10 +307,16 @@ impl Records for DomainRecords {
 
     fn delete<'a>(&'a self, kind: Kind, id: &'a str, expect: Expect<'a>) -> BoxFuture<'a, Result<Option<Timestamp>>> {
         Box::pin(async move {
-            if !is_placed(kind) || self.main.get(kind, id).await?.is_some() {
+            if !is_placed(kind) {
+                return self.main.delete(kind, id, expect).await;
+            }
+            let _writer = self.writers.read().await;
+            if let Some((_, data)) = self.main.get(kind, id).await? {
+                self.check_writable(&data)?;
                 return self.main.delete(kind, id, expect).await;
             }
             match self.find(kind, id).await? {
+                Some((_, _, data)) if self.check_writable(&data).is_err() => Err(Error::Moving),
                 Some((home, ..)) => home.records().await?.delete(kind, id, expect).await.map_err(elsewhere),
                 None => self.main.delete(kind, id, expect).await,
             }

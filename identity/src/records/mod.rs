@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 use md5::{Digest, Md5};
 
-pub(crate) use domains::DomainRecords;
+pub(crate) use domains::{DomainRecords, PLACED, domain_of};
 pub use memory::MemoryRecords;
 pub use objects::ObjectRecords;
 pub use snapshot::{Copied, Snapshots};
@@ -209,6 +209,8 @@ pub enum State {
     Objects(ContainerState),
     /// How often they were written.
     Writes(u64),
+    /// Each for itself, where they are in several places; `None` for one that does not answer.
+    Several(Vec<Option<State>>),
 }
 
 impl State {
@@ -217,7 +219,16 @@ impl State {
         match (self, earlier) {
             (Self::Objects(now), Self::Objects(earlier)) => now.is_still(earlier),
             (Self::Writes(now), Self::Writes(earlier)) => now == earlier,
-            (Self::Objects(_), Self::Writes(_)) | (Self::Writes(_), Self::Objects(_)) => false,
+            (Self::Several(now), Self::Several(earlier)) => {
+                let is_still = |(now, earlier): (&Option<Self>, &Option<Self>)| match (now, earlier) {
+                    (Some(now), Some(earlier)) => now.is_still(earlier),
+                    // Nothing is learned of it, so that what is known stays.
+                    (None, None) => true,
+                    _ => false,
+                };
+                now.len() == earlier.len() && now.iter().zip(earlier).all(is_still)
+            }
+            _ => false,
         }
     }
 }

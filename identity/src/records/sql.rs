@@ -1,15 +1,18 @@
 //! Records in a SQL database (SQLite, PostgreSQL, MySQL or MariaDB): one table, a row per record. The database gives
 //! what the room asks of a back end: a statement is durable before it returns, and a change names the version that it
 //! replaces, so that of two writers one wins and the other learns of it.
+//!
+//! A second table counts the writes of each kind, in the transactions of the writes themselves: who reads the count and
+//! then the records has seen at least what it counts, and one query tells that a kind is as it was.
 
 use anello_base::{HybridClock, SystemClock, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
-use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row};
 
-use super::{Copied, Expect, Kind, Records, Version, etag};
+use super::{Copied, Expect, Kind, Records, State, Version, etag};
 use crate::error::{Error, Result};
 use crate::limits::{
     COPIES_PAGE_ROWS, RECORD_BYTES_MAX, RECORDS_PAGE_ROWS, SQL_CONNECTIONS_MAX, SQL_WAIT_MAX, UPDATE_ATTEMPTS_MAX,
@@ -18,6 +21,10 @@ use crate::limits::{
 /// The statements, as a database spells them. Ids are bytes everywhere: no database compares them by rules for texts.
 struct Dialect {
     create: &'static str,
+    /// A row for a kind in the table of counts, where there is none.
+    insert_count: &'static str,
+    count: &'static str,
+    increase: &'static str,
     list: &'static str,
     copy: &'static str,
     get: &'static str,
@@ -33,6 +40,7 @@ struct Dialect {
 const SQLITE: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BLOB NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, id))",
+    insert_count: "INSERT OR IGNORE INTO identity_writes (kind, writes) VALUES (?, 0)",
     // A file has one writer: a second connection would only find it locked.
     connections: 1,
     // A commit then costs one sync, and is durable still (`synchronous` is full unless said otherwise).
@@ -43,6 +51,9 @@ const SQLITE: Dialect = Dialect {
 const MYSQL: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id VARBINARY(1024) NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data MEDIUMBLOB NOT NULL, PRIMARY KEY (kind, id))",
+    insert_count: "INSERT IGNORE INTO identity_writes (kind, writes) VALUES (?, 0)",
+    count: "SELECT writes FROM identity_writes WHERE kind = ?",
+    increase: "UPDATE identity_writes SET writes = writes + 1 WHERE kind = ?",
     list: "SELECT id, ticks, etag FROM identity_records WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
     copy: "SELECT id, ticks, etag, data FROM identity_records WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
     get: "SELECT ticks, etag, data FROM identity_records WHERE kind = ? AND id = ?",
@@ -56,6 +67,9 @@ const MYSQL: Dialect = Dialect {
 const POSTGRES: Dialect = Dialect {
     create: "CREATE TABLE IF NOT EXISTS identity_records (kind VARCHAR(32) NOT NULL, id BYTEA NOT NULL, \
              ticks BIGINT NOT NULL, etag VARCHAR(32) NOT NULL, data BYTEA NOT NULL, PRIMARY KEY (kind, id))",
+    insert_count: "INSERT INTO identity_writes (kind, writes) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+    count: "SELECT writes FROM identity_writes WHERE kind = $1",
+    increase: "UPDATE identity_writes SET writes = writes + 1 WHERE kind = $1",
     list: "SELECT id, ticks, etag FROM identity_records WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
     copy: "SELECT id, ticks, etag, data FROM identity_records WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
     get: "SELECT ticks, etag, data FROM identity_records WHERE kind = $1 AND id = $2",
@@ -65,6 +79,13 @@ const POSTGRES: Dialect = Dialect {
     connections: SQL_CONNECTIONS_MAX,
     prelude: None,
 };
+
+/// How often each kind was written. The same in all databases.
+const CREATE_COUNTS: &str =
+    "CREATE TABLE IF NOT EXISTS identity_writes (kind VARCHAR(32) NOT NULL PRIMARY KEY, writes BIGINT NOT NULL)";
+
+/// SQLSTATEs of a transaction that was given up in favour of another: it is tried again.
+const GIVEN_UP: [&str; 2] = ["40001", "40P01"];
 
 /// Records in a database.
 pub struct SqlRecords {
@@ -110,11 +131,32 @@ impl SqlRecords {
         if let Some(over) = over {
             query = query.bind(over);
         }
-        match query.execute(&self.pool).await {
-            Ok(done) if done.rows_affected() == 1 => Ok(Some(Version { timestamp: timestamp(ticks), etag })),
-            Ok(_) => Ok(None),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(None),
-            Err(error) => Err(failed(error)),
+        let is_written = self.change(kind, query).await?;
+        Ok(is_written.then(|| Version { timestamp: timestamp(ticks), etag }))
+    }
+
+    /// Changes one row and counts the change, both or neither; whether there was such a row. Dropped half-way, neither.
+    async fn change(&self, kind: Kind, query: sqlx::query::Query<'_, sqlx::Any, AnyArguments>) -> Result<bool> {
+        let changed = async {
+            let mut transaction = self.pool.begin().await?;
+            if query.execute(&mut *transaction).await?.rows_affected() == 0 {
+                return Ok(false);
+            }
+            // Last, since others wait for the row until the end of the transaction.
+            let count = sqlx::query(self.dialect.increase).bind(kind.container());
+            if count.execute(&mut *transaction).await?.rows_affected() == 0 {
+                return Err(sqlx::Error::RowNotFound);
+            }
+            transaction.commit().await?;
+            Ok(true)
+        };
+        match changed.await {
+            Err(sqlx::Error::Database(error))
+                if error.is_unique_violation() || error.code().is_some_and(|code| GIVEN_UP.contains(&&*code)) =>
+            {
+                Ok(false)
+            }
+            changed => changed.map_err(failed),
         }
     }
 }
@@ -161,7 +203,13 @@ impl Records for SqlRecords {
             if let Some(prelude) = self.dialect.prelude {
                 sqlx::query(prelude).fetch_all(&self.pool).await.map_err(failed)?;
             }
-            sqlx::query(self.dialect.create).execute(&self.pool).await.map_err(failed)?;
+            for table in [self.dialect.create, CREATE_COUNTS] {
+                sqlx::query(table).execute(&self.pool).await.map_err(failed)?;
+            }
+            for kind in Kind::ALL {
+                let row = sqlx::query(self.dialect.insert_count).bind(kind.container());
+                row.execute(&self.pool).await.map_err(failed)?;
+            }
             Ok(())
         })
     }
@@ -215,12 +263,20 @@ impl Records for SqlRecords {
                 }
                 let Some((ticks, version, _)) = found else { return Ok(None) };
                 let query = sqlx::query(self.dialect.delete).bind(kind.container()).bind(id.as_bytes().to_vec());
-                let done = query.bind(ticks).execute(&self.pool).await.map_err(failed)?;
-                if done.rows_affected() == 1 {
+                if self.change(kind, query.bind(ticks)).await? {
                     return Ok(Some(version.timestamp));
                 }
             }
             Err(Error::Busy)
+        })
+    }
+
+    fn state(&self, kind: Kind) -> BoxFuture<'_, Result<Option<State>>> {
+        Box::pin(async move {
+            let query = sqlx::query(self.dialect.count).bind(kind.container());
+            let row = query.fetch_one(&self.pool).await.map_err(failed)?;
+            let writes: i64 = row.try_get("writes").map_err(failed)?;
+            Ok(Some(State::Writes(u64::try_from(writes).unwrap_or(0))))
         })
     }
 

@@ -9,38 +9,60 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cloud::{Cloud, open_with};
+use crate::servers::{Server, mariadb, postgres};
 
-fn url(dir: &Path, name: &str) -> String {
+pub(crate) fn url(dir: &Path, name: &str) -> String {
     format!("sqlite://{}?mode=rwc", dir.join(name).display())
 }
 
-fn config(dir: &Path) -> IdentityConfig {
-    let databases = ["one", "two"].map(|name| (name.to_owned(), url(dir, name)));
-    IdentityConfig { databases: BTreeMap::from(databases), ..IdentityConfig::default() }
+fn config(databases: &BTreeMap<String, String>) -> IdentityConfig {
+    IdentityConfig { databases: databases.clone(), ..IdentityConfig::default() }
 }
 
-fn driver(database: &str) -> Option<Value> {
+pub(crate) fn driver(database: &str) -> Option<Value> {
     Some(json!({"config": {"identity": {"driver": "sql", "database": database}}}))
 }
 
-/// A cloud with a domain that has the database `one`, and a user with a project in it.
-struct Company {
-    cloud: Cloud,
-    dir: TempDir,
-    domain: String,
-    user: String,
+/// A cloud with a domain of the name `company`, in which a user has a role on a project through a group.
+pub(crate) struct Company {
+    pub(crate) cloud: Cloud,
+    /// The databases `one` and `two`.
+    pub(crate) databases: BTreeMap<String, String>,
+    pub(crate) domain: String,
+    pub(crate) user: String,
     project: String,
+    _dir: TempDir,
+    _server: Option<Server>,
 }
 
 impl Company {
+    /// Its users are in the database `one`, a file.
     async fn new() -> Self {
+        Self::with(None, Some("one")).await
+    }
+
+    /// One for each kind of database that is here, which is `one`; its users are there, or with everything else.
+    pub(crate) async fn of_each(database: Option<&str>) -> Vec<Self> {
+        let mut all = vec![Self::with(None, database).await];
+        for server in [postgres(), mariadb()].into_iter().flatten() {
+            all.push(Self::with(Some(server), database).await);
+        }
+        all
+    }
+
+    pub(crate) async fn with(server: Option<Server>, database: Option<&str>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let cloud = Cloud::with(config(dir.path())).await;
+        let one = server.as_ref().map_or_else(|| url(dir.path(), "one"), |server| server.url.clone());
+        let two = url(dir.path(), "two");
+        let databases = BTreeMap::from([("one".to_owned(), one), ("two".to_owned(), two)]);
+        let cloud = Cloud::with(config(&databases)).await;
         let admin = cloud.admin_token().await;
         let id = |made: &Value, kind: &str| made[kind]["id"].as_str().expect("an id").to_owned();
         let made = cloud.want(201, &admin, "POST", "/v3/domains", Some(json!({"domain": {"name": "company"}}))).await;
         let domain = id(&made, "domain");
-        cloud.want(201, &admin, "PUT", &format!("/v3/domains/{domain}/config"), driver("one")).await;
+        if let Some(database) = database {
+            cloud.want(201, &admin, "PUT", &format!("/v3/domains/{domain}/config"), driver(database)).await;
+        }
         let body = json!({"user": {"name": "ann", "domain_id": domain, "password": "ann's own"}});
         let user = id(&cloud.want(201, &admin, "POST", "/v3/users", Some(body)).await, "user");
         let body = json!({"group": {"name": "staff", "domain_id": domain}});
@@ -50,16 +72,16 @@ impl Company {
         let project = id(&cloud.want(201, &admin, "POST", "/v3/projects", Some(body)).await, "project");
         let role = cloud.role_id(&admin, "member").await;
         cloud.want(204, &admin, "PUT", &format!("/v3/projects/{project}/groups/{group}/roles/{role}"), None).await;
-        Self { cloud, dir, domain, user, project }
+        Self { cloud, databases, domain, user, project, _dir: dir, _server: server }
     }
 
-    async fn database(&self, name: &str) -> SqlRecords {
-        let database = SqlRecords::connect(&url(self.dir.path(), name)).await.expect("connects");
+    pub(crate) async fn database(&self, name: &str) -> SqlRecords {
+        let database = SqlRecords::connect(&self.databases[name]).await.expect("connects");
         database.prepare().await.expect("has its table");
         database
     }
 
-    async fn login(&self, cloud: &Cloud) -> Result<String, u16> {
+    pub(crate) async fn login(&self, cloud: &Cloud) -> Result<String, u16> {
         let user = json!({"name": "ann", "domain": {"id": self.domain}, "password": "ann's own"});
         let identity = json!({"methods": ["password"], "password": {"user": user}});
         let scope = json!({"project": {"id": self.project}});
@@ -68,19 +90,28 @@ impl Company {
     }
 
     /// The cloud after a restart.
-    async fn again(&self) -> Cloud {
-        let (room, made) = open_with(&self.cloud.records, config(self.dir.path())).await;
+    pub(crate) async fn again(&self) -> Cloud {
+        self.again_with(&self.databases).await
+    }
+
+    pub(crate) async fn again_with(&self, databases: &BTreeMap<String, String>) -> Cloud {
+        let (room, made) = open_with(&self.cloud.records, config(databases)).await;
         Cloud { records: self.cloud.records.clone(), room, made }
     }
 }
 
-async fn ids(records: &dyn Records, kind: Kind) -> Vec<String> {
+pub(crate) async fn ids(records: &dyn Records, kind: Kind) -> Vec<String> {
     records.versions(kind).await.expect("listed").into_iter().map(|(id, _)| id).collect()
 }
 
 #[tokio::test]
 async fn a_domains_users_are_in_its_database_and_log_in_after_a_restart() {
-    let company = Company::new().await;
+    for company in Company::of_each(Some("one")).await {
+        check_kept(&company).await;
+    }
+}
+
+async fn check_kept(company: &Company) {
     let cloud = &company.cloud;
     let database = company.database("one").await;
     assert_eq!(ids(&database, Kind::User).await, [&*company.user]);
@@ -124,11 +155,8 @@ async fn a_database_that_is_gone_stops_its_own_users_only() {
     let company = Company::new().await;
     let cloud = &company.cloud;
     let admin = cloud.admin_token().await;
-    let records = cloud.records.clone();
-    let mut elsewhere = config(company.dir.path());
-    elsewhere.databases.insert("one".to_owned(), url(Path::new("/nowhere"), "one"));
-    let (room, made) = open_with(&records, elsewhere).await;
-    let again = Cloud { records, room, made };
+    let nowhere = BTreeMap::from([("one".to_owned(), url(Path::new("/nowhere"), "one"))]);
+    let again = company.again_with(&nowhere).await;
     assert!(again.login(&again.admin()).await.is_ok());
     assert_eq!(company.login(&again).await, Err(401), "nobody knows her now");
     let body = json!({"user": {"name": "bob", "domain_id": company.domain}});
@@ -137,6 +165,27 @@ async fn a_database_that_is_gone_stops_its_own_users_only() {
     assert!(again.login(&person).await.is_ok());
     again.room.refresh().await.expect("goes on");
     assert!(company.login(&company.again().await).await.is_ok(), "and it is there again");
+}
+
+/// A refresh comes every few seconds, and a domain may have many users.
+#[tokio::test]
+async fn users_are_listed_again_only_where_one_of_their_places_was_written() {
+    for company in Company::of_each(Some("one")).await {
+        let (here, there) = (&company.cloud, company.again().await);
+        let lists = async |cloud: &Cloud| {
+            cloud.room.refresh().await.expect("reads");
+            let before = company.cloud.records.lists();
+            cloud.room.refresh().await.expect("reads");
+            company.cloud.records.lists() - before
+        };
+        assert_eq!((lists(here).await, lists(&there).await), (0, 0));
+        let admin = here.admin_token().await;
+        let path = format!("/v3/users/{}", company.user);
+        here.want(200, &admin, "PATCH", &path, Some(json!({"user": {"email": "new@example.org"}}))).await;
+        there.room.refresh().await.expect("reads");
+        assert_eq!(there.want(200, &admin, "GET", &path, None).await["user"]["email"], "new@example.org");
+        assert_eq!(lists(&there).await, 0);
+    }
 }
 
 #[tokio::test]

@@ -114,3 +114,47 @@ async fn a_key_for_a_project_that_acts_as_a_domain_signs_for_it_and_it_is_nobody
     let body = json!({"user": {"default_project_id": domain}});
     cloud.want(400, &admin, "PATCH", &path, Some(body)).await;
 }
+
+#[tokio::test]
+async fn a_domain_has_the_tags_of_the_project_that_acts_as_it() {
+    let cloud = Cloud::new().await;
+    let admin = cloud.admin_token().await;
+    let domain = acting(&cloud, &admin).await;
+    let (tags, tag) =
+        (format!("/v3/projects/{domain}/tags"), |name: &str| format!("/v3/projects/{domain}/tags/{name}"));
+    assert_eq!(cloud.want(200, &admin, "GET", &tags, None).await["tags"], json!([]));
+    let set = cloud.want(200, &admin, "PUT", &tags, Some(json!({"tags": ["red", "blue"]}))).await;
+    assert_eq!(set["tags"], json!(["blue", "red"]));
+    cloud.want(201, &admin, "PUT", &tag("green"), None).await;
+    cloud.want(204, &admin, "DELETE", &tag("red"), None).await;
+    cloud.want(204, &admin, "GET", &tag("green"), None).await;
+    cloud.want(404, &admin, "GET", &tag("red"), None).await;
+    for path in [format!("/v3/domains/{domain}"), format!("/v3/projects/{domain}")] {
+        let shown = cloud.want(200, &admin, "GET", &path, None).await;
+        let shown = shown.as_object().and_then(|it| it.values().next()).expect("an object");
+        assert_eq!(shown["tags"], json!(["blue", "green"]), "{path}");
+    }
+    for (query, count) in [("tags=blue", 1), ("tags=red", 0), ("not-tags-any=green", 1)] {
+        let list = cloud.want(200, &admin, "GET", &format!("/v3/projects?is_domain=true&{query}"), None).await;
+        assert_eq!(list["projects"].as_array().map(Vec::len), Some(count), "{query}: {list}");
+    }
+    let body = json!({"domain": {"name": "tagged", "tags": ["one"]}});
+    let made = cloud.want(201, &admin, "POST", "/v3/domains", Some(body)).await;
+    let path = format!("/v3/domains/{}", id(&made["domain"]));
+    let changed = cloud.want(200, &admin, "PATCH", &path, Some(json!({"domain": {"tags": ["two"]}}))).await;
+    assert_eq!((&made["domain"]["tags"], &changed["domain"]["tags"]), (&json!(["one"]), &json!(["two"])));
+    cloud.want(400, &admin, "PATCH", &path, Some(json!({"domain": {"tags": ["a,b"]}}))).await;
+    // Who may see the domain may see them; they are changed by whoever may change the domain.
+    let person = cloud.person(&admin, "someone", "reader").await;
+    for role in ["reader", "manager"] {
+        grant(&cloud, &admin, &format!("/v3/domains/{domain}/users/{}", person.user_id), role).await;
+    }
+    let user = json!({"id": person.user_id, "password": person.password});
+    let identity = json!({"methods": ["password"], "password": {"user": user}});
+    let scope = json!({"domain": {"id": domain}});
+    let (manager, _) = cloud.authenticate(identity, Some(scope)).await.ok().expect("logs in");
+    assert_eq!(cloud.want(200, &manager, "GET", &tags, None).await["tags"], json!(["blue", "green"]));
+    cloud.want(403, &manager, "PUT", &tag("own"), None).await;
+    cloud.want(204, &admin, "DELETE", &tags, None).await;
+    assert_eq!(cloud.want(200, &manager, "GET", &tags, None).await["tags"], json!([]));
+}

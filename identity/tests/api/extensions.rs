@@ -69,6 +69,12 @@ async fn a_project_with_endpoints_of_its_own_sees_only_these_in_its_catalog() {
     let body = json!({"endpoint_group": {"name": "g", "filters": filters}});
     let group = cloud.want(201, &admin, "POST", "/v3/OS-EP-FILTER/endpoint_groups", Some(body)).await;
     let group = format!("/v3/OS-EP-FILTER/endpoint_groups/{}", id(&group["endpoint_group"]));
+    // As the openstack command says it.
+    let body = json!({"endpoint_group": {"name": null, "description": "d", "filters": null}});
+    let changed = cloud.want(200, &admin, "PATCH", &group, Some(body)).await["endpoint_group"].clone();
+    assert_eq!((&changed["name"], &changed["description"]), (&json!("g"), &json!("d")));
+    let empty = json!({"endpoint_group": {"name": " "}});
+    cloud.want(400, &admin, "PATCH", &group, Some(empty)).await;
     let association = format!("{group}/projects/{}", person.project_id);
     cloud.want(404, &admin, "GET", &association, None).await;
     cloud.want(204, &admin, "PUT", &association, None).await;

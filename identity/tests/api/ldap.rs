@@ -172,10 +172,35 @@ async fn a_directory_that_does_not_answer_stops_its_own_users_only() {
     let domain = Domain::new(&server.url, json!({})).await;
     domain.give_staff("member").await;
     drop(server);
-    domain.cloud.room.refresh().await.expect("goes on");
+    domain.cloud.room.read_directories().await;
     assert_eq!(domain.list("users").await.len(), 2, "what was read stays");
     assert_eq!(domain.login("Ann Ä", "ann's secret").await.expect_err("not now"), 503);
     assert!(domain.cloud.login(&domain.cloud.admin()).await.is_ok());
+}
+
+/// A refresh comes every few seconds, and a directory may be long.
+#[tokio::test]
+async fn a_directory_is_not_read_again_with_every_refresh() {
+    let Some(server) = slapd(LDIF) else { return };
+    let domain = Domain::new(&server.url, json!({})).await;
+    let (connection, mut ldap) = ldap3::LdapConnAsync::new(&server.url).await.expect("connects");
+    let driver = tokio::spawn(connection.drive());
+    let bound = ldap.simple_bind("cn=admin,dc=example,dc=org", "admin").await.expect("answers");
+    bound.success().expect("is let in");
+    for name in ["cid", "dan"] {
+        let attributes = [("objectClass", "inetOrgPerson"), ("cn", name), ("sn", name), ("userPassword", "secret")];
+        let attributes = attributes.map(|(attribute, value)| (attribute, [value].into()));
+        let added = ldap.add(&format!("cn={name},ou=Users,dc=example,dc=org"), attributes.into()).await;
+        added.expect("answers").success().expect("added");
+    }
+    domain.cloud.room.refresh().await.expect("reads the records");
+    assert_eq!(domain.list("users").await.len(), 2, "what was read lately");
+    assert_eq!(domain.login("cid", "secret").await.expect_err("no role"), 401);
+    assert_eq!(domain.list("users").await.len(), 3, "who logs in is seen at once");
+    domain.cloud.room.read_directories().await;
+    assert_eq!(domain.list("users").await.len(), 4);
+    ldap.unbind().await.expect("ends");
+    driver.await.expect("joins").expect("ends well");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod cloud;
 mod compliance;
 mod credentials;
 mod databases;
+mod domain_moves;
 mod domains;
 mod extensions;
 mod ldap;

@@ -13,50 +13,12 @@ import http.client
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import threading
-import time
+
+from server import Server
 
 WORKERS = 8
-
-
-class Server:
-    def __init__(self, program, directory, config):
-        command = [program, "serve", "--data", directory, "--listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
-        if config:
-            command += ["--config", config]
-        self.log = open(f"{directory}.log", "a")
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log)
-        while True:
-            asked = subprocess.run([program, "status", "--json", "--data", directory], capture_output=True, text=True)
-            if asked.returncode == 0 and json.loads(asked.stdout)["state"] == "ready":
-                break
-            if self.process.poll() is not None:
-                sys.exit(f"the server ended while it started; see {directory}.log")
-            time.sleep(0.02)
-        url = next(it["url"] for it in json.loads(asked.stdout)["listeners"] if "Keystone" in it["name"])
-        self.address, self.local, self.token = url.rpartition("/")[2], threading.local(), ""
-        lines = (pathlib.Path(directory) / "credentials" / "openrc").read_text().splitlines()
-        password = next(line.split("=", 1)[1].strip("'") for line in lines if "OS_PASSWORD" in line)
-        who = {"name": "admin", "password": password, "domain": {"id": "default"}}
-        scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
-        identity = {"methods": ["password"], "password": {"user": who}}
-        _, headers, _ = self.call("POST", "/auth/tokens", {"auth": {"identity": identity, "scope": scope}})
-        self.token = headers["X-Subject-Token"]
-
-    def call(self, method, path, body=None):
-        if not hasattr(self.local, "connection"):
-            self.local.connection = http.client.HTTPConnection(self.address, timeout=30)
-        headers = {"Content-Type": "application/json", "X-Auth-Token": self.token}
-        self.local.connection.request(method, "/identity/v3" + path, body and json.dumps(body), headers)
-        answer = self.local.connection.getresponse()
-        data = answer.read()
-        return answer.status, answer.headers, json.loads(data or "{}")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def operate(server, names, known, kill_after):

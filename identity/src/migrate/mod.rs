@@ -1,6 +1,8 @@
 //! Moves the records from one back end to another: nothing is changed any more, everything is copied and compared, and
 //! the server is to be started again with the other back end. A copy that fails leaves all as it was. Databases of single
-//! domains stay where they are.
+//! domains stay where they are; [`domain`] moves into and out of those.
+
+mod domain;
 
 use crate::IdentityRoom;
 use crate::error::{Error, Result};
@@ -9,6 +11,7 @@ use crate::records::{Expect, Kind, Records};
 impl IdentityRoom {
     /// Copies all records to an empty back end, and tells how many. From then on this room changes nothing.
     pub async fn migrate(&self, to: &dyn Records) -> Result<usize> {
+        let _one_at_a_time = self.migrating.lock().await;
         to.prepare().await?;
         for kind in Kind::ALL {
             if !to.versions(kind).await?.is_empty() {
