@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody};
+pub(crate) use self::limits::PROMISE_LEAD;
 pub(crate) use self::local::Local;
 pub use self::peer::PeerStatus;
 pub(crate) use self::peer::{Peer, Peers};
@@ -88,6 +89,9 @@ pub(crate) struct Write {
     pub(crate) upload: Option<u64>,
     /// Whether the device stands in for one that can't be reached, and keeps this until it can.
     pub(crate) stands_in: bool,
+    /// Whether nobody promised its timestamp to it: two hosts may come to the same one. (Older hosts don't tell.)
+    #[serde(default)]
+    pub(crate) is_plain: bool,
 }
 
 /// A large object on its way to a device.

@@ -39,8 +39,12 @@ pub(super) enum Outcome {
 /// What one device made of its share.
 #[derive(Debug)]
 enum Answer {
-    Taken { created: bool },
+    Taken {
+        created: bool,
+    },
     Refused(Timestamp),
+    /// As `Refused`, and the data that were sent before are gone.
+    Lost(Timestamp),
     Failed(Error),
 }
 
@@ -56,7 +60,10 @@ impl Share {
         let can_move = write.upload.is_none() && !write.mutation.has_extents();
         let kept = (can_move && !self.stand_ins.is_empty()).then(|| write.clone());
         let error = match self.node.commit(write).await {
-            Ok(effect) => return effect.stale.map_or(Answer::Taken { created: effect.created }, Answer::Refused),
+            Ok(effect) => {
+                let refused = if can_move { Answer::Refused } else { Answer::Lost };
+                return effect.stale.map_or(Answer::Taken { created: effect.created }, refused);
+            }
             Err(Error::Promised { until }) => return Answer::Refused(until),
             Err(error) => error,
         };
@@ -103,6 +110,7 @@ pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> 
         return match share.commit().await {
             Answer::Taken { created } => Ok(Outcome::Done { created }),
             Answer::Refused(later) => Ok(Outcome::Refused(later)),
+            Answer::Lost(_) => Err(Error::Contended),
             Answer::Failed(error) => Err(error),
         };
     }
@@ -122,11 +130,13 @@ pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> 
         commits.spawn(async move { (share.duty, share.commit().await) });
     }
     let (mut created, mut refused, mut failure) = (false, None, None);
+    let mut is_lost = false;
     while let Some(Ok((duty, answer))) = commits.join_next().await {
         tallies.iter_mut().for_each(|tally| tally.count(&duty, matches!(answer, Answer::Taken { .. })));
         match answer {
             Answer::Taken { created: new } => created |= new,
             Answer::Refused(later) => refused = refused.max(Some(later)),
+            Answer::Lost(later) => (refused, is_lost) = (refused.max(Some(later)), true),
             // One that lacks the container may only be behind.
             Answer::Failed(error) if failure.is_none() || !is_missing(&error) => failure = Some(error),
             Answer::Failed(_) => {}
@@ -136,7 +146,11 @@ pub(super) async fn commit(mut shares: Vec<Share>, background: &TaskTracker) -> 
             return Ok(Outcome::Done { created });
         }
     }
-    verdict(&tallies, refused, failure)
+    match verdict(&tallies, refused, failure) {
+        // To begin again takes the data.
+        Ok(Outcome::Refused(_)) if is_lost => Err(Error::Contended),
+        verdict => verdict,
+    }
 }
 
 fn is_missing(error: &Error) -> bool {

@@ -21,15 +21,15 @@ use crate::node::{Data, Found, Node, Source};
 impl Store {
     /// The object without its data. `None` also where its time to be deleted has come.
     pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
-        let found = self.replicas_of(&self.placement(), self.hashes(path)).await?.pop();
-        Ok(found.map(|source| source.info().clone()).filter(|info| !self.is_expired(info)))
+        let (mut found, _) = self.replicas_of(&self.placement(), self.hashes(path)).await?;
+        Ok(found.pop().map(|source| source.info().clone()).filter(|info| !self.is_expired(info)))
     }
 
     /// The object, ready to be read.
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
-        let replicas = self.replicas_of(&placement, hashes).await?;
-        let reader = ObjectReader::new(replicas, Some((self.clone(), hashes.object)));
+        let (replicas, lacking) = self.replicas_of(&placement, hashes).await?;
+        let reader = ObjectReader::new(replicas, lacking, Some((self.clone(), hashes.object)));
         Ok(reader.filter(|reader| !self.is_expired(reader.info())))
     }
 
@@ -37,11 +37,12 @@ impl Store {
         info.delete_at.is_some_and(|second| second <= self.clock().wall().seconds())
     }
 
-    /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
-    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<Vec<Source>> {
+    /// The replicas that hold the newest version, one of this host last; none where that is a tombstone. With them
+    /// why fewer than a majority has answered, where that is so.
+    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<(Vec<Source>, Option<Error>)> {
         let object = hashes.object;
         if let Some((_, node)) = placement.only() {
-            return Ok(node.object(object).await?.into_live().into_iter().collect());
+            return Ok((node.object(object).await?.into_live().into_iter().collect(), None));
         }
         let ask = |node: Node| async move { node.object(object).await };
         let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
@@ -55,7 +56,7 @@ impl Store {
         match answers.lacking {
             // What is there is better than nothing, and nothing may be wrong.
             Some(lacking) if sources.is_empty() => Err(lacking),
-            _ => Ok(sources),
+            lacking => Ok((sources, lacking)),
         }
     }
 
@@ -141,6 +142,8 @@ pub(super) async fn ask_majority<T, F: Future<Output = Result<T>>>(
 #[derive(Debug)]
 pub struct ObjectReader {
     replicas: Vec<Source>,
+    /// Why fewer than a majority has answered.
+    lacking: Option<Error>,
     /// Where to look for further replicas: only a majority was asked.
     further: Option<(Store, KeyHash)>,
     range: Range<u64>,
@@ -148,15 +151,16 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    fn new(replicas: Vec<Source>, further: Option<(Store, KeyHash)>) -> Option<Self> {
+    fn new(replicas: Vec<Source>, lacking: Option<Error>, further: Option<(Store, KeyHash)>) -> Option<Self> {
         let range = 0..replicas.last()?.info().stored_size;
-        Some(Self { replicas, further, range, data: None })
+        Some(Self { replicas, lacking, further, range, data: None })
     }
 
     /// A reader of one replica's row.
     pub(super) fn of(device: Device, row: ObjectRow) -> Self {
         let range = 0..row.info.stored_size;
-        Self { range, replicas: vec![Source::Here(device, None, Box::new(row))], further: None, data: None }
+        let replicas = vec![Source::Here(device, None, Box::new(row))];
+        Self { range, replicas, lacking: None, further: None, data: None }
     }
 
     fn serving(&self) -> &Source {
@@ -168,6 +172,11 @@ impl ObjectReader {
         self.serving().info()
     }
 
+    /// Why a later version may have been acknowledged: fewer than a majority of the replicas answered.
+    pub fn may_be_stale(&self) -> Option<&Error> {
+        self.lacking.as_ref()
+    }
+
     /// Reads only this range of the stored bytes, cut to their end; to be called before the first
     /// [`ObjectReader::next`].
     pub fn set_range(&mut self, range: Range<u64>) {
@@ -175,7 +184,8 @@ impl ObjectReader {
         self.range = range.start.min(end)..end;
     }
 
-    /// The next bytes in order, verified; `None` at the end.
+    /// The next bytes in order, verified; `None` at the end. [`Error::Replaced`] where no host has this version any
+    /// more.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.range.is_empty() {
@@ -193,7 +203,8 @@ impl ObjectReader {
                         self.look_further().await;
                     }
                     if self.replicas.len() == 1 {
-                        return Err(error);
+                        // Other hosts give what stands, not what stood when they were asked for it.
+                        return Err(if matches!(error, Error::Missing(_)) { Error::Replaced } else { error });
                     }
                     tracing::warn!(%error, "a replica can't be read, going on with another");
                     self.replicas.pop();

@@ -114,6 +114,7 @@ impl Store {
                 Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
                 Err(refused) => return Err(refused),
             };
+            let write = |slot, applies| write(slot, applies).map(|write| Write { is_plain: false, ..write });
             let shares = self.shares(placement, placement.all(hashes), hashes.into(), &under_way, write);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => {
@@ -275,7 +276,7 @@ impl Write {
     /// A mutation; [`Store::shares`] says which parts concern the device.
     pub(super) fn of(mutation: Mutation) -> Self {
         let applies = Applies { object: false, container: false, account: false };
-        Self { mutation, applies, upload: None, stands_in: false }
+        Self { mutation, applies, upload: None, stands_in: false, is_plain: true }
     }
 }
 
