@@ -2,6 +2,8 @@
 //! network that can be cut.
 
 mod growth;
+mod histories;
+mod linearizability;
 mod network;
 mod replication;
 mod writes;
