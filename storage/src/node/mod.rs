@@ -6,6 +6,8 @@
 
 mod epoch;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 mod limits;
 mod local;
