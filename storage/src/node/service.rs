@@ -212,7 +212,7 @@ impl NodeService {
                     // Asked again: what was answered before may have been lost.
                     let is_here = local.data_version(put.hashes.object)? == Some(put.timestamp);
                     let again = Answer::Committed { stale: None, created: false };
-                    return if is_here { Ok(again) } else { Err(Error::Replaced) };
+                    return if is_here { Ok(again) } else { Err(Error::Contended) };
                 };
                 put.body = Body::Extents(found.extents.clone());
                 pending = Some(found);

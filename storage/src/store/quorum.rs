@@ -159,8 +159,9 @@ fn is_missing(error: &Error) -> bool {
 
 /// What to say where a part has no majority and everybody has answered.
 fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>) -> Result<Outcome> {
-    // The first part is what the mutation is about; its rows may be written again.
-    let taken = tallies.iter().find(|tally| tally.wanted > 0).map_or(0, |tally| tally.done);
+    // The first part is what the mutation is about, by the rings in force or by the next; its rows may be written again.
+    let about = tallies.chunks(2).find(|now_and_next| now_and_next.iter().any(|tally| tally.wanted > 0));
+    let taken = about.into_iter().flatten().map(|tally| tally.done).max().unwrap_or(0);
     match (refused, failure) {
         (Some(later), None) if taken == 0 => Ok(Outcome::Refused(later)),
         (_, Some(error)) if is_missing(&error) => Err(error),
@@ -169,6 +170,24 @@ fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>
             let contended = refused.map(|until| Error::Promised { until });
             let cause = Box::new(failure.or(contended).unwrap_or(Error::Stopped));
             Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer that began again would meet itself: a deletion would say that nothing was there.
+    #[test]
+    fn what_a_device_of_the_next_rings_alone_has_taken_is_not_refused_by_all() {
+        let tally = |wanted, done| Tally { concerns: |_| true, wanted, done, open: 0 };
+        let later = Some(Timestamp::from_seconds(1));
+        for (now, next, is_refused) in [((2, 0), (2, 0), true), ((2, 0), (2, 1), false), ((2, 1), (0, 0), false)] {
+            // Its rows may have been taken.
+            let tallies = [tally(now.0, now.1), tally(next.0, next.1), tally(2, 2), tally(2, 2)];
+            let verdict = verdict(&tallies, later, None);
+            assert_eq!(matches!(verdict, Ok(Outcome::Refused(_))), is_refused, "{now:?} {next:?}: {verdict:?}");
         }
     }
 }

@@ -265,7 +265,7 @@ impl ObjectWriter {
         match &outcome {
             // Nobody has it.
             Err(Error::Precondition | Error::Stale { .. }) => bodies.discard(&placement),
-            Err(Error::Missing(_)) => store.bury(&placement, path, hashes).await,
+            Err(Error::Missing("container")) => store.bury(&placement, path, hashes).await,
             _ => {}
         }
         outcome
