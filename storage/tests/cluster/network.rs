@@ -221,7 +221,9 @@ impl Cluster {
     }
 
     pub(crate) fn pause(&self, host: usize) {
-        self.network.paused.send_modify(|paused| drop(paused.insert(name(host))));
+        self.network.paused.send_modify(|paused| {
+            paused.insert(name(host));
+        });
     }
 
     /// No host is cut off or stands still, and the weather is fair.
