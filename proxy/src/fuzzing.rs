@@ -1,6 +1,8 @@
 //! What `fuzz` feeds with bytes: whatever clients send, and what the doors keep in the store. Compiled with the feature
 //! `fuzzing` alone.
 
+use http::{HeaderName, HeaderValue, Request};
+
 use crate::object::parts::PartList;
 use crate::object::segments::{self, Piece};
 use crate::{acl, s3, swift};
@@ -23,6 +25,18 @@ pub const TARGETS: &[Target] = &[
     ("s3-tags", s3::fuzzing::tags),
     ("s3-text", s3::fuzzing::text),
 ];
+
+/// A request's head: the first line is its address, the rest are headers.
+pub(crate) fn request(bytes: &[u8]) -> Option<Request<()>> {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut request = Request::builder().uri(lines.next()?);
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        request = request.header(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
+    }
+    request.body(()).ok()
+}
 
 /// A list for writing lets no referrer through, and what is taken can be read.
 fn container_acl(bytes: &[u8]) {

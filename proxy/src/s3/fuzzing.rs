@@ -1,23 +1,12 @@
 //! What clients send to the S3 door, as far as it is read here: `s3s` reads the rest.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::checksum::Algorithm;
 use super::lane;
 use super::{gate, listing, tagging};
+use crate::fuzzing::request;
 use crate::s3::receive::Promise;
-
-/// The first line is the address, the rest are headers.
-fn request(bytes: &[u8]) -> Option<Request<()>> {
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    let mut request = Request::builder().uri(lines.next()?);
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        request = request.header(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
-    }
-    request.body(()).ok()
-}
 
 /// The gate, and the lane's reading of requests.
 pub(crate) fn head(bytes: &[u8]) {

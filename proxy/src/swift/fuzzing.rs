@@ -1,6 +1,7 @@
 //! What clients send to the Swift door.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use anello_storage::{ObjectPath, Precondition};
+use http::HeaderMap;
 
 use super::call::{Call, Query};
 use super::conditions::{self, Conditions};
@@ -9,7 +10,7 @@ use super::metadata::Kind;
 use super::range::Wanted;
 use super::target::Target;
 use super::{copy, dlo, expiry, listing, manifest, metadata, octets};
-use anello_storage::{ObjectPath, Precondition};
+use crate::fuzzing::request;
 
 /// What is to be sent lies within what there is.
 pub(crate) fn range(bytes: &[u8]) {
@@ -23,16 +24,8 @@ pub(crate) fn range(bytes: &[u8]) {
     }
 }
 
-/// A request's head: the first line is the address, the rest are headers.
 fn call(bytes: &[u8]) -> Option<Call> {
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    let mut request = Request::builder().method(Method::PUT).uri(lines.next()?);
-    for line in lines {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = (HeaderName::from_bytes(&line[..colon]).ok()?, HeaderValue::from_bytes(&line[colon + 1..]));
-        request = request.header(name, value.ok()?);
-    }
-    Call::read(request.body(()).ok()?.into_parts().0).ok()
+    Call::read(request(bytes)?.into_parts().0).ok()
 }
 
 /// Path, query, listing parameters, formats, large objects, copies, times to be deleted.

@@ -215,7 +215,7 @@ impl Round {
 }
 
 fn content(value: Value) -> Bytes {
-    let size = if value % LARGE_ONE_IN == 0 { 300_000 } else { 100 };
+    let size = if value.is_multiple_of(LARGE_ONE_IN) { 300_000 } else { 100 };
     Bytes::from([value.to_string().as_bytes(), b" ", &pattern(size)[..]].concat())
 }
 
