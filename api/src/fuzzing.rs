@@ -1,6 +1,8 @@
 //! What `fuzz` feeds with bytes: what an operator or a client of any service writes. Compiled with the feature `fuzzing`
 //! alone.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, Uri};
 
 use crate::access_rule::AccessRule;
@@ -24,9 +26,10 @@ fn query(bytes: &[u8]) {
     let Ok(query) = Query::parse(&uri) else { return };
     let _ = query.admits("name", "value");
     if let Ok(page) = Page::parse(&query) {
-        let ids: Vec<String> = (0..=LIST_ROWS_MAX).map(|at| format!("{at:08}")).collect();
+        static IDS: LazyLock<Vec<String>> =
+            LazyLock::new(|| (0..=LIST_ROWS_MAX).map(|at| format!("{at:08}")).collect());
         let links = Links::new(Some("http://h"), &HeaderMap::new(), "");
-        let rows = ids.iter().map(|id| (id.as_str(), ()));
+        let rows = IDS.iter().map(|id| (id.as_str(), ()));
         let shown = page.envelope("rows", "/rows", &links, rows, |()| serde_json::Value::Null);
         assert!(shown["rows"].as_array().is_some_and(|rows| rows.len() <= LIST_ROWS_MAX));
     }
