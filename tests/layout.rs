@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 6] = [
         "anello-metering",
         "anello-dashboard",
     ],
-    &["anello"],
+    &["anello", "anello-fuzz"],
 ];
 
 fn root() -> PathBuf {

@@ -5,6 +5,8 @@
 //! who may not do everything may do.
 
 pub mod access_rule;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod identity;
 pub mod limits;
 pub mod rest;

@@ -16,6 +16,8 @@ mod cascade;
 mod compliance;
 mod directory;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod ldap;
 pub mod limits;

@@ -1,6 +1,5 @@
 //! Times as Keystone's clients read and write them. Inside the room they are microseconds since 1970.
 
-use anello_base::Timestamp;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -10,9 +9,11 @@ pub(crate) const SECOND_US: u64 = 1_000_000;
 
 /// `2026-01-31T23:59:59.123456`, UTC without a zone.
 pub(crate) fn iso(time_us: u64) -> String {
-    let tick = Timestamp::from_ticks(time_us / 10).iso8601();
-    // Ticks are ten microseconds: the last digit comes back here.
-    format!("{}{}", &tick[..tick.len() - 1], time_us % 10)
+    let microseconds = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+    // Not by way of `Timestamp`, which ends in the year 2286: what clients state may be later.
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_us) * 1000);
+    let time = time.unwrap_or_else(|_| PrimitiveDateTime::MAX.assume_utc());
+    time.format(microseconds).expect("the format asks for what every time has")
 }
 
 /// `2026-01-31T23:59:59.123456Z`.
@@ -53,5 +54,7 @@ mod tests {
             assert_eq!(parse(text), want, "{text}");
         }
         assert_eq!(parse_basic("20231114T221320Z"), Some(1_700_000_000_000_000));
+        let late = "2826-01-31T21:49:58.123456Z";
+        assert_eq!(parse(late).map(iso_z).as_deref(), Some(late), "what a client states is not cut");
     }
 }

@@ -5,6 +5,8 @@
 mod acl;
 pub mod body;
 pub mod digest;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod object;
 pub mod s3;
 pub mod swift;

@@ -139,6 +139,9 @@ pub enum Error {
     /// Other writers of the same thing were faster, again and again.
     #[error("too many write this at once")]
     Contended,
+    /// The version that was to be read has given way to another one.
+    #[error("the object was replaced while it was read")]
+    Replaced,
     /// Another node failed, or can't be reached.
     #[error("node {node}: {message}")]
     Node {
@@ -200,6 +203,7 @@ impl Error {
             Self::Busy { .. }
             | Self::Unreachable { .. }
             | Self::Contended
+            | Self::Replaced
             | Self::Promised { .. }
             | Self::OldMap
             | Self::Changing

@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod daemon;
 pub mod device;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod index;
 pub mod key;
 pub mod limits;

@@ -10,7 +10,7 @@ mod dispatch;
 mod fault;
 mod fields;
 mod link;
-mod policy;
+pub(crate) mod policy;
 mod query;
 mod reply;
 mod token;

@@ -3,6 +3,8 @@
 
 mod authority;
 mod catalog;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod local;
 mod lockout;
 mod login;

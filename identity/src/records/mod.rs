@@ -4,6 +4,8 @@
 //! write is durable before it returns, and a write with an expectation is one step with its check.
 
 mod domains;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod memory;
 mod objects;
 mod snapshot;

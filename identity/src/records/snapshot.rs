@@ -155,7 +155,7 @@ fn unreadable(why: &str) -> Error {
     Error::Corrupt { kind: CONTAINER, id: String::new(), why: why.to_owned() }
 }
 
-fn encode(copy: &Copied, out: &mut BytesMut) -> Result<()> {
+pub(super) fn encode(copy: &Copied, out: &mut BytesMut) -> Result<()> {
     let mut md5 = [0; MD5_BYTES];
     let lengths = (u32::try_from(copy.id.len()), u32::try_from(copy.data.len()));
     let (Ok(id), Ok(data), Ok(())) = (lengths.0, lengths.1, hex::decode_to_slice(&copy.version.etag, &mut md5)) else {
@@ -171,13 +171,17 @@ fn encode(copy: &Copied, out: &mut BytesMut) -> Result<()> {
 }
 
 /// The next copy, where it is here as a whole.
-fn decode(buffer: &mut BytesMut) -> Result<Option<Copied>> {
+pub(super) fn decode(buffer: &mut BytesMut) -> Result<Option<Copied>> {
     let Some(mut head) = buffer.get(..COPY_HEAD_BYTES) else { return Ok(None) };
     let (id_bytes, data_bytes) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
     if id_bytes > RECORD_ID_BYTES_MAX || data_bytes > RECORD_BYTES_MAX {
         return Err(unreadable("a record is longer than records are"));
     }
-    let timestamp = Timestamp::from_ticks(head.get_u64_le());
+    let ticks = head.get_u64_le();
+    if ticks > Timestamp::MAX.ticks() {
+        return Err(unreadable("a version is later than any"));
+    }
+    let timestamp = Timestamp::from_ticks(ticks);
     let version = Version { timestamp, etag: hex::encode(head) };
     if buffer.len() < COPY_HEAD_BYTES + id_bytes + data_bytes {
         return Ok(None);
@@ -206,6 +210,10 @@ mod tests {
         assert_eq!(hex::encode(&out), text);
         assert_eq!(decode(&mut out).expect("whole"), Some(copy("id", b"{}")));
         assert!(out.is_empty());
+        // A version that is later than any is not cut to the latest: that would be another one.
+        encode(&copy("id", b"{}"), &mut out).expect("short");
+        out[8..16].fill(0xff);
+        assert!(decode(&mut out).is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod copy;
 mod document;
 mod error;
 mod front;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gate;
 mod get;
 mod lane;

@@ -150,7 +150,7 @@ fn account_of(call: &Call, header: &str, own: &str) -> Result<String, Fault> {
 }
 
 /// Container and object of a `container/object`, with or without a slash in front, percent-encoded.
-fn split(header: &str, text: &str) -> Result<(String, String), Fault> {
+pub(super) fn split(header: &str, text: &str) -> Result<(String, String), Fault> {
     let decoded = percent_decode_str(text).decode_utf8().unwrap_or_default();
     match decoded.strip_prefix('/').unwrap_or(&decoded).split_once('/') {
         Some((container, object)) if !container.is_empty() && !object.is_empty() && !decoded.contains('\0') => {

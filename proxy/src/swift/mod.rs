@@ -22,6 +22,8 @@ mod dlo;
 mod download;
 mod expiry;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod info;
 mod large;
 mod limits;

@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use anello_storage::Policies;
+
 use crate::client::{Call, Client, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,5 +306,35 @@ async fn a_change_of_metadata_never_brings_back_an_earlier_version() {
         let body = got.text();
         assert!(got.header("x-amz-checksum-crc32").is_some(), "the checksum of another version's data: {got:?}");
         assert!(got.header("x-amz-meta-round").is_none_or(|round| round == body), "{body}: {got:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_has_the_storage_class_that_it_was_made_with() {
+    let client = Client::with_bucket().await;
+    let add = |policies: &Policies| policies.with("STANDARD_IA", "replication 2".parse()?);
+    client.store.change_policies(add).await.expect("a policy");
+    let class = "x-amz-storage-class";
+    client.send(Call::new("PUT", "/rare").header(class, "STANDARD_IA")).await.expect(200);
+    let placed = "<CreateBucketConfiguration><LocationConstraint>:standard_ia</LocationConstraint>\
+                  </CreateBucketConfiguration>";
+    client.send(Call::new("PUT", "/placed").body(placed)).await.expect(200);
+    client.send(Call::new("PUT", "/none").header(class, "GLACIER")).await.expect_error(400, "InvalidStorageClass");
+    for (bucket, shown) in [("rare", Some("STANDARD_IA")), ("placed", Some("STANDARD_IA")), ("photos", None)] {
+        let key = format!("/{bucket}/k");
+        client.put(&key, pattern(100)).await.expect(200);
+        for (wanted, accepted) in [("STANDARD", true), ("STANDARD_IA", shown.is_some()), ("GLACIER", false)] {
+            let put = client.send(Call::new("PUT", &key).header(class, wanted).body(pattern(100))).await;
+            if accepted {
+                put.expect(200)
+            } else {
+                put.expect_error(400, "InvalidStorageClass")
+            };
+        }
+        for method in ["GET", "HEAD"] {
+            assert_eq!(client.send(Call::new(method, &key)).await.expect(200).header(class), shown, "{bucket}");
+        }
+        let listed = client.get(&format!("/{bucket}?list-type=2")).await.expect(200);
+        assert_eq!(listed.element("StorageClass").as_deref(), Some(shown.unwrap_or("STANDARD")));
     }
 }

@@ -1,5 +1,7 @@
 //! Containers: life, listings, metadata.
 
+use anello_storage::Policies;
+
 use super::door::Cloud;
 
 #[tokio::test]
@@ -74,4 +76,45 @@ async fn metadata_are_set_kept_and_removed_within_the_limits() {
     post(&[("x-container-meta-", "x")]).await.is(400);
     post(&[("x-container-meta-quota-bytes", "5")]).await.is(501);
     post(&[("x-versions-location", "old")]).await.is(501);
+}
+
+#[tokio::test]
+async fn a_container_has_the_storage_policy_that_it_was_made_with() {
+    let cloud = Cloud::new().await;
+    let add =
+        |policies: &Policies| policies.with("gold", "replication 2".parse()?)?.with("old", "replication 1".parse()?);
+    cloud.store.change_policies(add).await.expect("two more policies");
+    cloud.store.change_policies(|policies: &Policies| policies.deprecating("old")).await.expect("one is deprecated");
+    let put = async |path: &str, policy: &str| {
+        cloud.ask("owner", &format!("PUT /v1/AUTH_sea/{path}"), &[("x-storage-policy", policy)], "x").await
+    };
+    put("g", "Gold").await.is(201);
+    put("g", "gold").await.is(202);
+    put("g", "Policy-0").await.is(409);
+    put("h", "silver").await.is(400);
+    put("h", "old").await.is(400);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/g", &[], "").await.is(202);
+    cloud.ask("owner", "POST /v1/AUTH_sea/g", &[("x-container-meta-a", "b")], "").await.is(204);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/p", &[], "").await.is(201);
+    for (container, policy) in [("g", "gold"), ("p", "Policy-0")] {
+        let head = cloud.ask("owner", &format!("HEAD /v1/AUTH_sea/{container}"), &[], "").await.is(204);
+        assert_eq!(head.header("x-storage-policy"), Some(policy));
+        cloud.ask("owner", &format!("PUT /v1/AUTH_sea/{container}/o"), &[], "data").await.is(201);
+        cloud.ask("owner", &format!("POST /v1/AUTH_sea/{container}/o"), &[("x-object-meta-a", "b")], "").await.is(202);
+        let got = cloud.ask("owner", &format!("GET /v1/AUTH_sea/{container}/o"), &[], "").await.is(200);
+        assert_eq!((got.text(), got.header("x-object-meta-a")), ("data", Some("b")));
+    }
+    let listed = cloud.ask("owner", "GET /v1/AUTH_sea?format=json", &[], "").await.is(200).json();
+    assert_eq!((&listed[0]["storage_policy"], &listed[1]["storage_policy"]), (&"gold".into(), &"Policy-0".into()));
+    let info = cloud.ask("", "GET /info", &[], "").await.is(200).json();
+    let names: Vec<_> =
+        info["swift"]["policies"].as_array().expect("a list").iter().map(|p| p["name"].clone()).collect();
+    assert_eq!(names, ["Policy-0", "gold"]);
+    // The same name with another policy: nothing of before is in the way.
+    for path in ["/o", ""] {
+        cloud.ask("owner", &format!("DELETE /v1/AUTH_sea/g{path}"), &[], "").await.is(204);
+    }
+    put("g", "Policy-0").await.is(201);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/g/o", &[], "again").await.is(201);
+    assert_eq!(cloud.ask("owner", "GET /v1/AUTH_sea/g/o", &[], "").await.is(200).text(), "again");
 }

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 /// The door, and the directory of its store.
 pub(crate) struct Cloud {
     pub(crate) door: SwiftDoor,
+    pub(crate) store: Store,
     _directory: TempDir,
 }
 
@@ -107,8 +108,8 @@ impl Cloud {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
-        let door = SwiftDoor::new(SwiftConfig::default(), store, Arc::new(Directory));
-        Self { door, _directory: directory }
+        let door = SwiftDoor::new(SwiftConfig::default(), store.clone(), Arc::new(Directory));
+        Self { door, store, _directory: directory }
     }
 
     /// A store with the container `/v1/AUTH_sea/c`.

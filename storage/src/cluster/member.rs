@@ -16,7 +16,8 @@ use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::key::KeyHasher;
 use crate::node::{
-    Epoch, HttpService, HttpTransport, Local, Node, NodeService, Peer, PeerStatus, Peers, Remote, Transport,
+    Epoch, HttpService, HttpTransport, Local, Node, NodeService, PROMISE_LEAD, Peer, PeerStatus, Peers, Remote,
+    Transport,
 };
 use crate::store::ReplicationOptions;
 
@@ -135,6 +136,18 @@ impl Roll {
     }
 }
 
+/// Waits until it is as late as these devices may have promised. A host that came back earlier would push all clocks
+/// ahead; those count instead of going then, and come to the same timestamps. A clock that was put back is not waited
+/// for any longer.
+fn wait_for_floors(locals: &[Local], clock: &HybridClock) -> Result<()> {
+    for local in locals {
+        let floor = local.device.promise_floor()?;
+        let ahead_us = floor.microseconds().saturating_sub(clock.wall().microseconds());
+        std::thread::sleep(Duration::from_micros(ahead_us).min(PROMISE_LEAD));
+    }
+    Ok(())
+}
+
 impl Member {
     /// Opens the devices. Blocks; to be called within a tokio runtime, off its reactor.
     pub fn open(options: MemberOptions, clock: impl Clock) -> Result<Self> {
@@ -154,6 +167,7 @@ impl Member {
         let devices = locals.iter().map(device).collect();
         let MemberOptions { name, address, region, zone, part, replication, .. } = options;
         let clock = Arc::new(HybridClock::new(clock));
+        wait_for_floors(&locals, &clock)?;
         let map_path = options.state_dir.join("cluster.map");
         let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
         let peers = Peers::new(name.clone(), transport, Arc::clone(&clock), Arc::clone(&epoch));

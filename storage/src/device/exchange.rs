@@ -264,8 +264,7 @@ impl ExportedRecord {
         head[OFFSET_RECORD..OFFSET_DATA].copy_from_slice(&(self.record.len() as u32).to_le_bytes());
         head[OFFSET_DATA..OFFSET_CRC].copy_from_slice(&self.data_length.to_le_bytes());
         head.extend_from_slice(&self.record);
-        let crc = head_crc(&head);
-        head[OFFSET_CRC..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+        put_crc(&mut head);
         head.into()
     }
 }
@@ -275,6 +274,12 @@ fn head_crc(head: &[u8]) -> u32 {
     crc.update(&head[..OFFSET_CRC]);
     crc.update(&head[HEADER_BYTES..]);
     crc.finalize()
+}
+
+/// Writes the CRC32 of the head into it.
+pub(super) fn put_crc(head: &mut [u8]) {
+    let crc = head_crc(head);
+    head[OFFSET_CRC..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 
 impl ReceivedRecord {

@@ -5,7 +5,7 @@ use std::io;
 
 use anello_base::Timestamp;
 
-use super::codec::Malformed;
+use super::codec::{Malformed, time_from};
 use super::disk::Disk;
 use crate::error::{Error, Result};
 
@@ -25,20 +25,20 @@ pub(super) fn write(disk: &dyn Disk, floor: Timestamp) -> Result<()> {
     disk.replace_file(NAME, &encode(floor)).map_err(|error| Error::io("write", disk.path(NAME), &error))
 }
 
-fn encode(floor: Timestamp) -> Vec<u8> {
+pub(super) fn encode(floor: Timestamp) -> Vec<u8> {
     let mut bytes = [&MAGIC[..], &floor.ticks().to_le_bytes()].concat();
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Timestamp, Malformed> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Timestamp, Malformed> {
     let Some((body, crc)) = bytes.split_last_chunk::<4>().filter(|(body, _)| body.len() == 12) else {
         return Err(Malformed::mismatch("length of the promises' floor", 16u64, bytes.len() as u64));
     };
     let (expected, found) = (crc32fast::hash(body), u32::from_le_bytes(*crc));
     match body.split_first_chunk::<4>() {
         Some((magic, ticks)) if expected == found && *magic == MAGIC => {
-            Ok(Timestamp::from_ticks(ticks.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))))
+            time_from(ticks.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), "promises' floor")
         }
         _ => Err(Malformed::mismatch("checksum of the promises' floor", expected, found)),
     }
@@ -58,5 +58,9 @@ mod tests {
             assert!(decode(&flipped).is_err(), "byte {at}");
             assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
         }
+        // No time is cut to the latest that there is: it would be another one's.
+        let mut later = [&MAGIC[..], &(Timestamp::MAX.ticks() + 1).to_le_bytes()].concat();
+        later.extend(crc32fast::hash(&later).to_le_bytes());
+        assert!(decode(&later).is_err());
     }
 }

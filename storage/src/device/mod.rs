@@ -23,6 +23,8 @@ pub mod exchange;
 pub(crate) mod extent;
 mod floor;
 mod forget;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod inspect;
 mod opening;
 pub(crate) mod quarantine;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anello_base::Timestamp;
 
-use super::codec::Malformed;
+use super::codec::{Malformed, time_from};
 use super::disk::Disk;
 use crate::error::{Error, Result};
 
@@ -29,7 +29,7 @@ const CLUSTER_ID_BYTES_MAX: usize = 128;
 const OFFSET_RESERVED: usize = OFFSET_CLUSTER + CLUSTER_ID_BYTES_MAX;
 
 /// Bytes of one copy: a block, so that a torn write can't touch both.
-const COPY_BYTES: usize = 4096;
+pub(super) const COPY_BYTES: usize = 4096;
 
 const _: () = assert!(OFFSET_RESERVED < COPY_BYTES);
 
@@ -57,7 +57,7 @@ impl Superblock {
         tag
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut copy = vec![0; COPY_BYTES];
         copy[..8].copy_from_slice(&MAGIC);
         copy[OFFSET_VERSION..OFFSET_CRC].copy_from_slice(&VERSION.to_le_bytes());
@@ -66,13 +66,12 @@ impl Superblock {
         let cluster = self.cluster_id.as_bytes();
         copy[OFFSET_CLUSTER_LENGTH..OFFSET_CLUSTER].copy_from_slice(&(cluster.len() as u32).to_le_bytes());
         copy[OFFSET_CLUSTER..OFFSET_CLUSTER + cluster.len()].copy_from_slice(cluster);
-        let crc = crc32fast::hash(&copy);
-        copy[OFFSET_CRC..OFFSET_CREATED].copy_from_slice(&crc.to_le_bytes());
+        put_crc(&mut copy);
         copy.extend_from_within(..);
         copy
     }
 
-    fn decode(copy: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn decode(copy: &[u8]) -> Result<Self, Malformed> {
         if copy.len() != COPY_BYTES {
             return Err(Malformed::mismatch("superblock", COPY_BYTES as u64, copy.len() as u64));
         }
@@ -84,11 +83,7 @@ impl Superblock {
         if copy[..8] != MAGIC {
             return Err(Malformed::plain("superblock magic"));
         }
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&copy[..OFFSET_CRC]);
-        crc.update(&[0; 4]);
-        crc.update(&copy[OFFSET_CREATED..]);
-        let (stored, computed) = (word(OFFSET_CRC), crc.finalize());
+        let (stored, computed) = (word(OFFSET_CRC), crc_of(copy));
         if stored != computed {
             return Err(Malformed::mismatch("superblock", stored, computed));
         }
@@ -105,9 +100,24 @@ impl Superblock {
         ticks.copy_from_slice(&copy[OFFSET_CREATED..OFFSET_DEVICE]);
         let mut device_id = [0; 16];
         device_id.copy_from_slice(&copy[OFFSET_DEVICE..OFFSET_CLUSTER_LENGTH]);
-        let created = Timestamp::from_ticks(u64::from_le_bytes(ticks));
+        let created = time_from(u64::from_le_bytes(ticks), "superblock's time")?;
         Ok(Self { cluster_id: cluster_id.to_owned(), device_id, created })
     }
+}
+
+/// CRC32 of a copy, for which its place counts as zeros.
+fn crc_of(copy: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&copy[..OFFSET_CRC]);
+    crc.update(&[0; 4]);
+    crc.update(&copy[OFFSET_CREATED..]);
+    crc.finalize()
+}
+
+/// Writes it into the copy.
+pub(super) fn put_crc(copy: &mut [u8]) {
+    let crc = crc_of(copy);
+    copy[OFFSET_CRC..OFFSET_CREATED].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Reads the superblock; `None` where there is none yet. One damaged copy is passed over with a

@@ -16,6 +16,8 @@ mod commit;
 mod digest;
 mod entries;
 mod forget;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod history;
 mod lacking;
 mod leaves;

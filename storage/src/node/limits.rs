@@ -14,7 +14,7 @@ pub(super) const PROMISES_PER_STRIPE: usize = 16;
 
 /// How far a device's floor runs ahead of its latest promise: bounds both how often it is written and how far
 /// timestamps jump ahead after a crash.
-pub(super) const PROMISE_LEAD: Duration = Duration::from_secs(1);
+pub(crate) const PROMISE_LEAD: Duration = Duration::from_secs(1);
 
 /// How far ahead of this node's clock a timestamp may be. NTP keeps clocks within milliseconds; a clock that is
 /// wrong by more would make versions that nobody can replace for as long.

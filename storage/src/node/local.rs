@@ -66,6 +66,7 @@ impl Local {
             true => self.pass_gate(&write.mutation, write.applies).await,
             false => self.admit(&write).await?,
         };
+        self.keep_data(&write)?;
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
@@ -81,13 +82,14 @@ impl Local {
     }
 
     async fn admit(&self, write: &Write) -> Result<Admitted<'_>> {
-        let Write { mutation, applies, stands_in, .. } = write;
+        let Write { mutation, applies, stands_in, is_plain, .. } = write;
         let timestamp = mutation.timestamp();
         let keys = Keys::of(mutation);
         let mut admitted = Admitted::default();
         if let Some(container) = keys.container.filter(|_| applies.container) {
             admitted.container = Some(self.gate.containers[stripe(container)].read().await);
-            self.keep_promise(container, timestamp)?;
+            let is_deletion = matches!(mutation, Mutation::ContainerDelete { .. });
+            self.keep_promise(container, timestamp, is_deletion && !is_plain)?;
             // One that this device has never heard of is on its way here, or was missed: whoever writes has seen it.
             let is_deleted = |known: Known<ContainerInfo>| known.info.is_none() && known.version > Timestamp::ZERO;
             let needs_container = matches!(mutation, Mutation::ObjectPut(_)) && !stands_in;
@@ -97,7 +99,7 @@ impl Local {
         }
         if let Some(object) = keys.object.filter(|_| applies.object) {
             admitted.object = Some(self.gate.objects[stripe(object)].read().await);
-            self.keep_promise(object, timestamp)?;
+            self.keep_promise(object, timestamp, !is_plain)?;
         }
         Ok(admitted)
     }
@@ -128,9 +130,28 @@ impl Local {
         tokio::task::spawn_blocking(move || ask(device.index())).await.map_err(|_| Error::Stopped)?
     }
 
-    fn keep_promise(&self, key: KeyHash, timestamp: Timestamp) -> Result<()> {
+    /// A large object's data are freed with a record that comes too late, and the writer may begin again with them. So
+    /// it does not come to that where it can be seen beforehand.
+    fn keep_data(&self, write: &Write) -> Result<()> {
+        let Some(object) = Keys::of(&write.mutation).object.filter(|_| write.mutation.has_extents()) else {
+            return Ok(());
+        };
+        match self.data_version(object)? {
+            Some(until) if until > write.mutation.timestamp() => Err(Error::Promised { until }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The version of an object's data, or of their absence.
+    pub(super) fn data_version(&self, object: KeyHash) -> Result<Option<Timestamp>> {
+        Ok(self.device.index().object_state(object)?.stamp().map(|(data, _)| data))
+    }
+
+    /// Two hosts may come to the same timestamp: only who was promised it may use it.
+    fn keep_promise(&self, key: KeyHash, timestamp: Timestamp, is_own: bool) -> Result<()> {
         let until = self.gate.promises.of(key);
-        if timestamp < until { Err(Error::Promised { until }) } else { Ok(()) }
+        let is_kept = timestamp > until || (timestamp == until && is_own);
+        if is_kept { Ok(()) } else { Err(Error::Promised { until }) }
     }
 
     /// Promises to take nothing of the object before `until`, and tells what stands.

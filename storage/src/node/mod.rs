@@ -6,6 +6,8 @@
 
 mod epoch;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 mod limits;
 mod local;
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody};
-pub(crate) use self::limits::ENTRIES_MAX;
+pub(crate) use self::limits::{ENTRIES_MAX, PROMISE_LEAD};
 pub(crate) use self::local::Local;
 pub use self::peer::PeerStatus;
 pub(crate) use self::peer::{Peer, Peers};
@@ -92,6 +94,9 @@ pub(crate) struct Write {
     /// Whether this version stands elsewhere, and the device is to have what it lacks of it: no promise hinders that.
     #[serde(default)]
     pub(crate) restores: bool,
+    /// Whether nobody promised its timestamp to it: two hosts may come to the same one. (Older hosts don't tell.)
+    #[serde(default)]
+    pub(crate) is_plain: bool,
 }
 
 /// A large object on its way to a device.

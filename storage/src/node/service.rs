@@ -208,7 +208,12 @@ impl NodeService {
             }
             if let Some(number) = upload {
                 let found = self.pending().remove(&number).filter(|found| found.device.id() == local.device.id());
-                let found = found.ok_or(Error::Missing("upload"))?;
+                let Some(found) = found else {
+                    // Asked again: what was answered before may have been lost.
+                    let is_here = local.data_version(put.hashes.object)? == Some(put.timestamp);
+                    let again = Answer::Committed { stale: None, created: false };
+                    return if is_here { Ok(again) } else { Err(Error::Contended) };
+                };
                 put.body = Body::Extents(found.extents.clone());
                 pending = Some(found);
             }

@@ -98,7 +98,10 @@ impl Store {
         let hashes = Hashes { object: None, container: Some(container), account: Some(account) };
         let parts = placement.container_and_account(container, account);
         let under_way = self.begin(placement, hashes, false).await;
-        let shares = self.shares(placement, parts, hashes, &under_way, |_, _| Ok(Write::of(mutation.clone())));
+        let shares = self.shares(placement, parts, hashes, &under_way, |_, _| {
+            let is_plain = !matches!(mutation, Mutation::ContainerDelete { .. });
+            Ok(Write { is_plain, ..Write::of(mutation.clone()) })
+        });
         quorum::commit(shares, self.background()).await
     }
 

@@ -39,8 +39,12 @@ pub(super) enum Outcome {
 /// What one device made of its share.
 #[derive(Debug)]
 enum Answer {
-    Taken { created: bool },
+    Taken {
+        created: bool,
+    },
     Refused(Timestamp),
+    /// As `Refused`, and the data that were sent before are gone.
+    Lost(Timestamp),
     Failed(Error),
 }
 
@@ -56,7 +60,10 @@ impl Share {
         let can_move = write.upload.is_none() && !write.mutation.has_extents();
         let kept = (can_move && !self.stand_ins.is_empty()).then(|| write.clone());
         let error = match self.node.commit(write).await {
-            Ok(effect) => return effect.stale.map_or(Answer::Taken { created: effect.created }, Answer::Refused),
+            Ok(effect) => {
+                let refused = if can_move { Answer::Refused } else { Answer::Lost };
+                return effect.stale.map_or(Answer::Taken { created: effect.created }, refused);
+            }
             Err(Error::Promised { until }) => return Answer::Refused(until),
             Err(error) => error,
         };
@@ -108,6 +115,7 @@ pub(super) async fn commit_on(at_least: usize, mut shares: Vec<Share>, backgroun
         return match share.commit().await {
             Answer::Taken { created } => Ok(Outcome::Done { created }),
             Answer::Refused(later) => Ok(Outcome::Refused(later)),
+            Answer::Lost(_) => Err(Error::Contended),
             Answer::Failed(error) => Err(error),
         };
     }
@@ -127,11 +135,13 @@ pub(super) async fn commit_on(at_least: usize, mut shares: Vec<Share>, backgroun
         commits.spawn(async move { (share.duty, share.commit().await) });
     }
     let (mut created, mut refused, mut failure) = (false, None, None);
+    let mut is_lost = false;
     while let Some(Ok((duty, answer))) = commits.join_next().await {
         tallies.iter_mut().for_each(|tally| tally.count(&duty, matches!(answer, Answer::Taken { .. })));
         match answer {
             Answer::Taken { created: new } => created |= new,
             Answer::Refused(later) => refused = refused.max(Some(later)),
+            Answer::Lost(later) => (refused, is_lost) = (refused.max(Some(later)), true),
             // One that lacks the container may only be behind.
             Answer::Failed(error) if failure.is_none() || !is_missing(&error) => failure = Some(error),
             Answer::Failed(_) => {}
@@ -141,7 +151,11 @@ pub(super) async fn commit_on(at_least: usize, mut shares: Vec<Share>, backgroun
             return Ok(Outcome::Done { created });
         }
     }
-    verdict(&tallies, refused, failure)
+    match verdict(&tallies, refused, failure) {
+        // To begin again takes the data.
+        Ok(Outcome::Refused(_)) if is_lost => Err(Error::Contended),
+        verdict => verdict,
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -150,8 +164,9 @@ fn is_missing(error: &Error) -> bool {
 
 /// What to say where a part has no majority and everybody has answered.
 fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>) -> Result<Outcome> {
-    // The first part is what the mutation is about; its rows may be written again.
-    let taken = tallies.iter().find(|tally| tally.wanted > 0).map_or(0, |tally| tally.done);
+    // The first part is what the mutation is about, by the rings in force or by the next; its rows may be written again.
+    let about = tallies.chunks(2).find(|now_and_next| now_and_next.iter().any(|tally| tally.wanted > 0));
+    let taken = about.into_iter().flatten().map(|tally| tally.done).max().unwrap_or(0);
     match (refused, failure) {
         (Some(later), None) if taken == 0 => Ok(Outcome::Refused(later)),
         (_, Some(error)) if is_missing(&error) => Err(error),
@@ -160,6 +175,24 @@ fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>
             let contended = refused.map(|until| Error::Promised { until });
             let cause = Box::new(failure.or(contended).unwrap_or(Error::Stopped));
             Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer that began again would meet itself: a deletion would say that nothing was there.
+    #[test]
+    fn what_a_device_of_the_next_rings_alone_has_taken_is_not_refused_by_all() {
+        let tally = |wanted, done| Tally { concerns: |_| true, wanted, done, open: 0 };
+        let later = Some(Timestamp::from_seconds(1));
+        for (now, next, is_refused) in [((2, 0), (2, 0), true), ((2, 0), (2, 1), false), ((2, 1), (0, 0), false)] {
+            // Its rows may have been taken.
+            let tallies = [tally(now.0, now.1), tally(next.0, next.1), tally(2, 2), tally(2, 2)];
+            let verdict = verdict(&tallies, later, None);
+            assert_eq!(matches!(verdict, Ok(Outcome::Refused(_))), is_refused, "{now:?} {next:?}: {verdict:?}");
         }
     }
 }

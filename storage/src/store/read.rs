@@ -22,23 +22,24 @@ use crate::node::{Data, Found, Node, Source};
 impl Store {
     /// The object without its data. `None` also where its time to be deleted has come.
     pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
-        let (_, replicas) = self.replicas_of(&self.placement(), self.hashes(path)).await?;
-        let info = replicas.last().map(|source| as_seen(source.info()));
+        let (_, found) = self.replicas_of(&self.placement(), self.hashes(path)).await?;
+        let info = found.replicas.last().map(|source| as_seen(source.info()));
         Ok(info.filter(|info| !self.is_expired(info)))
     }
 
     /// The object, ready to be read.
     pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
-        let (object, replicas) = self.replicas_of(&placement, hashes).await?;
-        let Some(replicas) = Replicas::new(replicas, Some((self.clone(), object))) else { return Ok(None) };
+        let (object, found) = self.replicas_of(&placement, hashes).await?;
+        let Some(replicas) = Replicas::new(found, Some((self.clone(), object))) else { return Ok(None) };
         let mut reader = ObjectReader::of_replicas(replicas);
         if self.is_expired(reader.info()) {
             return Ok(None);
         }
         if reader.info().content == Content::Fragments {
+            let (info, lacking) = (as_seen(reader.info()), reader.may_be_stale().cloned());
             let fragments = FragmentsReader::new(self, layout_in(&mut reader).await?);
-            reader = ObjectReader(Bodies::Fragments(Box::new((as_seen(reader.info()), fragments))));
+            reader = ObjectReader(Bodies::Fragments(Box::new(InFragments { info, lacking, fragments })));
         }
         Ok(Some(reader))
     }
@@ -48,26 +49,27 @@ impl Store {
     }
 
     /// The object as its policy places it, and its replicas: see [`Store::replicas`].
-    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<(Keyed, Vec<Source>)> {
+    async fn replicas_of(&self, placement: &Placement, hashes: PathHashes) -> Result<(Keyed, Newest)> {
         let policy = self.policy_seen(placement, hashes.container).await?;
         let object = Keyed { hash: hashes.object, policy };
-        let replicas = self.replicas(placement, object).await?;
-        if !replicas.is_empty() || placement.policies().is_one() {
-            return Ok((object, replicas));
+        let found = self.replicas(placement, object).await?;
+        if !found.replicas.is_empty() || placement.policies().is_one() {
+            return Ok((object, found));
         }
         // The container may have been made anew, with another policy.
         let policy = self.policy_now(placement, hashes.container).await?;
         if policy == object.policy {
-            return Ok((object, replicas));
+            return Ok((object, found));
         }
         let object = Keyed { policy, ..object };
         Ok((object, self.replicas(placement, object).await?))
     }
 
     /// The replicas that hold the newest version, one of this host last; none where that is a tombstone.
-    pub(super) async fn replicas(&self, placement: &Placement, object: Keyed) -> Result<Vec<Source>> {
+    pub(super) async fn replicas(&self, placement: &Placement, object: Keyed) -> Result<Newest> {
         if let Some(node) = placement.only() {
-            return Ok(node.object(object.hash).await?.into_live().into_iter().collect());
+            let replicas = node.object(object.hash).await?.into_live().into_iter().collect();
+            return Ok(Newest { replicas, lacking: None });
         }
         let ask = |node: Node| async move { node.object(object.hash).await };
         let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
@@ -81,7 +83,7 @@ impl Store {
         match answers.lacking {
             // What is there is better than nothing, and nothing may be wrong.
             Some(lacking) if sources.is_empty() => Err(lacking),
-            _ => Ok(sources),
+            lacking => Ok(Newest { replicas: sources, lacking }),
         }
     }
 
@@ -110,6 +112,13 @@ impl Store {
             (info, _) => Ok(info),
         }
     }
+}
+
+/// The replicas of an object's newest version.
+pub(super) struct Newest {
+    pub(super) replicas: Vec<Source>,
+    /// Why fewer than a majority has answered, where that is so.
+    pub(super) lacking: Option<Error>,
 }
 
 /// What the devices said.
@@ -171,7 +180,16 @@ pub struct ObjectReader(Bodies);
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Bodies {
     Whole(Replicas),
-    Fragments(Box<(ObjectInfo, FragmentsReader)>),
+    Fragments(Box<InFragments>),
+}
+
+/// An object that is read from its fragments.
+#[derive(Debug)]
+struct InFragments {
+    info: ObjectInfo,
+    /// Of its head.
+    lacking: Option<Error>,
+    fragments: FragmentsReader,
 }
 
 impl ObjectReader {
@@ -188,7 +206,15 @@ impl ObjectReader {
     pub fn info(&self) -> &ObjectInfo {
         match &self.0 {
             Bodies::Whole(replicas) => replicas.info(),
-            Bodies::Fragments(fragments) => &fragments.0,
+            Bodies::Fragments(cut) => &cut.info,
+        }
+    }
+
+    /// Why a later version may have been acknowledged: fewer than a majority of the replicas answered.
+    pub fn may_be_stale(&self) -> Option<&Error> {
+        match &self.0 {
+            Bodies::Whole(replicas) => replicas.lacking.as_ref(),
+            Bodies::Fragments(cut) => cut.lacking.as_ref(),
         }
     }
 
@@ -197,15 +223,16 @@ impl ObjectReader {
     pub fn set_range(&mut self, range: Range<u64>) {
         match &mut self.0 {
             Bodies::Whole(replicas) => replicas.set_range(range),
-            Bodies::Fragments(fragments) => fragments.1.set_range(range),
+            Bodies::Fragments(cut) => cut.fragments.set_range(range),
         }
     }
 
-    /// The next bytes in order, verified; `None` at the end.
+    /// The next bytes in order, verified; `None` at the end. [`Error::Replaced`] where no host has this version any
+    /// more.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         match &mut self.0 {
             Bodies::Whole(replicas) => replicas.next().await,
-            Bodies::Fragments(fragments) => fragments.1.next().await,
+            Bodies::Fragments(cut) => cut.fragments.next().await,
         }
     }
 }
@@ -229,6 +256,8 @@ pub(super) fn as_seen(info: &ObjectInfo) -> ObjectInfo {
 #[derive(Debug)]
 pub(super) struct Replicas {
     replicas: Vec<Source>,
+    /// Why fewer than a majority has answered.
+    lacking: Option<Error>,
     /// Where to look for further replicas: only a majority was asked.
     further: Option<(Store, Keyed)>,
     range: Range<u64>,
@@ -236,13 +265,15 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    pub(super) fn new(replicas: Vec<Source>, further: Option<(Store, Keyed)>) -> Option<Self> {
+    pub(super) fn new(found: Newest, further: Option<(Store, Keyed)>) -> Option<Self> {
+        let Newest { replicas, lacking } = found;
         let range = 0..replicas.last()?.info().stored_size;
-        Some(Self { replicas, further, range, data: None })
+        Some(Self { replicas, lacking, further, range, data: None })
     }
 
     fn of(source: Source) -> Self {
-        Self { range: 0..source.info().stored_size, replicas: vec![source], further: None, data: None }
+        let range = 0..source.info().stored_size;
+        Self { range, replicas: vec![source], lacking: None, further: None, data: None }
     }
 
     fn serving(&self) -> &Source {
@@ -275,7 +306,8 @@ impl Replicas {
                         self.look_further().await;
                     }
                     if self.replicas.len() == 1 {
-                        return Err(error);
+                        // Other hosts give what stands, not what stood when they were asked for it.
+                        return Err(if matches!(error, Error::Missing(_)) { Error::Replaced } else { error });
                     }
                     tracing::warn!(%error, "a replica can't be read, going on with another");
                     self.replicas.pop();

@@ -123,6 +123,7 @@ impl Store {
                 Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
                 Err(refused) => return Err(refused),
             };
+            let write = |slot, applies| write(slot, applies).map(|write| Write { is_plain: false, ..write });
             let shares = self.shares(placement, placement.all(hashes, policy), keys, &under_way, write);
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { created } => {
@@ -305,7 +306,7 @@ impl ObjectWriter {
                     store.discard_fragments(layout);
                 }
             }
-            Err(Error::Missing(_)) => store.bury(&placement, path, hashes, policy).await,
+            Err(Error::Missing("container")) => store.bury(&placement, path, hashes, policy).await,
             _ => {}
         }
         outcome
@@ -322,6 +323,6 @@ impl Write {
     /// A mutation; [`Store::shares`] says which parts concern the device.
     pub(super) fn of(mutation: Mutation) -> Self {
         let applies = Applies { object: false, container: false, account: false };
-        Self { mutation, applies, upload: None, stands_in: false, restores: false }
+        Self { mutation, applies, upload: None, stands_in: false, restores: false, is_plain: true }
     }
 }

@@ -83,7 +83,7 @@ async fn work(number: usize, store: &Store, stop: &AtomicBool, operations: &Atom
 }
 
 /// Whether every host goes by the same map, and nothing is to change by itself.
-fn is_calm(stores: &[Store], hosts: usize) -> bool {
+pub(crate) fn is_calm(stores: &[Store], hosts: usize) -> bool {
     let statuses: Vec<_> = stores.iter().map(|store| store.status().cluster.expect("a cluster")).collect();
     statuses.iter().all(|status| {
         status.change.is_none() && status.epoch == statuses[0].epoch && status.hosts.len() == hosts && status.is_settled

@@ -3,6 +3,8 @@
 
 mod erasure;
 mod growth;
+mod histories;
+mod linearizability;
 mod network;
 mod replication;
 mod writes;

@@ -13,7 +13,10 @@ use anello_storage::store::{IfMissing, ObjectHead, ReplicationOptions};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
+use rand::RngExt;
+use rand::rngs::StdRng;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
 
@@ -24,6 +27,59 @@ pub(crate) struct Network {
     cut: Mutex<HashSet<String>>,
     /// A host that some calls reach late, so that later ones overtake them.
     pub(crate) uneven: Mutex<Option<String>>,
+    /// Hosts that stand still: calls from and to them wait.
+    paused: watch::Sender<HashSet<String>>,
+    pub(crate) weather: Mutex<Option<Weather>>,
+}
+
+/// What happens to calls on their way.
+pub(crate) struct Weather {
+    pub(crate) random: StdRng,
+    /// Of a hundred calls.
+    pub(crate) lost: u32,
+    pub(crate) late: u32,
+}
+
+/// One call's way there or back.
+#[derive(Default)]
+struct Way {
+    is_lost: bool,
+    delay: Duration,
+}
+
+impl Way {
+    async fn take(&self, to: &str) -> Result<()> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        if !self.is_lost {
+            return Ok(());
+        }
+        // Where a kept connection ended, the call is repeated, whether it was heard or not.
+        Err(Error::Unreachable { node: to.to_owned(), at_once: self.delay.is_zero(), message: "lost".to_owned() })
+    }
+}
+
+/// A call that is late is so by this many milliseconds at most.
+const LATE_MS_MAX: u64 = 30;
+
+impl Network {
+    fn way(&self) -> Way {
+        let mut weather = self.weather.lock().expect("lock");
+        weather.as_mut().map_or_else(Way::default, |Weather { random, lost, late }| Way {
+            is_lost: random.random_range(0..100) < *lost,
+            delay: match random.random_range(0..100) < *late {
+                true => Duration::from_millis(random.random_range(1..=LATE_MS_MAX)),
+                false => Duration::ZERO,
+            },
+        })
+    }
+
+    /// Passes when neither stands still.
+    async fn pass(&self, from: &str, to: &str) {
+        let is_free = |paused: &HashSet<String>| !paused.contains(from) && !paused.contains(to);
+        drop(self.paused.subscribe().wait_for(is_free).await.expect("the network is there"));
+    }
 }
 
 /// One host's view of the network.
@@ -45,8 +101,13 @@ impl Transport for Link {
             if is_uneven && rand::random() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            let (there, back) = (self.network.way(), self.network.way());
+            self.network.pass(&self.from, address).await;
+            there.take(address).await?;
             let service = self.network.hosts.lock().expect("lock").get(address).cloned();
             let (message, data) = service.ok_or_else(unreachable)?.answer(Incoming { message, data }).await?;
+            self.network.pass(&self.from, address).await;
+            back.take(address).await?;
             Ok(Incoming { message, data })
         })
     }
@@ -78,8 +139,17 @@ fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOption
 
 async fn open(network: &Arc<Network>, options: MemberOptions) -> Member {
     let link = Arc::new(Link { network: Arc::clone(network), from: options.address.clone() });
-    let member = tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, link).expect("opens"));
-    member.await.expect("no panic")
+    let open = || {
+        let (options, link) = (options.clone(), Arc::clone(&link) as Arc<dyn Transport>);
+        tokio::task::spawn_blocking(|| Member::open_with(options, SystemClock, link))
+    };
+    loop {
+        match open().await.expect("no panic") {
+            // Calls that are under way still have the host's devices as they were opened before.
+            Err(Error::Io { action: "lock", .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+            opened => return opened.expect("opens"),
+        }
+    }
 }
 
 pub(crate) fn name(host: usize) -> String {
@@ -124,22 +194,43 @@ impl Cluster {
 
     /// A host ends, its disk is replaced by an empty one, and it starts again.
     pub(crate) async fn replace_disk(&mut self, host: usize) {
-        self.stores[host].close().await.expect("closes");
+        let new = self.directory.path().join(format!("h{host}/new"));
+        self.start_again(host, |options| options.devices = vec![new]).await;
+    }
+
+    /// A host ends and starts again.
+    pub(crate) async fn restart(&mut self, host: usize) {
+        self.start_again(host, |_| ()).await;
+    }
+
+    async fn start_again(&mut self, host: usize, change: impl FnOnce(&mut MemberOptions)) {
         self.network.hosts.lock().expect("lock").remove(&name(host));
+        let old = self.stores.remove(host);
+        old.close().await.expect("closes");
+        drop(old);
         let mut options = options(self.directory.path(), host, Part::Join(name(0)), &self.replication);
-        options.devices = vec![self.directory.path().join(format!("h{host}/new"))];
+        change(&mut options);
         let member = open(&self.network, options).await;
         self.network.hosts.lock().expect("lock").insert(name(host), member.service());
         let map = member.map().await.expect("the map");
-        self.stores[host] = Store::open_member(member, &map).expect("opens");
+        self.stores.insert(host, Store::open_member(member, &map).expect("opens"));
     }
 
     pub(crate) fn cut(&self, host: usize) {
         self.network.cut.lock().expect("lock").insert(name(host));
     }
 
+    pub(crate) fn pause(&self, host: usize) {
+        self.network.paused.send_modify(|paused| {
+            paused.insert(name(host));
+        });
+    }
+
+    /// No host is cut off or stands still, and the weather is fair.
     pub(crate) fn heal(&self) {
         self.network.cut.lock().expect("lock").clear();
+        self.network.paused.send_modify(HashSet::clear);
+        *self.network.weather.lock().expect("lock") = None;
     }
 
     /// Opens what host number `host` has on its disk, when the cluster is closed.

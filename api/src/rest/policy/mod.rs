@@ -3,6 +3,8 @@
 //! oslo.policy's YAML form puts rules of his own in the place of the built-in ones ([`Policy::with_overrides`]).
 
 mod expression;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod overrides;
 
 use std::collections::BTreeMap;

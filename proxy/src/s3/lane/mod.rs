@@ -2,6 +2,8 @@
 //! in the header, with well-known headers only. Whatever else is asked, and whatever might be wrong with
 //! the signature, is left to `s3s`; both ways end in the same functions.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod request;
 mod signature;
 

@@ -98,8 +98,7 @@ impl Plan {
             slot.copy_from_slice(&length.to_le_bytes());
         }
         batch[table_end..records_start(self.lengths.len())].fill(0);
-        let crc = header_crc(batch, table_end);
-        batch[OFFSET_CRC..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+        put_crc(batch, self.lengths.len());
     }
 }
 
@@ -149,6 +148,12 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     let mut field = [0; 8];
     field.copy_from_slice(&bytes[offset..offset + 8]);
     u64::from_le_bytes(field)
+}
+
+/// Writes the CRC32 of header and table into the header of a batch of `count` records.
+pub(crate) fn put_crc(batch: &mut [u8], count: usize) {
+    let crc = header_crc(batch, HEADER_BYTES + 4 * count);
+    batch[OFFSET_CRC..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Reads a batch's header and the lengths of its records from its first block, and checks that it

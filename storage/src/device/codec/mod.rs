@@ -10,6 +10,8 @@ pub(crate) mod fields;
 pub(crate) mod record;
 mod wire;
 
+pub(crate) use wire::time_from;
+
 use std::path::Path;
 
 use crate::error::Error;

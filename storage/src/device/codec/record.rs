@@ -137,6 +137,11 @@ fn seal_head(head: &mut [u8], mutation: &Mutation, applies: Applies, length: u32
     head[OFFSET_DATA_START..OFFSET_TIMESTAMP].copy_from_slice(&data_start.to_le_bytes());
     head[OFFSET_TIMESTAMP..OFFSET_HASH].copy_from_slice(&fields::timestamp(mutation).ticks().to_le_bytes());
     head[OFFSET_HASH..OFFSET_CRC].copy_from_slice(&fields::hash(mutation).0);
+    put_crc(head);
+}
+
+/// Writes the CRC32 of the head into it.
+pub(crate) fn put_crc(head: &mut [u8]) {
     let crc = head_crc(head);
     head[OFFSET_CRC..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
 }

@@ -123,7 +123,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A timestamp within its range; anything else is not cut to it but refused.
-pub(super) fn time_from(ticks: u64, what: &'static str) -> Result<Timestamp, Malformed> {
+pub(crate) fn time_from(ticks: u64, what: &'static str) -> Result<Timestamp, Malformed> {
     if ticks > Timestamp::MAX.ticks() {
         return Err(Malformed::mismatch(what, Timestamp::MAX.ticks(), ticks));
     }
