@@ -224,3 +224,27 @@ async fn devices_of_another_cluster_are_refused() {
     other.cluster_id = "f".repeat(32);
     assert!(matches!(Store::open(other), Err(Error::WrongDevice { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_many_containers_wherever_they_are() {
+    for devices in [1, 3, 5, 6] {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = open(root.path(), devices).await;
+        for number in 0..40 {
+            let made = store.container_update("AUTH_a", &format!("c{number}"), vec![], 0, IfMissing::Create).await;
+            assert!(made.as_ref().is_ok_and(|written| written.created), "{number} on {devices}: {made:?}");
+        }
+        let query = ListQuery { limit: 100, ..ListQuery::default() };
+        // Devices that keep the account and not the container hear of it a moment later.
+        let mut listed = 0;
+        for _ in 0..100 {
+            listed = store.account_list("AUTH_a", &query).await.expect("lists").len();
+            if listed == 40 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(listed, 40, "{devices}");
+        store.close().await.expect("closes");
+    }
+}

@@ -90,19 +90,20 @@ impl Front {
 
     /// The storage class of a bucket's objects: the name of its storage policy; STANDARD for the first one.
     pub(super) async fn class(&self, granted: &Granted, bucket: &str) -> S3Result<String> {
-        let policy = self.store.container_policy(&granted.account, bucket).await.or_no_bucket()?;
-        let other = policy.filter(|policy| policy.index > 0).map(|policy| policy.name);
-        Ok(other.unwrap_or_else(|| dto::StorageClass::STANDARD.to_owned()))
+        Ok(self.other_class(granted, bucket).await?.unwrap_or_else(|| dto::StorageClass::STANDARD.to_owned()))
     }
 
-    /// Shows the class where it is not the usual one, as S3 does.
+    /// The class where it is not STANDARD.
+    async fn other_class(&self, granted: &Granted, bucket: &str) -> S3Result<Option<String>> {
+        let policy = self.store.container_policy(&granted.account, bucket).await.or_no_bucket()?;
+        Ok(policy.filter(|policy| policy.index > 0).map(|policy| policy.name))
+    }
+
+    /// Shows the class where it is not STANDARD, as S3 does.
     pub(super) async fn show_class(&self, granted: &Granted, bucket: &str, headers: &mut HeaderMap) -> S3Result<()> {
-        let class = self.class(granted, bucket).await?;
-        if class != dto::StorageClass::STANDARD
-            && let Ok(value) = HeaderValue::from_str(&class)
-        {
-            headers.insert(STORAGE_CLASS, value);
-        }
+        let class = self.other_class(granted, bucket).await?;
+        let class = class.and_then(|class| HeaderValue::from_str(&class).ok());
+        headers.extend(class.map(|class| (STORAGE_CLASS, class)));
         Ok(())
     }
 

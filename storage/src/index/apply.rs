@@ -205,8 +205,11 @@ impl<'a> Overlay<'a> {
         }
         if applies.account {
             let origin = Origin::Container(put.container_hash);
-            let merged = self.account(put.account_hash)?.now.history.change(change(origin), &Metadata::new());
-            effect.get_or_insert(Effect { stale: merged.stale, created: !merged.existed, ..Effect::default() });
+            let history = &mut self.account(put.account_hash)?.now.history;
+            let merged = history.change(change(origin), &Metadata::new());
+            // An account that was there before has taken it as well; only one that was deleted since has not.
+            let stale = merged.stale.filter(|_| history.deleted() >= put.timestamp);
+            effect.get_or_insert(Effect { stale, created: !merged.existed, ..Effect::default() });
             released.extend(merged.released);
         }
         let mut effect = effect.unwrap_or_default();

@@ -98,7 +98,8 @@ impl Lane {
         match work {
             Work::Get(wanted) => {
                 let reader = get::open(front, &granted, &bucket, &key).await?;
-                let answer = wanted.answer(reader.info(), None)?;
+                let mut answer = wanted.answer(reader.info(), None)?;
+                front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 let size = reader.info().size;
                 let body = match get::data(reader, &answer.range, size).await? {
                     Data::Whole(bytes) => body::full(bytes),
@@ -107,7 +108,8 @@ impl Lane {
                 Ok(respond(answer.status(), answer.headers, body))
             }
             Work::Head(wanted) => {
-                let answer = wanted.answer(&front.info(&granted, &bucket, &key).await?, None)?;
+                let mut answer = wanted.answer(&front.info(&granted, &bucket, &key).await?, None)?;
+                front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 Ok(respond(answer.status(), answer.headers, body::empty()))
             }
             Work::Put(request) => {

@@ -30,16 +30,17 @@ pub(in super::super) struct FragmentsReader {
     sources: Vec<Option<Source>>,
     /// By index, at the byte that is needed next.
     streams: Vec<Option<Stream>>,
-    /// Whether those that failed were looked for once more.
-    looked_again: bool,
+    /// By index, those that could not be read.
+    has_failed: Vec<bool>,
     failure: Option<Error>,
     ready: VecDeque<Bytes>,
 }
 
 struct Stream {
     data: Data,
-    /// Offset in the fragment of the next byte.
+    /// Offset in the fragment of the next byte, and behind the last one that was asked for.
     at: u64,
+    end: u64,
     rest: Bytes,
 }
 
@@ -56,7 +57,7 @@ impl FragmentsReader {
             range: 0..layout.length,
             sources: (0..count).map(|_| None).collect(),
             streams: (0..count).map(|_| None).collect(),
-            looked_again: false,
+            has_failed: vec![false; count],
             failure: None,
             ready: VecDeque::new(),
         }
@@ -125,6 +126,7 @@ impl FragmentsReader {
         tracing::warn!(%error, index, "a fragment can't be read, going on with others");
         self.sources[index] = None;
         self.streams[index] = None;
+        self.has_failed[index] = true;
         self.failure = Some(error);
     }
 
@@ -141,14 +143,10 @@ impl FragmentsReader {
         Error::NoQuorum { done: self.found(), wanted: self.needed(), cause }
     }
 
-    /// Sees to it that enough fragments are known: asks the devices until there are, and once more where some of
-    /// these have failed.
+    /// Sees to it that enough fragments are known: asks the devices until there are, and again where one has failed.
     async fn look(&mut self) -> Result<()> {
         if self.found() >= self.needed() {
             return Ok(());
-        }
-        if self.failure.is_some() && std::mem::replace(&mut self.looked_again, true) {
-            return Err(self.too_few());
         }
         let placement = self.store.placement();
         let fragments = self.layout.keyed(&self.store);
@@ -167,7 +165,7 @@ impl FragmentsReader {
             };
             match answer {
                 Some(Ok(found)) => self.note(found.into_live()),
-                Some(Err(error)) => self.failure = Some(error),
+                Some(Err(error)) => drop(self.failure.get_or_insert(error)),
                 None => break,
             }
             if self.sources[..self.needed()].iter().all(Option::is_some) {
@@ -184,7 +182,9 @@ impl FragmentsReader {
     fn note(&mut self, source: Option<Source>) {
         let Some(source) = source else { return };
         match Layout::of_items(&source.info().metadata) {
-            Ok((index, layout)) if layout == self.layout => self.sources[index] = Some(source),
+            Ok((index, layout)) if layout == self.layout => {
+                self.sources[index] = Some(source).filter(|_| !self.has_failed[index]);
+            }
             Ok(_) => tracing::error!("a fragment is one of another object"),
             Err(error) => tracing::error!(%error, "a fragment is none"),
         }
@@ -266,11 +266,11 @@ async fn pull(
 
 async fn pull_one(source: &Source, stream: &mut Option<Stream>, range: Range<u64>, end: u64) -> Result<Vec<Bytes>> {
     // While it is read it is nobody's: where this is given up, what was read so far is not taken for the rest.
-    let mut open = match stream.take().filter(|stream| stream.at == range.start) {
+    let mut open = match stream.take().filter(|stream| stream.at == range.start && stream.end >= range.end) {
         Some(open) => open,
         None => {
-            let data = source.open(range.start..end.max(range.end)).await?;
-            Stream { data, at: range.start, rest: Bytes::new() }
+            let end = end.max(range.end);
+            Stream { data: source.open(range.start..end).await?, at: range.start, end, rest: Bytes::new() }
         }
     };
     let mut pieces = Vec::new();
