@@ -191,3 +191,47 @@ async fn what_is_replaced_refused_or_deleted_leaves_no_fragments() {
     assert_eq!(live(&cluster), 0);
     cluster.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_come_and_go_and_every_fragment_moves_with_them() {
+    let mut cluster = Cluster::form_with(6, eager()).await;
+    cut_container(&cluster).await;
+    let too_few = cluster.stores[0].drain_host("h5").await;
+    assert!(matches!(too_few, Err(Error::Policy(_))), "six fragments need six devices: {too_few:?}");
+    for at in 0..12 {
+        put(&cluster.stores[at % 6], &format!("o{at}"), pattern(300_000 + at * 200_000)).await.expect("put");
+    }
+    cluster.join().await;
+    let is_settled = |store: &Store, hosts: usize| {
+        let status = store.status().cluster.expect("one of several");
+        status.is_settled && status.hosts.len() == hosts
+    };
+    eventually("the new host is one of them", || cluster.stores.iter().all(|store| is_settled(store, 7))).await;
+    cluster.stores[1].drain_host("h0").await.expect("drains");
+    let kept = |store: &Store| {
+        let status = store.status().cluster.expect("one of several");
+        status.hosts.iter().find(|host| host.name == "h0").map(|host| (status.is_settled, host.replicas))
+    };
+    eventually("the host keeps nothing", || kept(&cluster.stores[1]) == Some((true, 0))).await;
+    eventually("its fragments are elsewhere", || entries(&cluster.stores[0], FRAGMENTS) == 0).await;
+    eventually("each has six fragments", || fragments(&cluster) == 72).await;
+    for reader in [1, 6] {
+        for at in 0..12 {
+            let want = pattern(300_000 + at * 200_000);
+            assert_eq!(get(&cluster.stores[reader], &format!("o{at}")).await, Some(want.to_vec()), "o{at}");
+        }
+    }
+    // Were any fragment there twice and another not at all, two hosts less would show it.
+    for cut in [[1, 2], [3, 4], [5, 6]] {
+        let reader = (1..7).find(|host| !cut.contains(host)).expect("one is left");
+        cut.iter().for_each(|host| cluster.cut(*host));
+        for at in 0..12 {
+            let want = pattern(300_000 + at * 200_000);
+            assert_eq!(get(&cluster.stores[reader], &format!("o{at}")).await, Some(want.to_vec()), "o{at}, {cut:?}");
+        }
+        cluster.heal();
+        let is_asked = |store: &Store| store.status().cluster.expect("one").peers.iter().all(|peer| peer.reachable);
+        eventually("all are asked again", || cluster.stores.iter().all(is_asked)).await;
+    }
+    cluster.close().await;
+}
