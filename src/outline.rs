@@ -26,7 +26,11 @@ fn section(text: &mut String, name: &str, value: &Value, depth: usize) {
             Ok(())
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| section(text, label.trim_end_matches('s'), item, depth));
+            let one = match label.strip_suffix("ies") {
+                Some(stem) => format!("{stem}y"),
+                None => label.trim_end_matches('s').to_owned(),
+            };
+            items.iter().for_each(|item| section(text, &one, item, depth));
             Ok(())
         }
         Value::Array(items) if items.is_empty() => writeln!(text, "{indent}{label}: none"),
