@@ -97,6 +97,10 @@ fn content(name: &str) -> Vec<u8> {
     (0..SIZES[number % SIZES.len()]).map(|at| (number.wrapping_add(at).wrapping_mul(0x9e37_79b9) >> 24) as u8).collect()
 }
 
+/// Names that a writer writes as fast as it can. After these it pauses: each of them is read through every host.
+const NAMES_AT_ONCE: usize = 300;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Writes through one host until told to stop; tells which names were acknowledged (true) and which may be there.
 fn write(session: &Session, prefix: &str, stop: &AtomicBool) -> BTreeMap<String, bool> {
     let mut names = BTreeMap::new();
@@ -109,6 +113,9 @@ fn write(session: &Session, prefix: &str, stop: &AtomicBool) -> BTreeMap<String,
         // 503 where nobody knows; an error where the host went away.
         assert!(status.as_ref().map_or(true, |status| matches!(status, 201 | 503)), "{name}: {status:?}");
         names.insert(name, matches!(status, Ok(201)));
+        if number >= NAMES_AT_ONCE {
+            std::thread::sleep(PAUSE);
+        }
     }
     names
 }

@@ -1,0 +1,42 @@
+//! Stripes as fragments have them: what a core computes of parity, and of the data that two lost units held.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+
+/// Bytes of a stripe in one fragment.
+const UNIT: usize = 64 * 1024;
+
+fn stripes(criterion: &mut Criterion) {
+    for (data, parity) in [(4, 2), (8, 4)] {
+        let units: Vec<Vec<u8>> = (0..data).map(|unit| (0..UNIT).map(|at| (at * 31 + unit) as u8).collect()).collect();
+        let mut group = criterion.benchmark_group(format!("ec {data}+{parity}"));
+        group.throughput(Throughput::Bytes((data * UNIT) as u64));
+        let mut encoder = ReedSolomonEncoder::new(data, parity, UNIT).expect("an encoder");
+        let mut encode = || {
+            units.iter().for_each(|unit| encoder.add_original_shard(unit).expect("is taken"));
+            let encoded = encoder.encode().expect("encodes");
+            encoded.recovery_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let lost = encode();
+        group.bench_function("encode", |bencher| bencher.iter(|| black_box(encode())));
+        let mut decoder = ReedSolomonDecoder::new(data, parity, UNIT).expect("a decoder");
+        group.bench_function("decode, all parity used", |bencher| {
+            bencher.iter(|| {
+                for (at, unit) in units.iter().enumerate().skip(parity) {
+                    decoder.add_original_shard(at, unit).expect("is taken");
+                }
+                for (at, unit) in lost.iter().enumerate() {
+                    decoder.add_recovery_shard(at, unit).expect("is taken");
+                }
+                let restored = decoder.decode().expect("decodes");
+                black_box(restored.restored_original_iter().map(|(_, unit)| unit[0]).collect::<Vec<_>>())
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, stripes);
+criterion_main!(benches);
