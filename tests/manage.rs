@@ -93,7 +93,7 @@ fn tokens_outlive_a_rotation_and_a_move_to_a_database() {
     serve.arg("--config").arg(&config);
     let server = Server::start_with(&data, serve);
     let again = server.log_in();
-    assert_eq!(again.swift("GET", "", b"").expect("an answer").status, 200);
+    assert_eq!(again.swift("GET", "", b"").expect("an answer").status, 204);
     anello(&data, &["user", "create", "late"], "").expect("and changes again");
 }
 
@@ -117,7 +117,7 @@ fn the_users_of_a_domain_move_into_a_database_of_its_own_and_back() {
     assert_eq!(move_to("company").expect("moved"), "2 users and groups of Default are in company now\n");
     let error = move_to("company").expect_err("they are there");
     assert!(error.contains("there already"), "{error}");
-    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 200);
+    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 204);
     assert!(server.terminate().success());
     let server = serve();
     anello(&data, &["user", "disable", "bob"], "").expect("changed there");
@@ -125,5 +125,5 @@ fn the_users_of_a_domain_move_into_a_database_of_its_own_and_back() {
     let users = json(&data, &["user", "list"]);
     let bob = users.as_array().expect("a list").iter().find(|user| user["name"] == "bob").expect("bob");
     assert_eq!(bob["enabled"], false);
-    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 200);
+    assert_eq!(server.log_in().swift("GET", "", b"").expect("an answer").status, 204);
 }

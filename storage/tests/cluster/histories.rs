@@ -202,7 +202,7 @@ impl Round {
                 counts.twins += 1;
                 continue;
             }
-            let history = history.operations.clone();
+            let history = without_glimpses(&history.operations);
             counts.histories += 1;
             counts.operations += history.len();
             counts.unknown += history.iter().filter(|it| matches!(it.event, Event::Unknown(..))).count();
@@ -212,6 +212,25 @@ impl Round {
             }
         }
     }
+}
+
+/// Leaves out reads of a write that was under way, or whose outcome nobody knows: a reader may see it before it is
+/// sure to stay, and the next one may not (`docs/consistency.md`, promise 3).
+fn without_glimpses(operations: &[Operation]) -> Vec<Operation> {
+    let is_of = |write: &Operation, value: Option<Value>| match write.event {
+        Event::Put(_, written) => (value == Some(written), false),
+        Event::Delete(..) => (value.is_none(), false),
+        Event::Unknown(_, written) => (value == written, true),
+        _ => (false, false),
+    };
+    let is_glimpse = |read: &Operation, value: Option<Value>| {
+        operations.iter().any(|write| {
+            let (is_its, is_unknown) = is_of(write, value);
+            is_its && write.invoked < read.returned && (is_unknown || write.returned > read.invoked)
+        })
+    };
+    let stays = |it: &&Operation| !matches!(it.event, Event::Read(value) if is_glimpse(it, value));
+    operations.iter().filter(stays).copied().collect()
 }
 
 fn content(value: Value) -> Bytes {
