@@ -70,8 +70,13 @@ impl Local {
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
+        let data = match &mutation {
+            Mutation::ObjectPut(put) if applies.object => Some((put.hashes.object, put.etag.clone())),
+            _ => None,
+        };
         let mut effect = self.device.commit(mutation, applies).await?;
-        if effect.stale == Some(timestamp) || is_statistics {
+        let is_same = effect.stale == Some(timestamp) && self.stands(timestamp, data.as_ref())?;
+        if is_same || is_statistics {
             // The same again; or statistics, of which the later ones are as good.
             effect.stale = None;
         }
@@ -79,6 +84,13 @@ impl Local {
             self.gate.promises.fulfilled(key, timestamp);
         }
         Ok(effect)
+    }
+
+    /// Whether it is these data that stand at this timestamp: another host may have deleted at the same one.
+    fn stands(&self, timestamp: Timestamp, data: Option<&(KeyHash, String)>) -> Result<bool> {
+        let Some((object, etag)) = data else { return Ok(true) };
+        let row = self.device.index().object(*object)?;
+        Ok(row.is_some_and(|row| row.info.timestamp == timestamp && row.info.etag == *etag))
     }
 
     async fn admit(&self, write: &Write) -> Result<Admitted<'_>> {
