@@ -1,14 +1,15 @@
 //! Objects that are cut into fragments, on six hosts of which some fail.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use anello_storage::index::{DIGEST_LEAVES, ObjectState, Tree};
 use anello_storage::store::{IfMissing, ObjectHead};
-use anello_storage::{Content, Error, ListQuery, ObjectPath, Precondition, Result, Store};
+use anello_storage::{Content, Error, KeyHasher, ListQuery, ObjectPath, Precondition, Result, Store};
 use bytes::Bytes;
 
 use crate::network::{Cluster, pattern};
-use crate::replication::{eager, entries, eventually, idle};
+use crate::replication::{all_are_asked, eager, entries, eventually, flip, healed, idle};
 
 /// Fragments of policy 1.
 const FRAGMENTS: Tree = Tree::Objects { policy: 1 << 31 | 1 };
@@ -86,7 +87,7 @@ async fn reap_until(cluster: &Cluster, left: usize) {
         if live(cluster) == left {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("{} fragments are left, not {left}", live(cluster));
 }
@@ -125,8 +126,7 @@ async fn every_size_and_range_comes_back_also_without_two_of_the_hosts() {
             }
         }
         cluster.heal();
-        let is_asked = |store: &Store| store.status().cluster.expect("one").peers.iter().all(|peer| peer.reachable);
-        eventually("all are asked again", || cluster.stores.iter().all(is_asked)).await;
+        all_are_asked(&cluster).await;
     }
     cluster.close().await;
 }
@@ -155,8 +155,7 @@ async fn what_a_host_missed_is_made_from_the_others() {
             assert_eq!(get(&cluster.stores[5], &format!("large{at}")).await, Some(pattern(large).to_vec()));
         }
         cluster.heal();
-        let is_asked = |store: &Store| store.status().cluster.expect("one").peers.iter().all(|peer| peer.reachable);
-        eventually("all are asked again", || cluster.stores.iter().all(is_asked)).await;
+        all_are_asked(&cluster).await;
     }
     cluster.close().await;
 }
@@ -175,6 +174,54 @@ async fn a_lost_disk_is_filled_again() {
         let name = format!("o{at}");
         assert_eq!(get(&cluster.stores[2], &name).await, Some(pattern(300_000 + at).to_vec()), "{name}");
     }
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_fragment_is_made_anew() {
+    let cluster = Cluster::form_with(6, idle()).await;
+    cut_container(&cluster).await;
+    put(&cluster.stores[0], "o", pattern(1_200_000)).await.expect("put");
+    eventually("it has six fragments", || fragments(&cluster) == 6).await;
+    // What is computed is nowhere as it was written.
+    let is_flipped = |host: &usize| flip(&cluster, *host, ".data.vol", &pattern(5000)[1000..1100]);
+    let damaged: Vec<usize> = (0..6).filter(is_flipped).take(1).collect();
+    let (host, store) = (damaged[0], &cluster.stores[damaged[0]]);
+    assert_eq!(get(store, "o").await, Some(pattern(1_200_000).to_vec()));
+    eventually("it was healed", || healed(store) == 1).await;
+    let before = store.status().devices[0].corrupt_reads;
+    // Without two others the healed one is needed.
+    (0..6).filter(|other| *other != host).take(2).for_each(|other| cluster.cut(other));
+    assert_eq!(get(store, "o").await, Some(pattern(1_200_000).to_vec()));
+    assert_eq!(store.status().devices[0].corrupt_reads, before);
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_left_behind_holds_nothing_up() {
+    let mut cluster = Cluster::form_with(6, eager()).await;
+    cut_container(&cluster).await;
+    // The three hosts that a writer can do without until it comes to the fragments.
+    let container = KeyHasher::new(b"secret").container("AUTH_a", "cut");
+    let has_container = |host: &usize| {
+        let index = cluster.stores[*host].devices().next().expect("a device").index();
+        index.container(container).expect("reads").is_some()
+    };
+    eventually("the container is on three hosts", || (0..6).filter(has_container).count() == 3).await;
+    let writer_host = (0..6).find(has_container).expect("one of them");
+    (0..6).filter(|host| !has_container(host)).for_each(|host| cluster.pause(host));
+    for at in 0..5 {
+        let name = format!("o{at}");
+        let writer = put(&cluster.stores[writer_host], &name, pattern(300_000));
+        let died = tokio::time::timeout(Duration::from_millis(500), writer).await;
+        assert!(died.is_err(), "{died:?}");
+    }
+    cluster.heal();
+    assert!((1..=15).contains(&live(&cluster)), "too few fragments to read anything: {}", live(&cluster));
+    cluster.join().await;
+    let is_settled = |store: &Store| store.status().cluster.is_some_and(|status| status.is_settled);
+    eventually("the new host is one of them", || cluster.stores.iter().all(is_settled)).await;
+    assert_eq!(get(&cluster.stores[0], "o0").await, None);
     cluster.close().await;
 }
 
@@ -233,8 +280,7 @@ async fn hosts_come_and_go_and_every_fragment_moves_with_them() {
             assert_eq!(get(&cluster.stores[reader], &format!("o{at}")).await, Some(want.to_vec()), "o{at}, {cut:?}");
         }
         cluster.heal();
-        let is_asked = |store: &Store| store.status().cluster.expect("one").peers.iter().all(|peer| peer.reachable);
-        eventually("all are asked again", || cluster.stores.iter().all(is_asked)).await;
+        all_are_asked(&cluster).await;
     }
     cluster.close().await;
 }

@@ -118,16 +118,12 @@ async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
     }
     let total = |tree| stores.iter().map(|store| entries(store, tree)).sum::<u64>();
     cluster.heal();
-    // Three of each: of 100 objects or tombstones; of as many rows and their container; of the account and its row.
-    let are_asked = |store: &Store| {
-        let status = store.status().cluster.expect("a cluster");
-        status.peers.iter().all(|peer| peer.reachable)
-    };
-    eventually("hosts that were left alone for a while are asked again", || stores.iter().all(are_asked)).await;
+    all_are_asked(&cluster).await;
     // What is on its way to a primary is there once more; nothing is, once everybody went through all that he has.
     let before: Vec<u64> = stores.iter().map(passes).collect();
     let went_through = || stores.iter().zip(&before).all(|(store, before)| passes(store) > before + 1);
     eventually("everybody went through all that he has", went_through).await;
+    // Three of each: of 100 objects or tombstones; of as many rows and their container; of the account and its row.
     let is_so = || total(OBJECTS) == 300 && total(Tree::Containers) == 303 && total(Tree::Accounts) == 6;
     eventually("there are three replicas of everything", is_so).await;
     for store in stores {
@@ -169,15 +165,11 @@ async fn a_damaged_copy_is_replaced_by_a_replicas() {
     put(&cluster.stores[0], "large", pattern(500_000), &Precondition::default()).await.expect("put");
     eventually("the last replica has them", || entries(&cluster.stores[1], OBJECTS) == 2).await;
     for (name, volume, size) in [("small", ".log.vol", 5000), ("large", ".data.vol", 500_000)] {
-        flip(&cluster, 1, volume, &pattern(size)[1000..1100]);
+        assert!(flip(&cluster, 1, volume, &pattern(size)[1000..1100]), "{name} is in no volume {volume}");
         // Served whole although the nearest copy is damaged.
         assert_eq!(get(&cluster.stores[1], name).await, Some(pattern(size).to_vec()), "{name}");
     }
-    let healed = || {
-        let status = cluster.stores[1].status();
-        status.daemons.iter().find(|daemon| daemon.name == "healer").map_or(0, |healer| healer.handled)
-    };
-    eventually("both were healed", || healed() == 2).await;
+    eventually("both were healed", || healed(&cluster.stores[1]) == 2).await;
     let before = cluster.stores[1].status().devices[0].corrupt_reads;
     for (name, size) in [("small", 5000), ("large", 500_000)] {
         assert_eq!(get(&cluster.stores[1], name).await, Some(pattern(size).to_vec()), "{name}");
@@ -186,8 +178,20 @@ async fn a_damaged_copy_is_replaced_by_a_replicas() {
     cluster.close().await;
 }
 
-/// Flips a bit of what a host has on its disk, where `near` stands.
-fn flip(cluster: &Cluster, host: usize, kind: &str, near: &[u8]) {
+/// Damaged copies and fragments that a host has replaced.
+pub(crate) fn healed(store: &Store) -> u64 {
+    let status = store.status();
+    status.daemons.iter().find(|daemon| daemon.name == "healer").map_or(0, |healer| healer.handled)
+}
+
+/// Waits until hosts that were cut off, and left alone for a while, are asked again.
+pub(crate) async fn all_are_asked(cluster: &Cluster) {
+    let are_asked = |store: &Store| store.status().cluster.expect("one").peers.iter().all(|peer| peer.reachable);
+    eventually("all are asked again", || cluster.stores.iter().all(are_asked)).await;
+}
+
+/// Flips a bit of what a host has on its disk, where `near` stands; `false` where it stands nowhere.
+pub(crate) fn flip(cluster: &Cluster, host: usize, kind: &str, near: &[u8]) -> bool {
     let volumes = cluster.directory.path().join(format!("h{host}/d0/volumes"));
     for entry in std::fs::read_dir(volumes).expect("lists") {
         let path = entry.expect("an entry").path();
@@ -200,7 +204,7 @@ fn flip(cluster: &Cluster, host: usize, kind: &str, near: &[u8]) {
         let Some(place) = bytes[..length].windows(near.len()).position(|window| window == near) else { continue };
         file.seek(SeekFrom::Start(place as u64 + 50)).expect("seeks");
         file.write_all(&[near[50] ^ 1]).expect("writes");
-        return;
+        return true;
     }
-    panic!("it is in no volume {kind}");
+    false
 }

@@ -48,6 +48,13 @@ struct Stream {
 struct Failed(usize, Error);
 
 impl FragmentsReader {
+    /// A reader that does not count on fragment `index`.
+    pub(super) fn without(store: &Store, layout: Layout, index: usize) -> Self {
+        let mut reader = Self::new(store, layout);
+        reader.has_failed[index] = true;
+        reader
+    }
+
     pub(in super::super) fn new(store: &Store, layout: Layout) -> Self {
         let count = layout.fragments();
         Self {
@@ -106,15 +113,10 @@ impl FragmentsReader {
         }
     }
 
-    /// A whole stripe, padding included, without the fragment `but`.
-    pub(super) async fn stripe(&mut self, stripe: u64, but: usize) -> Result<Bytes> {
-        self.range = self.layout.stripe(stripe).start..self.layout.length;
+    /// A whole stripe, padding included.
+    pub(super) async fn stripe(&mut self, stripe: u64) -> Result<Bytes> {
         loop {
             self.look().await?;
-            self.sources[but] = None;
-            if self.found() < self.needed() {
-                return Err(self.too_few());
-            }
             match self.read_stripe(stripe).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(Failed(index, error)) => self.leave(index, error),

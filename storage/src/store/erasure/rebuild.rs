@@ -65,24 +65,24 @@ impl Store {
     pub(in super::super) async fn heal_fragment(
         &self,
         local: &Local,
+        node: &Node,
         object: Keyed,
         row: &ObjectRow,
         version: EntryVersion,
     ) -> Result<()> {
         let (index, layout) = Layout::of_items(&row.info.metadata)?;
-        let node = Node::Here(local.clone());
-        let stored = self.rebuilt(&node, &layout, index).await?;
+        let stored = self.rebuilt(node, &layout, index).await?;
         let damaged = DigestEntry { key: EntryKey { hash: object.hash, name: None }, version };
         local.device.forget(self.hasher(), Tree::Objects { policy: object.policy }, &[damaged]).await?;
-        self.restore(&node, &layout, index, row.info.timestamp, stored).await
+        self.restore(node, &layout, index, row.info.timestamp, stored).await
     }
 
     async fn rebuilt(&self, node: &Node, layout: &Layout, index: usize) -> Result<Stored> {
-        let mut reader = FragmentsReader::new(self, *layout);
+        let mut reader = FragmentsReader::without(self, *layout, index);
         let is_small = layout.fragment_bytes() <= INLINE_BYTES_MAX;
         let (mut gathered, mut upload) = (Vec::<Bytes>::new(), None);
         for at in 0..layout.stripes() {
-            let stripe = reader.stripe(at, index).await?;
+            let stripe = reader.stripe(at).await?;
             let unit = reader.unit_of(&stripe, index)?;
             if is_small {
                 gathered.push(unit);

@@ -37,6 +37,8 @@ impl Replicator {
                         Err(error @ (Error::Unreachable { .. } | Error::Stopped)) => return Err(error),
                         // It was deleted meanwhile.
                         Err(Error::Stale { .. }) => {}
+                        // Its writer died before there were enough of them: they are left to the sweeper.
+                        Err(Error::NoQuorum { .. }) if matches!(self.store.has_head(&layout).await, Ok(false)) => {}
                         Err(error) => outcome = outcome.and(Err(error)),
                     }
                 }

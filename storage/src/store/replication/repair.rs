@@ -100,7 +100,9 @@ impl Store {
         if is_fragments(policy) {
             let version = local.device.index().entry_version(tree, &key).ok().flatten();
             let (Some(row), Some(version)) = (row, version) else { return false };
-            let healed = self.heal_fragment(local, Keyed { hash: object, policy }, &row, version).await;
+            let Some(me) = placement.slot_of(&local.device.id()) else { return false };
+            let node = placement.node(me);
+            let healed = self.heal_fragment(local, node, Keyed { hash: object, policy }, &row, version).await;
             if let Err(error) = &healed {
                 tracing::warn!(%error, object = %hex::encode(object.0), "a damaged fragment can't be made anew");
             }
