@@ -131,4 +131,4 @@ pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// From one round of the sweeper of fragments to the next, and how old a fragment must be before it is suspected:
 /// its head follows within a second, and readers of a head that was replaced are through.
-pub const FRAGMENT_SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub const FRAGMENT_SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3600);

@@ -17,6 +17,9 @@ const REPLICAS_MAX: u8 = 15;
 /// Fragments of an object altogether: what a reader and a writer hold in memory at a time grows with them.
 const FRAGMENTS_MAX: u8 = 32;
 
+/// A policy's name stands in headers, in listings and in files' names.
+const NAME_LENGTH_MAX: usize = 64;
+
 /// Policies of a cluster: each has rings that every host keeps in memory.
 const POLICIES_MAX: usize = 16;
 
@@ -55,7 +58,7 @@ pub enum PolicyKind {
 }
 
 impl PolicyKind {
-    /// Devices that it needs, and that its objects' heads are kept on.
+    /// Devices that keep an object's head, and the object itself where it is small enough for the log.
     fn heads(self) -> u8 {
         match self {
             Self::Replication { replicas } => replicas,
@@ -113,7 +116,7 @@ impl FromStr for PolicyKind {
 pub(crate) enum Placed {
     Accounts,
     Containers,
-    /// Objects by [`Placed::number`].
+    /// Objects of the policy with this number, or its fragments ([`fragments_of`]).
     Objects(u32),
 }
 
@@ -173,8 +176,9 @@ impl Policies {
     /// Those of before, and one more.
     pub fn with(&self, name: &str, kind: PolicyKind) -> Result<Self> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
-            return Err(Error::Policy("a policy's name is made of letters, digits, - and _, 64 at most".into()));
+        if name.is_empty() || name.len() > NAME_LENGTH_MAX || !name.chars().all(is_name) {
+            let message = format!("a policy's name is made of letters, digits, - and _, {NAME_LENGTH_MAX} at most");
+            return Err(Error::Policy(message));
         }
         if self.named(name).is_some() {
             return Err(Error::Policy(format!("there is a policy {name} already")));

@@ -94,24 +94,26 @@ impl Reaper {
     }
 
     async fn reap(&self, pending: PartsToDelete) -> Result<usize> {
-        if self.store.delete_fragments(&pending).await? {
-            self.store.settle_parts(pending).await?;
-            return Ok(0);
-        }
-        let path = ObjectPath::new("", "", pending.info().etag.as_str());
-        let reader = self.store.read_parts_to_delete(&pending);
-        let count = match super::read_list(&path, reader).await {
-            Ok(list) => delete_parts(&self.store, &list).await?,
+        let count = match self.delete(&pending).await {
             // Nothing tells which parts these were; keeping the entry would only block the others.
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::error!(%error, etag = pending.info().etag, "a replaced object's parts are lost track of");
                 self.watch.found(1);
                 0
             }
-            Err(error) => return Err(error),
+            deleted => deleted?,
         };
         self.store.settle_parts(pending).await?;
         Ok(count)
+    }
+
+    async fn delete(&self, pending: &PartsToDelete) -> Result<usize> {
+        if self.store.delete_fragments(pending).await? {
+            return Ok(0);
+        }
+        let path = ObjectPath::new("", "", pending.info().etag.as_str());
+        let list = super::read_list(&path, self.store.read_parts_to_delete(pending)).await?;
+        delete_parts(&self.store, &list).await
     }
 }
 

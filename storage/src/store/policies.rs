@@ -1,6 +1,7 @@
 //! The storage policies that there are, and which one a container has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,15 +21,19 @@ const REMEMBERED_MAX: usize = 100_000;
 
 /// Policies of containers, as they were last seen.
 #[derive(Debug, Default)]
-pub(super) struct ContainerPolicies(RwLock<HashMap<KeyHash, u32>>);
+pub(super) struct ContainerPolicies {
+    known: RwLock<HashMap<KeyHash, u32>>,
+    /// Held while a host that is alone changes its policies.
+    changing: tokio::sync::Mutex<()>,
+}
 
 impl ContainerPolicies {
     fn get(&self, container: KeyHash) -> Option<u32> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&container).copied()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&container).copied()
     }
 
     fn note(&self, container: KeyHash, policy: u32) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
@@ -58,7 +63,9 @@ impl Store {
         let Some(state_dir) = &self.inner.state_dir else {
             return self.change_map(|map, _| map.changing_policies(&change)).await;
         };
+        let _one_at_a_time = self.inner.container_policies.changing.lock().await;
         let policies = change(self.placement().policies())?;
+        remove_rings_but(state_dir, self.placement().policies())?;
         let placement = Placement::of_one_host(state_dir, policies.clone(), self.locals())?;
         write(state_dir, &policies)?;
         self.set_placement(placement);
@@ -97,6 +104,22 @@ pub(super) fn read(state_dir: &Path) -> Result<Policies> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Policies::default()),
         Err(error) => Err(Error::io("read", &path, &error)),
     }
+}
+
+/// Removes rings that were made for a policy which then was not added. No object was placed by them, and they may
+/// not be what the policy that is added next needs.
+fn remove_rings_but(state_dir: &Path, policies: &Policies) -> Result<()> {
+    let kept: HashSet<String> = policies.rings().into_iter().map(|plan| plan.places.file()).collect();
+    let dir = state_dir.join("rings");
+    let failed = |error| Error::io("list", &dir, &error);
+    for entry in fs::read_dir(&dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_left = |name: &str| name.ends_with(".ring.gz") && !kept.contains(name);
+        if path.file_name().and_then(OsStr::to_str).is_some_and(is_left) {
+            fs::remove_file(&path).map_err(|error| Error::io("remove", &path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 fn write(state_dir: &Path, policies: &Policies) -> Result<()> {

@@ -173,7 +173,7 @@ impl Store {
         Ok(())
     }
 
-    /// Looks for fragments that nobody needs, as soon as there is a policy that makes any.
+    /// Looks for fragments that nobody needs; where no policy makes any, there are none to look at.
     fn start_sweeper(&self) {
         let sweeper = self.watch("fragment sweeper", Unit::Objects);
         let suspects = Arc::new(tokio::sync::Mutex::new(Suspects::new()));

@@ -139,15 +139,33 @@ impl Store {
     /// An object's container was deleted while it was written. Where its data arrived before that was known they
     /// must not come to light once there is a container of this name again.
     async fn bury(&self, placement: &Placement, path: ObjectPath, hashes: PathHashes, policy: u32) {
-        let keys = Hashes::of(hashes, policy);
-        let under_way = self.begin(placement, keys, false).await;
-        let timestamp = self.clock().tick();
-        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy };
-        let parts = placement.object_alone(Keyed { hash: hashes.object, policy });
-        let shares = self.shares(placement, parts, keys, &under_way, |_, _| Ok(Write::of(delete.clone())));
-        if let Err(error) = quorum::commit(shares, self.background()).await {
+        if let Err(error) = self.delete_alone(placement, path, hashes, policy).await {
             tracing::warn!(%error, "data of an object without a container stay behind");
         }
+    }
+
+    /// Deletes what is in no container.
+    pub(super) async fn delete_alone(
+        &self,
+        placement: &Placement,
+        path: ObjectPath,
+        hashes: PathHashes,
+        policy: u32,
+    ) -> Result<()> {
+        let object = Keyed { hash: hashes.object, policy };
+        let keys = Hashes { object: Some(object), container: None, account: None };
+        for attempt in attempts() {
+            pause(attempt).await;
+            let under_way = self.begin(placement, keys, false).await;
+            let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp: self.clock().tick(), policy };
+            let parts = placement.object_alone(object);
+            let shares = self.shares(placement, parts, keys, &under_way, |_, _| Ok(Write::of(delete.clone())));
+            match quorum::commit(shares, self.background()).await? {
+                Outcome::Done { .. } => return Ok(()),
+                Outcome::Refused(later) => self.clock().observe(later),
+            }
+        }
+        Err(Error::Contended)
     }
 
     /// A write that replaces whatever stands, under `chosen` or the next timestamp.

@@ -128,13 +128,22 @@ impl Cutter {
             stripe.resize(unit as usize * usize::from(data), 0);
             self.cut(stripe.freeze()).await?;
         }
-        let bodies = match self.kept {
+        let kept = std::mem::replace(&mut self.kept, Kept::Streaming(Vec::new()));
+        let bodies = match kept {
             Kept::Gathered(fragments) => {
                 let bodies: Vec<Bytes> = fragments.into_iter().map(join).collect();
                 Bodies::Several(self.indices.iter().map(|(slot, index)| (*slot, bodies[*index].clone())).collect())
             }
             Kept::Streaming(streams) => Bodies::of_streams(streams).await,
         };
+        let committed = self.commit(&bodies).await;
+        if committed.is_err() {
+            self.store.discard_fragments(self.layout);
+        }
+        committed.map(|()| self.layout)
+    }
+
+    async fn commit(&self, bodies: &Bodies) -> Result<()> {
         let (layout, hashes) = (self.layout, self.store.hashes(&self.layout.path()));
         let keys = Hashes { object: Some(self.fragments), container: None, account: None };
         for attempt in attempts() {
@@ -151,7 +160,7 @@ impl Cutter {
             let parts = self.placement.object_alone(self.fragments);
             let shares = self.store.shares(&self.placement, parts, keys, &under_way, make);
             match quorum::commit_on(layout.quorum(), shares, self.store.background()).await? {
-                Outcome::Done { .. } => return Ok(layout),
+                Outcome::Done { .. } => return Ok(()),
                 // A later version was promised of something else that shares the list of promises.
                 Outcome::Refused(later) => self.store.clock().observe(later),
             }

@@ -103,7 +103,7 @@ impl Layout {
         let layout = item(LAYOUT).and_then(|layout| Self::decode(&hex::decode(layout).ok()?).ok());
         match (index, layout) {
             (Some(index), Some(layout)) if index < layout.fragments() => Ok((index, layout)),
-            _ => Err(Error::Message("a fragment does not say which it is".into())),
+            _ => Err(corrupt(&[])),
         }
     }
 
@@ -119,9 +119,9 @@ impl Layout {
     }
 
     pub(in super::super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let damaged = || Error::Message("what should be the layout of an object's fragments is none".into());
-        let bytes: &[u8; ENCODED_BYTES] = bytes.try_into().map_err(|_| damaged())?;
-        let (head, rest) = bytes.split_at(8);
+        let damaged = || corrupt(bytes);
+        let exact: &[u8; ENCODED_BYTES] = bytes.try_into().map_err(|_| damaged())?;
+        let (head, rest) = exact.split_at(8);
         let [m0, m1, m2, m3, version, data, parity, 0] = *head else { return Err(damaged()) };
         let (policy, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
         let (length, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
@@ -137,6 +137,18 @@ impl Layout {
         };
         let is_one = [m0, m1, m2, m3] == MAGIC && version == VERSION && data > 0 && parity > 0;
         if is_one { Ok(layout) } else { Err(damaged()) }
+    }
+}
+
+/// What should be a layout is none.
+fn corrupt(bytes: &[u8]) -> Error {
+    let found = bytes.first_chunk().map_or(0, |magic| u32::from_be_bytes(*magic));
+    Error::Corrupt {
+        what: "layout of fragments",
+        file: ACCOUNT.into(),
+        offset: 0,
+        expected: u32::from_be_bytes(MAGIC).into(),
+        found: found.into(),
     }
 }
 

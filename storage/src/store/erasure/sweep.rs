@@ -9,19 +9,21 @@ use crate::error::{Error, Result};
 use crate::index::{DIGEST_LEAVES, ObjectState, Tree};
 use crate::limits::FRAGMENT_SWEEP_INTERVAL;
 use crate::model::{Content, ObjectInfo};
-use crate::mutation::Mutation;
-use crate::node::{ENTRIES_MAX, Write};
+use crate::node::ENTRIES_MAX;
 use crate::policy::is_fragments;
-use crate::store::placement::Hashes;
+use crate::store::Store;
 use crate::store::read::{ObjectReader, Replicas, layout_in};
 use crate::store::worker::PartsToDelete;
-use crate::store::{Store, quorum};
 
 /// Names of fragments that no head named, as of one round.
 pub(in super::super) type Suspects = HashSet<[u8; 16]>;
 
 /// Suspects that are remembered, 16 bytes each; the rest are found by later rounds.
 const SUSPECTS_MAX: usize = 1_000_000;
+
+/// One fragment's device looks in each round whether there is a head; those of the others, which may be all that a
+/// writer left behind, in one of so many, or a round would cost each object a question per fragment.
+const ROUNDS_OF_OTHERS: u64 = 8;
 
 impl Store {
     /// Deletes the fragments of an object that was replaced or deleted; `false` where it has none.
@@ -45,15 +47,10 @@ impl Store {
     }
 
     async fn delete_layout(&self, layout: &Layout) -> Result<()> {
-        let (placement, path, fragments) = (self.placement(), layout.path(), layout.keyed(self));
+        let (placement, path) = (self.placement(), layout.path());
         placement.policy(layout.policy)?;
-        let keys = Hashes { object: Some(fragments), container: None, account: None };
-        let under_way = self.begin(&placement, keys, false).await;
-        let (hashes, timestamp, policy) = (self.hashes(&path), self.clock().tick(), fragments.policy);
-        let delete = Mutation::ObjectDelete { path, hashes, timestamp, policy };
-        let parts = placement.object_alone(fragments);
-        let shares = self.shares(&placement, parts, keys, &under_way, |_, _| Ok(Write::of(delete.clone())));
-        quorum::commit(shares, self.background()).await.map(drop)
+        let hashes = self.hashes(&path);
+        self.delete_alone(&placement, path, hashes, layout.keyed(self).policy).await
     }
 
     /// One round: deletes what this round and the one before it have found without a head; tells what to look at again.
@@ -90,12 +87,15 @@ impl Store {
         watch: &Watch,
     ) -> Result<()> {
         let (index, layout) = Layout::of_items(&fragment.metadata)?;
-        let is_young = fragment.timestamp > self.clock().wall().minus(FRAGMENT_SWEEP_INTERVAL);
-        // One of them looks for all.
-        if index != 0 || is_young || self.has_head(&layout).await? {
+        let (now, is_suspect) = (self.clock().wall(), before.contains(&layout.id));
+        let round = now.seconds() / FRAGMENT_SWEEP_INTERVAL.as_secs();
+        let is_looked_at =
+            index == 0 || is_suspect || u64::from(layout.id[0]) % ROUNDS_OF_OTHERS == round % ROUNDS_OF_OTHERS;
+        let is_young = fragment.timestamp > now.minus(FRAGMENT_SWEEP_INTERVAL);
+        if !is_looked_at || is_young || self.has_head(&layout).await? {
             return Ok(());
         }
-        if !before.contains(&layout.id) {
+        if !is_suspect {
             if suspects.len() < SUSPECTS_MAX {
                 suspects.insert(layout.id);
             }
@@ -106,7 +106,8 @@ impl Store {
         self.delete_layout(&layout).await
     }
 
-    async fn has_head(&self, layout: &Layout) -> Result<bool> {
+    /// Whether the object that these fragments belong to is still made of them.
+    pub(in super::super) async fn has_head(&self, layout: &Layout) -> Result<bool> {
         let placement = self.placement();
         let replicas = self.replicas(&placement, layout.head()).await?;
         let Some(replicas) = Replicas::new(replicas, None) else { return Ok(false) };
@@ -119,5 +120,124 @@ impl Store {
             Err(Error::Missing(_)) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use anello_base::{Clock, SystemClock, Timestamp};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::daemon::watch::Unit;
+    use crate::device::DeviceOptions;
+    use crate::index::{DigestEntry, EntryKey};
+    use crate::key::ObjectPath;
+    use crate::model::Precondition;
+    use crate::policy::fragments_of;
+    use crate::store::erasure::{Cutter, indices};
+    use crate::store::placement::Keyed;
+    use crate::store::{IfMissing, ObjectHead, ReplicationOptions, StoreOptions};
+
+    const FRAGMENTS: Tree = Tree::Objects { policy: 1 << 31 | 1 };
+
+    /// The system's clock, and some rounds of the sweeper more.
+    #[derive(Clone, Default)]
+    struct Later(Arc<AtomicU64>);
+
+    impl Clock for Later {
+        fn wall(&self) -> Timestamp {
+            let later = self.0.load(Ordering::Relaxed) * FRAGMENT_SWEEP_INTERVAL.as_secs();
+            Timestamp::from_ticks(SystemClock.wall().ticks() + Timestamp::from_seconds(later).ticks())
+        }
+    }
+
+    /// A store of six devices, whose objects are cut into four fragments and two more.
+    async fn open(dir: &std::path::Path, clock: Later) -> Store {
+        let options = StoreOptions {
+            devices: (0..6).map(|at| dir.join(at.to_string())).collect(),
+            state_dir: dir.to_owned(),
+            cluster_id: "c".into(),
+            cluster_secret: b"secret".to_vec(),
+            device: DeviceOptions::default(),
+            replication: ReplicationOptions::default(),
+        };
+        let open = tokio::task::spawn_blocking(|| Store::open_with_clock(options, clock));
+        let store = open.await.expect("no panic").expect("opens");
+        store.change_policies(|policies| policies.with("cheap", "ec 4+2".parse()?)).await.expect("a policy");
+        store.container_update("a", "c", vec![], 1, IfMissing::Create).await.expect("a container");
+        store
+    }
+
+    /// Fragments that nobody has named in a head.
+    async fn orphan(store: &Store, name: &str) -> Layout {
+        let hash = store.hasher().object(&ObjectPath::new("a", "c", name));
+        let mut cutter = Cutter::new(store, &store.placement(), Keyed { hash, policy: 1 }, (4, 2));
+        cutter.write(&Bytes::from(vec![7; 300_000])).await.expect("writes");
+        cutter.finish().await.expect("fragments")
+    }
+
+    /// Fragments that are there, by their objects' ids.
+    fn live(store: &Store) -> Vec<[u8; 16]> {
+        let mut ids = Vec::new();
+        for device in store.devices() {
+            let index = device.index();
+            for (leaf, _) in index.digests(FRAGMENTS, 0..DIGEST_LEAVES).expect("reads") {
+                for entry in index.digest_entries(FRAGMENTS, leaf, None, ENTRIES_MAX).expect("reads") {
+                    if let ObjectState::Live(row) = index.object_state(entry.key.hash).expect("reads") {
+                        ids.push(Layout::of_items(&row.info.metadata).expect("is one").1.id);
+                    }
+                }
+            }
+        }
+        ids
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn fragments_whose_head_never_came_are_deleted_and_others_stay() {
+        let (dir, clock) = (tempfile::tempdir().expect("a directory"), Later::default());
+        let store = open(dir.path(), clock.clone()).await;
+        let path = ObjectPath::new("a", "c", "kept");
+        let mut writer = store.object_write(&path, None).await.expect("begins");
+        writer.write(Bytes::from(vec![9; 300_000])).await.expect("writes");
+        writer.finish(ObjectHead::default(), &Precondition::default()).await.expect("an object");
+        let (whole, headless) = (orphan(&store, "whole").await, orphan(&store, "headless").await);
+        // Of this one the fragment is lost whose device looks first.
+        let fragments = Keyed { hash: headless.keyed(&store).hash, policy: fragments_of(1) };
+        let placement = store.placement();
+        let first = indices(&placement, fragments).into_iter().find(|(_, index)| *index == 0).expect("a first one");
+        let device = &store.locals().iter().find(|local| placement.slot_of(&local.device.id()) == Some(first.0));
+        let device = &device.expect("is here").device;
+        let key = EntryKey { hash: fragments.hash, name: None };
+        let version = device.index().entry_version(FRAGMENTS, &key).expect("reads").expect("is there");
+        device.forget(store.hasher(), FRAGMENTS, &[DigestEntry { key, version }]).await.expect("forgets");
+        assert_eq!(live(&store).len(), 17);
+
+        let (watch, mut suspects) = (Watch::new("sweeper", None, Unit::Objects), Suspects::new());
+        let later = async |suspects: &Suspects| {
+            clock.0.fetch_add(1, Ordering::Relaxed);
+            store.sweep_fragments(&watch, suspects).await.expect("a round")
+        };
+        suspects = store.sweep_fragments(&watch, &suspects).await.expect("a round");
+        assert!(suspects.is_empty(), "their heads may come yet");
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        suspects = later(&suspects).await;
+        assert!(suspects.contains(&whole.id));
+        assert_eq!(live(&store).len(), 17, "nobody is deleted on the first sight");
+        suspects = later(&suspects).await;
+        assert!(!live(&store).contains(&whole.id));
+        for _ in 0..=ROUNDS_OF_OTHERS {
+            suspects = later(&suspects).await;
+        }
+        let left = live(&store);
+        assert_eq!(left.len(), 6);
+        assert!(!left.contains(&headless.id));
+        let mut reader = store.object_read(&path).await.expect("reads").expect("is there");
+        assert_eq!(reader.next().await.expect("reads").map(|bytes| bytes[0]), Some(9));
+        drop(reader);
+        store.close().await.expect("closes");
     }
 }
