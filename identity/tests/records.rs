@@ -10,7 +10,7 @@ use anello_identity::records::{Copied, Expect, Kind, MemoryRecords, ObjectRecord
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom, KeyKind};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{ReplicationOptions, StoreOptions};
+use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -26,6 +26,7 @@ fn store(dir: &Path) -> Store {
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
         replication: ReplicationOptions::default(),
+        audit: AuditOptions::default(),
     };
     Store::open(options).expect("opens")
 }

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anello_identity::Compliance;
+use anello_storage::store::AuditOptions;
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -26,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     pub(crate) s3: S3,
     pub(crate) identity: Identity,
+    pub(crate) storage: Storage,
     pub(crate) cluster: Cluster,
     pub(crate) tls: Tls,
     pub(crate) log: Log,
@@ -106,6 +110,24 @@ impl Default for Identity {
             databases: BTreeMap::new(),
             security_compliance: Compliance::default(),
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Storage {
+    pub(crate) audit_days: NonZeroU32,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { audit_days: NonZeroU32::new(7).expect("is not zero") }
+    }
+}
+
+impl Storage {
+    pub(crate) fn audit(&self) -> AuditOptions {
+        AuditOptions { within: Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 3600) }
     }
 }
 

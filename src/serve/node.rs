@@ -41,6 +41,7 @@ pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Option<Me
         zone: config.cluster.zone,
         part,
         replication: ReplicationOptions::default(),
+        audit: config.storage.audit(),
     };
     Ok(Some(tokio::task::spawn_blocking(move || Member::open(options, SystemClock)).await??))
 }

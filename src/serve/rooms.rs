@@ -201,6 +201,7 @@ pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Optio
         cluster_secret: cluster.secret(),
         device: DeviceOptions::default(),
         replication: ReplicationOptions::default(),
+        audit: config.storage.audit(),
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }

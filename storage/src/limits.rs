@@ -71,8 +71,21 @@ pub const COMPACT_INTERVAL: Duration = Duration::from_secs(5);
 /// Log behind which the index is made durable, so that a start replays no more than about that.
 pub const INDEX_FLUSH_BYTES: u64 = LOG_VOLUME_BYTES;
 
-/// Bytes that the auditor reads per second: a disk of 4 TiB takes three days.
-pub const AUDIT_BYTES_PER_SECOND: u64 = 16 * MIB;
+/// A pass of the auditor takes no longer than this, where nothing else is said: damage on two of three replicas in the
+/// same week is rare.
+pub const AUDIT_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Bytes that the auditor reads per second at least, so that a device with little on it is not read for days.
+pub const AUDIT_BYTES_PER_SECOND_MIN: u64 = MIB;
+
+/// Bytes that the auditor reads at once.
+pub const AUDIT_BYTES_STEP: u64 = 16 * MIB;
+
+/// Rows that are counted at once to see whether statistics are right, where no container has more …
+pub const RECOUNT_ROWS_STEP: u64 = 10_000;
+
+/// … and per second: some hundredth of a core.
+pub const RECOUNT_ROWS_PER_SECOND: u64 = 20_000;
 
 /// Objects that the auditor takes from the index at once, and after which it notes where it stands.
 pub const AUDIT_OBJECTS_STEP: usize = 256;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anello_base::Timestamp;
-use anello_storage::daemon::auditor::Auditor;
+use anello_storage::daemon::auditor::{AuditOptions, Auditor};
 use anello_storage::daemon::compactor::{Compactor, Progress};
 use anello_storage::device::inspect::{inspect, rebuild_index, verify};
 use anello_storage::device::{Device, DeviceOptions};
@@ -195,7 +195,7 @@ async fn compact(device: &Device) {
 
 /// Reads everything; the number of objects is told before all are read, within the chance of their hashes.
 async fn audit(device: &Device) {
-    let mut auditor = Auditor::new(device.clone());
+    let mut auditor = Auditor::new(device.clone(), AuditOptions::default());
     let watch = auditor.watch();
     auditor.step().await.expect("audit");
     let shown = watch.status();

@@ -1,7 +1,7 @@
 //! The store as its doors use it: on one device and on three, open, closed and opened again.
 
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{IfMissing, ObjectHead, ObjectUpdate, ReplicationOptions, StoreOptions};
+use anello_storage::store::{AuditOptions, IfMissing, ObjectHead, ObjectUpdate, ReplicationOptions, StoreOptions};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Store};
 use bytes::Bytes;
 use std::path::Path;
@@ -14,6 +14,7 @@ fn options(root: &Path, devices: usize) -> StoreOptions {
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
         replication: ReplicationOptions::default(),
+        audit: AuditOptions::default(),
     }
 }
 

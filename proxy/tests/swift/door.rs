@@ -7,7 +7,7 @@ use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_proxy::swift::{SwiftConfig, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{ReplicationOptions, StoreOptions};
+use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
@@ -99,6 +99,7 @@ async fn store(root: &Path) -> Store {
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
         replication: ReplicationOptions::default(),
+        audit: AuditOptions::default(),
     };
     tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens")
 }

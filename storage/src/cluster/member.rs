@@ -19,7 +19,7 @@ use crate::node::{
     Epoch, HttpService, HttpTransport, Local, Node, NodeService, PROMISE_LEAD, Peer, PeerStatus, Peers, Remote,
     Transport,
 };
-use crate::store::ReplicationOptions;
+use crate::store::{AuditOptions, ReplicationOptions};
 
 /// How often a host asks for the map while the cluster forms.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,6 +52,8 @@ pub struct MemberOptions {
     pub part: Part,
     /// How eagerly replicas are compared.
     pub replication: ReplicationOptions,
+    /// How eagerly devices are audited.
+    pub audit: AuditOptions,
 }
 
 /// What a host does while there is no map.
@@ -69,6 +71,7 @@ pub struct Member {
     pub(crate) clock: Arc<HybridClock>,
     pub(crate) cluster_secret: Vec<u8>,
     pub(crate) replication: ReplicationOptions,
+    pub(crate) audit: AuditOptions,
     pub(crate) me: Host,
     part: Part,
     map_path: PathBuf,
@@ -165,7 +168,7 @@ impl Member {
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1), is_lost: false };
         let devices = locals.iter().map(device).collect();
-        let MemberOptions { name, address, region, zone, part, replication, .. } = options;
+        let MemberOptions { name, address, region, zone, part, replication, audit, .. } = options;
         let clock = Arc::new(HybridClock::new(clock));
         wait_for_floors(&locals, &clock)?;
         let map_path = options.state_dir.join("cluster.map");
@@ -186,6 +189,7 @@ impl Member {
             clock,
             cluster_secret: options.cluster_secret,
             replication,
+            audit,
         })
     }
 

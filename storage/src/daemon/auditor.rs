@@ -7,22 +7,33 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::cursor::Cursor;
 use super::watch::{Unit, Watch};
 use crate::device::Device;
 use crate::device::audit::{Verdict, audit_object};
 use crate::error::{Error, Result};
-use crate::key::KeyHash;
-use crate::limits::{AUDIT_BYTES_PER_SECOND, AUDIT_OBJECTS_STEP, AUDIT_PAUSE};
+use crate::limits::{AUDIT_BYTES_PER_SECOND_MIN, AUDIT_BYTES_STEP, AUDIT_OBJECTS_STEP, AUDIT_PAUSE, AUDIT_WITHIN};
 
-/// File in the device's directory that says where the present pass stands.
-const CURSOR: &str = "auditor";
+/// How eagerly devices are audited.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// What a pass over a device takes at most.
+    pub within: Duration,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self { within: AUDIT_WITHIN }
+    }
+}
 
 /// The auditor of one device.
 #[derive(Debug)]
 pub struct Auditor {
     device: Device,
+    options: AuditOptions,
     watch: Arc<Watch>,
-    after: Option<KeyHash>,
+    cursor: Cursor,
     /// How far the pass was when this process took it up, and the objects read since: see
     /// [`Auditor::tell`].
     begun_at: f64,
@@ -44,15 +55,10 @@ pub struct Audited {
 
 impl Auditor {
     /// An auditor that goes on where the last one stood.
-    pub fn new(device: Device) -> Self {
-        let noted = device.inner.volumes.disk.read_file(CURSOR).ok();
-        let after = noted.and_then(|bytes| {
-            let mut hash = [0; 16];
-            hex::decode_to_slice(bytes, &mut hash).ok()?;
-            Some(KeyHash(hash))
-        });
+    pub fn new(device: Device, options: AuditOptions) -> Self {
+        let cursor = Cursor::open(&device, "auditor");
         let watch = Watch::new("auditor", Some(device.inner.shared.path.display().to_string()), Unit::Objects);
-        Self { device, watch, begun_at: part(after), after, read: 0 }
+        Self { device, options, watch, begun_at: cursor.part(), cursor, read: 0 }
     }
 
     /// Where it shows how it stands.
@@ -60,12 +66,19 @@ impl Auditor {
         Arc::clone(&self.watch)
     }
 
-    /// Works until `stop`, at no more than [`AUDIT_BYTES_PER_SECOND`], and rests between passes.
+    /// Bytes per second that bring a pass to its end in time, whatever else is on the filesystem.
+    fn bytes_per_second(&self) -> u64 {
+        let status = self.device.status();
+        let used = status.capacity_bytes.saturating_sub(status.free_bytes);
+        (used / self.options.within.as_secs().max(1)).max(AUDIT_BYTES_PER_SECOND_MIN)
+    }
+
+    /// Works until `stop`, no faster than it must, and rests between passes.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let pause = match self.step().await {
                 Ok(done) if done.finished => AUDIT_PAUSE,
-                Ok(done) => Duration::from_secs_f64(done.bytes as f64 / AUDIT_BYTES_PER_SECOND as f64),
+                Ok(done) => Duration::from_secs_f64(done.bytes as f64 / self.bytes_per_second() as f64),
                 Err(Error::Stopped) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the auditor failed and will go on later");
@@ -80,10 +93,10 @@ impl Auditor {
         }
     }
 
-    /// Reads the next objects: as many as [`AUDIT_OBJECTS_STEP`], or as make up a second's bytes.
+    /// Reads the next objects: as many as [`AUDIT_OBJECTS_STEP`], or as make up [`AUDIT_BYTES_STEP`].
     pub async fn step(&mut self) -> Result<Audited> {
         let inner = Arc::clone(&self.device.inner);
-        let rows = inner.access.catalog.scan_objects(self.after, AUDIT_OBJECTS_STEP)?;
+        let rows = inner.access.catalog.scan_objects(self.cursor.after, AUDIT_OBJECTS_STEP)?;
         let mut done = Audited { objects: 0, bytes: 0, damaged: 0, finished: rows.is_empty() };
         if !self.watch.status().is_running {
             self.watch.begin(None);
@@ -96,19 +109,19 @@ impl Auditor {
                 Verdict::Gone => {}
                 Verdict::Damaged => done.damaged += 1,
             }
-            self.after = Some(hash);
-            if done.bytes >= AUDIT_BYTES_PER_SECOND {
+            self.cursor.after = Some(hash);
+            if done.bytes >= AUDIT_BYTES_STEP {
                 break;
             }
         }
         self.tell(&done);
         if done.finished {
-            self.after = None;
+            self.cursor.after = None;
             (self.begun_at, self.read) = (0.0, 0);
         }
         inner.shared.counters.audited_objects.add(done.objects);
         inner.shared.counters.audited_bytes.add(done.bytes);
-        self.note();
+        self.cursor.note(&self.device);
         Ok(done)
     }
 
@@ -118,7 +131,7 @@ impl Auditor {
         self.read += done.objects;
         self.watch.advance(done.objects);
         self.watch.found(done.damaged);
-        let (reached, passed) = (part(self.after), part(self.after) - self.begun_at);
+        let (reached, passed) = (self.cursor.part(), self.cursor.part() - self.begun_at);
         if passed > 0.0 {
             let expected = self.read as f64 / passed;
             self.watch.stands_at((expected * reached) as u64, Some(expected as u64));
@@ -127,17 +140,4 @@ impl Auditor {
             self.watch.end();
         }
     }
-
-    /// Notes where the pass stands. Where that fails, a part of it is done twice.
-    fn note(&self) {
-        let text = self.after.map_or_else(String::new, |hash| hex::encode(hash.0));
-        if let Err(error) = self.device.inner.volumes.disk.replace_file(CURSOR, text.as_bytes()) {
-            tracing::debug!(%error, "the auditor's place was not noted");
-        }
-    }
-}
-
-/// Which part of all keys are up to `key`, from 0 to 1.
-fn part(key: Option<KeyHash>) -> f64 {
-    key.map_or(0.0, |key| u128::from_be_bytes(key.0) as f64 / u128::MAX as f64)
 }

@@ -2,4 +2,6 @@
 
 pub mod auditor;
 pub mod compactor;
+mod cursor;
+pub(crate) mod recounter;
 pub mod watch;

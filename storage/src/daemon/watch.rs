@@ -19,6 +19,8 @@ pub enum Unit {
     Uploads,
     /// Containers.
     Containers,
+    /// Accounts.
+    Accounts,
     /// Tombstones.
     Tombstones,
     /// Hosts.
@@ -35,6 +37,7 @@ impl Unit {
             Self::Objects => "objects",
             Self::Uploads => "uploads",
             Self::Containers => "containers",
+            Self::Accounts => "accounts",
             Self::Tombstones => "tombstones",
             Self::Hosts => "hosts",
             Self::Entries => "entries",

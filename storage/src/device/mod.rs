@@ -34,7 +34,7 @@ pub(crate) mod scan;
 mod status;
 pub(crate) mod superblock;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod volume;
 
 use std::ops::Range;

@@ -217,9 +217,25 @@ impl Tables {
         table: Table,
         low: &[u8],
         high: Option<Vec<u8>>,
+        take: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        self.scan_with(ReadOptions::default(), table, low, high, take)
+    }
+
+    /// The tables as they are now, for [`ReadOptions::set_snapshot`].
+    pub(super) fn moment(&self) -> rocksdb::Snapshot<'_> {
+        self.db.snapshot()
+    }
+
+    /// The same, read in a certain way.
+    pub(super) fn scan_with(
+        &self,
+        mut options: ReadOptions,
+        table: Table,
+        low: &[u8],
+        high: Option<Vec<u8>>,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()> {
-        let mut options = ReadOptions::default();
         options.fill_cache(false);
         if let Some(high) = high {
             options.set_iterate_upper_bound(high);

@@ -49,7 +49,7 @@ pub(super) struct ContainerRow {
 }
 
 /// `base + after - before`; an error where the sum was never right.
-fn adjust(base: u64, before: u64, after: u64) -> Result<u64> {
+pub(super) fn adjust(base: u64, before: u64, after: u64) -> Result<u64> {
     let sum = base.checked_sub(before).and_then(|rest| rest.checked_add(after));
     sum.ok_or_else(|| Error::Index(format!("statistics do not add up: {base} - {before} + {after}")))
 }

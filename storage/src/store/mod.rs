@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::{ClusterMap, ClusterStatus, Member};
+pub use crate::daemon::auditor::AuditOptions;
 use crate::daemon::watch::{DaemonStatus, Unit, Watch};
 use crate::device::{Device, DeviceOptions, DeviceStatus};
 use crate::error::Result;
@@ -64,6 +65,8 @@ pub struct StoreOptions {
     pub device: DeviceOptions,
     /// How eagerly replicas are compared, where there are several.
     pub replication: ReplicationOptions,
+    /// How eagerly devices are audited.
+    pub audit: AuditOptions,
 }
 
 /// All that is stored. Cheap to clone.
@@ -77,6 +80,7 @@ struct Inner {
     clock: Arc<HybridClock>,
     settling: Settling,
     replication: Replication,
+    audit: AuditOptions,
     /// The devices of this process.
     locals: Vec<Local>,
     cluster: Option<Cluster>,
@@ -215,6 +219,7 @@ impl Store {
             locals,
             placement,
             options.replication,
+            options.audit,
             Site::Alone(options.state_dir),
         )
     }
@@ -224,7 +229,7 @@ impl Store {
         let (nodes, peers) = member.nodes(map);
         let placement = Placement::of_cluster(map, nodes)?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
-        let replication = member.replication.clone();
+        let (replication, audit) = (member.replication.clone(), member.audit.clone());
         let cluster = Cluster {
             member,
             map: Mutex::new(Arc::new(map.clone())),
@@ -234,7 +239,7 @@ impl Store {
             waits_for: Mutex::default(),
             adopting: tokio::sync::Mutex::default(),
         };
-        Self::start(clock, &secret, locals, placement, replication, Site::Cluster(Box::new(cluster)))
+        Self::start(clock, &secret, locals, placement, replication, audit, Site::Cluster(Box::new(cluster)))
     }
 
     fn start(
@@ -243,6 +248,7 @@ impl Store {
         locals: Vec<Local>,
         placement: Placement,
         replication: ReplicationOptions,
+        audit: AuditOptions,
         site: Site,
     ) -> Result<Self> {
         for local in &locals {
@@ -264,6 +270,7 @@ impl Store {
                 container_policies: ContainerPolicies::default(),
                 settling: Settling::new(),
                 replication: Replication::new(replication),
+                audit,
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 watches: Mutex::default(),

@@ -9,10 +9,11 @@ use super::erasure::Suspects;
 use super::{ObjectReader, Store};
 use crate::daemon::auditor::Auditor;
 use crate::daemon::compactor::Compactor;
+use crate::daemon::recounter::Recounter;
 use crate::daemon::watch::{Unit, Watch};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::index::PendingParts;
+use crate::index::{Counted, PendingParts};
 use crate::limits::{
     EXPIRY_INTERVAL, FRAGMENT_SWEEP_INTERVAL, HEAL_INTERVAL, MEMBERSHIP_INTERVAL, PING_INTERVAL, RECLAIM_AGE,
     RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX,
@@ -42,11 +43,17 @@ impl Store {
 
     pub(super) fn start_workers(&self) {
         for device in self.devices() {
-            let (compactor, auditor) = (Compactor::new(device.clone()), Auditor::new(device.clone()));
+            let compactor = Compactor::new(device.clone());
             self.show(compactor.watch());
-            self.show(auditor.watch());
             self.background().spawn(compactor.run(self.inner.stop.clone()));
+            let auditor = Auditor::new(device.clone(), self.inner.audit.clone());
+            self.show(auditor.watch());
             self.background().spawn(auditor.run(self.inner.stop.clone()));
+            for what in [Counted::Containers, Counted::Accounts] {
+                let recounter = Recounter::new(device.clone(), what);
+                self.show(recounter.watch());
+                self.background().spawn(recounter.run(self.inner.stop.clone()));
+            }
         }
         let updater = self.watch("statistics updater", Unit::Containers);
         self.repeat(updater, STATS_INTERVAL, |store, watch| async move { store.send_stats(&watch).await });

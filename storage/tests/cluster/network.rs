@@ -9,7 +9,7 @@ use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::{Device, DeviceOptions};
 use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
-use anello_storage::store::{IfMissing, ObjectHead, ReplicationOptions};
+use anello_storage::store::{AuditOptions, IfMissing, ObjectHead, ReplicationOptions};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -134,6 +134,7 @@ fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOption
         zone: 1 + host as u32,
         part,
         replication: replication.clone(),
+        audit: AuditOptions::default(),
     }
 }
 

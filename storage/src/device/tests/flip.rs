@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::model::{ModelIndex, State};
 use super::sample;
 use super::simulation::{open, put_large, read, runtime};
-use crate::daemon::auditor::Auditor;
+use crate::daemon::auditor::{AuditOptions, Auditor};
 use crate::device::disk::simulated::SimulatedDisk;
 use crate::device::superblock;
 use crate::error::Error;
@@ -75,7 +75,7 @@ fn a_changed_byte_in_the_log_is_refused_by_reads_and_found_by_the_auditor() {
             read_all(&damaged, state.clone(), &what).await;
             let index = Arc::new(ModelIndex::new(state.clone(), None));
             let device = open(&damaged, &index).expect("open");
-            let mut auditor = Auditor::new(device.clone());
+            let mut auditor = Auditor::new(device.clone(), AuditOptions::default());
             let found = auditor.step().await.expect("audit").damaged;
             let expected = belongs_to_an_object(&state, place);
             assert_eq!(found > 0, expected, "{what}");

@@ -8,5 +8,5 @@ mod device;
 mod faults;
 mod flip;
 mod model;
-mod sample;
+pub(crate) mod sample;
 mod simulation;
