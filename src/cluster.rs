@@ -48,6 +48,14 @@ pub(crate) enum ClusterCommand {
     },
     /// Show the cluster as this host sees it
     Status(StatusArgs),
+    /// Show how many copies of everything are where they should be
+    Dispersion {
+        #[command(flatten)]
+        at: At,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Have a host's data move to the others, while it goes on serving
     Drain {
         #[command(flatten)]
@@ -133,6 +141,7 @@ pub(crate) fn run(command: ClusterCommand) -> Outcome {
         }
         ClusterCommand::Join { at, token } => join(&at.config()?, &token),
         ClusterCommand::Status(args) => status::run(&args),
+        ClusterCommand::Dispersion { at, json } => dispersion(&at.config()?, json),
         ClusterCommand::Drain { at, host, wait } => {
             change(&at, "/cluster/drain", &json!({ "host": host }), wait)?;
             if wait { follow(&at, |status| replicas(status, &host) == Some(0)) } else { Ok(()) }
@@ -183,6 +192,39 @@ fn follow(at: &At, is_done: impl Fn(&Value) -> bool) -> Outcome {
         }
         std::thread::sleep(FOLLOW_INTERVAL);
     }
+}
+
+fn dispersion(config: &Config, json: bool) -> Outcome {
+    let report: Value = serde_json::from_str(&status::ask(config.home(), "/dispersion")?)?;
+    if json {
+        terminal::say(format_args!("{report:#}"));
+    } else {
+        terminal::say(dispersion_table(&report).trim_end());
+    }
+    Ok(())
+}
+
+fn dispersion_table(report: &Value) -> String {
+    let mut text = format!(
+        "{:<32}{:>12}{:>12}{:>12}{:>10}{:>12}  lacking copies: partitions\n",
+        "ring", "partitions", "copies", "in place", "", "misplaced"
+    );
+    for ring in report["rings"].as_array().into_iter().flatten() {
+        let number = |key: &str| ring[key].as_u64().unwrap_or_default();
+        let name = [ring["ring"].as_str(), ring["policy"].as_str()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let (copies, found) = (number("copies"), number("found"));
+        let share = if copies == 0 { 100.0 } else { found as f64 * 100.0 / copies as f64 };
+        let lacking = ring["lacking"].as_object().into_iter().flatten();
+        let lacking = lacking.map(|(copies, partitions)| format!("{copies}: {partitions}")).collect::<Vec<_>>();
+        let (partitions, misplaced, lacking) = (number("partitions"), number("misplaced"), lacking.join(", "));
+        let line = format!("{name:<32}{partitions:>12}{copies:>12}{found:>12}{share:>8.2} %{misplaced:>12}  {lacking}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    for device in report["silent"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        text.push_str(&format!("device {device} does not answer: what it keeps counts as lacking\n"));
+    }
+    text
 }
 
 fn init(config: &Config, hosts: usize) -> Outcome {

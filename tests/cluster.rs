@@ -253,6 +253,22 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     wait_until_known(&through(&servers[2]));
     check(&[&first, &second, &through(&servers[2])], &names);
 
+    let table = hosts[0].run(&["cluster", "dispersion"]);
+    let rings: Vec<&str> = table.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    assert_eq!(rings, ["ring", "accounts", "containers", "objects Policy-0"], "{table}");
+    let is_whole = || {
+        let report: serde_json::Value =
+            serde_json::from_str(&hosts[3].run(&["cluster", "dispersion", "--json"])).expect("JSON");
+        let rings = report["rings"].as_array().cloned().unwrap_or_default();
+        let is_whole = |ring: &serde_json::Value| ring["found"] == ring["copies"] && ring["misplaced"] == 0;
+        !rings.is_empty() && rings.iter().all(is_whole)
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_whole() {
+        assert!(Instant::now() < deadline, "{}", hosts[3].run(&["cluster", "dispersion"]));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+
     let acknowledged = names.values().filter(|acknowledged| **acknowledged).count();
     eprintln!("{} names, {acknowledged} acknowledged", names.len());
     assert!(acknowledged > 0);

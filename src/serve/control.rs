@@ -86,7 +86,7 @@ impl Control {
         let is_lost = wanted["lost"] == true;
         let store = rooms.store();
         let changed = if is_removal { store.remove_host(host, is_lost).await } else { store.drain_host(host).await };
-        self::changed(changed, &json!({"host": host}))
+        told(changed.map(|()| json!({"host": host})))
     }
 
     /// The body names the policy, and of a new one its kind.
@@ -102,7 +102,7 @@ impl Control {
             "/policies/default" => policies.with_default(name),
             _ => policies.deprecating(name),
         };
-        changed(rooms.store().change_policies(change).await, &json!({"name": name}))
+        told(rooms.store().change_policies(change).await.map(|()| json!({"name": name})))
     }
 
     /// The body says which.
@@ -122,6 +122,10 @@ impl Service for Control {
     async fn call(&self, _: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/status") => json_answer(StatusCode::OK, &self.status()),
+            (&Method::GET, "/dispersion") => match self.shared.rooms.get() {
+                Some(rooms) => told(rooms.store().dispersion().await.map(|report| json!(report))),
+                None => starting(),
+            },
             (&Method::GET, "/metrics") => metrics_answer(&self.shared),
             (_, path) if path.starts_with("/identity/") => match self.shared.rooms.get() {
                 Some(rooms) => rooms.identity_for_operator(request).await,
@@ -139,9 +143,9 @@ impl Service for Control {
 }
 
 /// The answer to a change of what all hosts agree on.
-fn changed(outcome: anello_storage::Result<()>, what: &Value) -> Response<ResponseBody> {
+fn told(outcome: anello_storage::Result<Value>) -> Response<ResponseBody> {
     match outcome {
-        Ok(()) => json_answer(StatusCode::OK, what),
+        Ok(what) => json_answer(StatusCode::OK, &what),
         Err(error @ (anello_storage::Error::Membership(_) | anello_storage::Error::Policy(_))) => {
             fault(StatusCode::CONFLICT, &error.to_string())
         }

@@ -140,6 +140,11 @@ pub(crate) fn is_fragments(policy: u32) -> bool {
     policy & FRAGMENTS != 0
 }
 
+/// The policy that a ring of objects or of fragments belongs to.
+pub(crate) fn policy_of(number: u32) -> u32 {
+    number & !FRAGMENTS
+}
+
 /// The policies of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policies {
@@ -277,7 +282,7 @@ impl Placed {
             Self::Accounts => "account.ring.gz".into(),
             Self::Containers => "container.ring.gz".into(),
             Self::Objects(0) => "object.ring.gz".into(),
-            Self::Objects(number) if is_fragments(number) => format!("fragments-{}.ring.gz", number & !FRAGMENTS),
+            Self::Objects(number) if is_fragments(number) => format!("fragments-{}.ring.gz", policy_of(number)),
             Self::Objects(number) => format!("object-{number}.ring.gz"),
         }
     }

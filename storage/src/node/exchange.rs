@@ -5,6 +5,7 @@
 //! entries themselves ([`crate::index`]). What agrees costs one digest.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use anello_base::Class;
 use bytes::{Buf, Bytes, BytesMut};
@@ -64,6 +65,15 @@ impl Node {
         }
     }
 
+    /// Those of these partitions, of a ring with two to `power` of them, of which there is anything here, in order,
+    /// with their digests.
+    pub(crate) async fn partitions(&self, tree: Tree, power: u8, partitions: Range<u32>) -> Result<Vec<(u32, Digest)>> {
+        match self {
+            Self::Here(local) => local.partitions(tree, power, partitions),
+            Self::There(remote) => remote.partitions(tree, power, partitions).await,
+        }
+    }
+
     /// What is here of a run of entries; `None` where it is the same.
     pub(crate) async fn compare(&self, span: Span) -> Result<Option<Entries>> {
         match self {
@@ -108,6 +118,20 @@ impl Local {
             }
         }
         Ok(differing)
+    }
+
+    /// See [`Node::partitions`].
+    pub(crate) fn partitions(&self, tree: Tree, power: u8, partitions: Range<u32>) -> Result<Vec<(u32, Digest)>> {
+        let bits = DIGEST_LEAF_BITS.saturating_sub(power);
+        let leaves = partitions.start << bits..partitions.end.min(1 << power) << bits;
+        let mut found: Vec<(u32, Digest)> = Vec::new();
+        for (leaf, digest) in self.device.index().digests(tree, leaves)? {
+            match found.last_mut() {
+                Some((partition, sum)) if *partition == leaf >> bits => sum.add(digest),
+                _ => found.push((leaf >> bits, digest)),
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn compare(&self, span: Span) -> Result<Option<Entries>> {
@@ -205,7 +229,7 @@ impl Local {
 }
 
 /// The leaves that make up a partition of a ring with two to `power` of them.
-pub(crate) fn leaves_of(partition: u32, power: u8) -> std::ops::Range<u32> {
+pub(crate) fn leaves_of(partition: u32, power: u8) -> Range<u32> {
     let bits = DIGEST_LEAF_BITS.saturating_sub(power);
     partition << bits..(partition + 1) << bits
 }

@@ -89,6 +89,12 @@ pub(super) enum Call {
         power: u8,
         partitions: Vec<(u32, Digest)>,
     },
+    /// Digests of these partitions, of two to `power`.
+    Partitions {
+        tree: Tree,
+        power: u8,
+        partitions: Range<u32>,
+    },
     Compare(Span),
     EntryVersion {
         tree: Tree,
@@ -138,6 +144,7 @@ pub(super) enum Answer {
     ObjectRows(Vec<Known<ObjectEntry>>),
     ContainerRows(Vec<Known<ContainerEntry>>),
     Differing(Vec<Differing>),
+    Partitions(Vec<(u32, Digest)>),
     Compared(Option<Entries>),
     EntryVersion(Option<EntryVersion>),
     Imported(u64),

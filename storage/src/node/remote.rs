@@ -148,6 +148,13 @@ impl Remote {
         }
     }
 
+    pub(super) async fn partitions(&self, tree: Tree, power: u8, partitions: Range<u32>) -> Result<Vec<(u32, Digest)>> {
+        match self.ask(Call::Partitions { tree, power, partitions }).await? {
+            Answer::Partitions(partitions) => Ok(partitions),
+            _ => Err(self.confused()),
+        }
+    }
+
     pub(super) async fn compare(&self, span: Span) -> Result<Option<Entries>> {
         match self.ask(Call::Compare(span)).await? {
             Answer::Compared(entries) => Ok(entries),

@@ -156,6 +156,9 @@ impl NodeService {
             Call::Differing { tree, power, partitions } => {
                 Answer::Differing(local.differing(tree, power, &partitions)?)
             }
+            Call::Partitions { tree, power, partitions } => {
+                Answer::Partitions(local.partitions(tree, power, partitions)?)
+            }
             Call::Compare(span) => Answer::Compared(local.compare(span).await?),
             Call::EntryVersion { tree, key } => Answer::EntryVersion(index.entry_version(tree, &key)?),
             Call::Ping

@@ -5,6 +5,7 @@
 mod account;
 mod agree;
 mod container;
+mod dispersion;
 mod erasure;
 mod listing;
 mod membership;
@@ -38,6 +39,7 @@ use crate::model::{Content, Metadata};
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Epoch, Local, Peer, Write};
 use crate::policy::PolicyStatus;
+pub use dispersion::{Dispersion, DispersionReport};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
 pub use state::ContainerState;

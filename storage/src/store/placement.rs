@@ -17,7 +17,7 @@ use crate::index::Tree;
 use crate::key::KeyHash;
 use crate::mutation::{Applies, PathHashes};
 use crate::node::{Local, Node};
-use crate::policy::{Placed, Policies, RingPlan, StoragePolicy};
+use crate::policy::{Placed, Policies, RingPlan, StoragePolicy, policy_of};
 
 /// Partitions as a power of two: enough to spread evenly over the devices of one host.
 const PARTITION_POWER: u8 = 10;
@@ -130,6 +130,26 @@ impl Placement {
     /// The device by this name.
     pub(super) fn slot_of(&self, name: &str) -> Option<Slot> {
         self.names.iter().position(|known| known == name).map(Slot)
+    }
+
+    /// All devices.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.nodes.len()).map(Slot)
+    }
+
+    /// What a device is called in the rings.
+    pub(super) fn name(&self, slot: Slot) -> &str {
+        &self.names[slot.0]
+    }
+
+    /// What the rings place, with the names of the policies.
+    pub(super) fn trees(&self) -> Vec<(Tree, Option<String>)> {
+        let of_policy = |(number, _): &(u32, Tables)| {
+            let policy = self.policies.get(policy_of(*number)).map(|policy| policy.name.clone());
+            (Tree::Objects { policy: *number }, policy)
+        };
+        let rows = [(Tree::Accounts, None), (Tree::Containers, None)];
+        rows.into_iter().chain(self.objects.iter().map(of_policy)).collect()
     }
 
     /// The storage policies.

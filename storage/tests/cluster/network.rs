@@ -117,7 +117,7 @@ pub(crate) struct Cluster {
     pub(crate) network: Arc<Network>,
     pub(crate) stores: Vec<Store>,
     pub(crate) directory: TempDir,
-    replication: ReplicationOptions,
+    pub(crate) replication: ReplicationOptions,
 }
 
 fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOptions) -> MemberOptions {

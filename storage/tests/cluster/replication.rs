@@ -139,6 +139,53 @@ async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_which_copies_are_not_where_they_should_be() {
+    let mut cluster = Cluster::form_with(4, idle()).await;
+    let rings = async |store: &Store| store.dispersion().await.expect("a report");
+    for at in 0..20 {
+        put(&cluster.stores[0], &format!("o{at}"), pattern(100), &Precondition::default()).await.expect("put");
+    }
+    eventually("each has three copies", || {
+        cluster.stores.iter().map(|store| entries(store, OBJECTS)).sum::<u64>() == 60
+    })
+    .await;
+    let report = rings(&cluster.stores[1]).await;
+    let objects = report.rings.iter().find(|ring| ring.ring == "objects").expect("the objects' ring").clone();
+    assert_eq!((objects.copies, objects.found, objects.misplaced), (60, 60, 0), "{report:?}");
+    assert_eq!((objects.policy.as_deref(), report.silent.len()), (Some("Policy-0"), 0));
+
+    cluster.cut(3);
+    let report = rings(&cluster.stores[1]).await;
+    assert_eq!(report.silent.len(), 1);
+    let kept = entries(&cluster.stores[3], OBJECTS);
+    let lacking = &report.rings.iter().find(|ring| ring.ring == "objects").expect("the objects' ring").lacking;
+    assert_eq!(lacking, &[(1, kept)].into(), "a host that does not answer");
+    for at in 0..20 {
+        put(&cluster.stores[0], &format!("new{at}"), pattern(100), &Precondition::default()).await.expect("put");
+    }
+    cluster.heal();
+    all_are_asked(&cluster).await;
+    let report = rings(&cluster.stores[1]).await;
+    let objects = report.rings.iter().find(|ring| ring.ring == "objects").expect("the objects' ring");
+    assert!(objects.found < objects.copies && objects.misplaced > 0, "what stands in for it: {report:?}");
+
+    // They come to where they belong.
+    cluster.replication = eager();
+    for host in 0..4 {
+        cluster.restart(host).await;
+    }
+    for _ in 0..600 {
+        let report = rings(&cluster.stores[0]).await;
+        if report.rings.iter().all(|ring| ring.found == ring.copies && ring.misplaced == 0) {
+            cluster.close().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{:?}", rings(&cluster.stores[0]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_brings_together_what_it_finds_apart() {
     let cluster = Cluster::form_with(3, idle()).await;
     let stores = &cluster.stores;

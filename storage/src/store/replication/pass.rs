@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::super::placement::{Placement, Slot};
 use super::Replicator;
 use crate::error::{Error, Result};
-use crate::index::{DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, DigestEntry, EntryKey, EntryVersion, Tree};
+use crate::index::{DIGEST_LEAF_BITS, Digest, DigestEntry, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
 use crate::limits::RECLAIM_AGE;
 use crate::mutation::Applies;
@@ -44,7 +44,7 @@ impl Replicator {
         for tree in trees.into_iter().filter(|tree| placement.places(*tree)) {
             let power = placement.power(tree);
             let (mut shared, mut foreign) = (BTreeMap::<Slot, Vec<Held>>::new(), Vec::new());
-            for held in self.held(tree, power)? {
+            for held in self.local.partitions(tree, power, 0..1 << power)? {
                 let keepers = placement.keepers(tree, held.0);
                 if !keepers.contains(&me) {
                     foreign.push((held.0, keepers));
@@ -75,19 +75,6 @@ impl Replicator {
             self.store.has_synced(self.local.device.id(), placement.epoch());
         }
         outcome
-    }
-
-    /// Partitions of which there is anything here, with their digests.
-    fn held(&self, tree: Tree, power: u8) -> Result<Vec<Held>> {
-        let bits = DIGEST_LEAF_BITS.saturating_sub(power);
-        let mut held: Vec<Held> = Vec::new();
-        for (leaf, digest) in self.local.device.index().digests(tree, 0..DIGEST_LEAVES)? {
-            match held.last_mut() {
-                Some((partition, sum)) if *partition == leaf >> bits => sum.add(digest),
-                _ => held.push((leaf >> bits, digest)),
-            }
-        }
-        Ok(held)
     }
 
     /// Brings to `target` what it lacks of these partitions, of which it is a primary as this device is.
