@@ -12,6 +12,7 @@ use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::{Peer, Service};
 use crate::serve::metrics::{Door, Metrics};
 use crate::serve::phase::{CurrentPhase, Phase};
+use crate::serve::recon;
 use crate::serve::rooms::Rooms;
 
 /// Seconds after which a client may try again while the server starts: opening a device that was not
@@ -51,6 +52,7 @@ enum Route {
     Health,
     Ready,
     Metrics,
+    Recon,
     Roots,
     Unknown,
 }
@@ -67,6 +69,7 @@ impl Route {
             ("/healthz", _) => Self::Health,
             ("/readyz", _) => Self::Ready,
             ("/metrics", _) => Self::Metrics,
+            (_, Some("recon")) => Self::Recon,
             _ => Self::Unknown,
         }
     }
@@ -97,16 +100,33 @@ impl Gateway {
             (Route::Health, _) => plain(StatusCode::OK, "ok\n"),
             (Route::Ready, _) => readiness(self.shared.phase.get()),
             (Route::Metrics, _) => self.metrics(peer),
+            (Route::Recon, rooms) => self.recon(peer, request.uri().path(), rooms),
             (Route::Roots, _) => roots(),
             (Route::Unknown, _) => fault(StatusCode::NOT_FOUND, "Nothing is served under this path."),
         }
     }
 
     fn metrics(&self, peer: Peer) -> Response<ResponseBody> {
-        if self.metrics_access == MetricsAccess::Loopback && !peer.is_loopback() {
+        if self.is_refused(peer) {
             return fault(StatusCode::FORBIDDEN, "Metrics are shown to this host only (gateway.metrics_access).");
         }
         metrics_answer(&self.shared)
+    }
+
+    fn recon(&self, peer: Peer, path: &str, rooms: Option<&Rooms>) -> Response<ResponseBody> {
+        if self.is_refused(peer) {
+            return fault(StatusCode::FORBIDDEN, "Figures are shown to this host only (gateway.metrics_access).");
+        }
+        let Some(rooms) = rooms else { return unavailable("The server is starting.") };
+        match recon::answer(path.trim_start_matches("/recon").trim_matches('/'), rooms.store()) {
+            Some(answer) => json(StatusCode::OK, &answer),
+            None => plain(StatusCode::NOT_FOUND, format!("Invalid path: {path}")),
+        }
+    }
+
+    /// Whether figures are not for this peer.
+    fn is_refused(&self, peer: Peer) -> bool {
+        self.metrics_access == MetricsAccess::Loopback && !peer.is_loopback()
     }
 }
 
@@ -258,6 +278,8 @@ mod tests {
             ("/readyz", Route::Ready),
             ("/metrics", Route::Metrics),
             ("/metrics/", Route::Unknown),
+            ("/recon/load", Route::Recon),
+            ("/reconx", Route::Unknown),
             ("*", Route::Unknown),
             ("", Route::Unknown),
         ] {

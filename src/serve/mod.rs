@@ -17,6 +17,7 @@ mod listener;
 mod metrics;
 mod node;
 mod phase;
+mod recon;
 mod rooms;
 mod tls;
 

@@ -174,6 +174,11 @@ impl ClusterMap {
         Ok(next)
     }
 
+    /// The files of the rings that are in force.
+    pub(crate) fn ring_files(&self) -> &[Vec<u8>] {
+        &self.rings
+    }
+
     /// The rings that are in force, in the order of [`Policies::rings`].
     pub(crate) fn rings(&self) -> Result<Vec<Ring>> {
         read(&self.rings)

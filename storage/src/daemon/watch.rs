@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anello_base::{Clock, SystemClock};
 use serde::Serialize;
@@ -69,6 +70,8 @@ pub struct DaemonStatus {
     pub passes: u64,
     /// Second since 1970 in which the last one did.
     pub last_pass: Option<u64>,
+    /// How long that one took, in milliseconds.
+    pub last_pass_ms: Option<u64>,
     /// Things found wrong: damaged objects, volumes that can't be compacted, parts left behind.
     pub findings: u64,
     /// Steps that failed, to be tried again.
@@ -79,12 +82,19 @@ pub struct DaemonStatus {
 
 /// Kept by one daemon, read by whoever asks.
 #[derive(Debug)]
-pub struct Watch(Mutex<DaemonStatus>);
+pub struct Watch(Mutex<Noted>);
+
+#[derive(Debug)]
+struct Noted {
+    status: DaemonStatus,
+    /// When the pass began that is under way.
+    began: Instant,
+}
 
 impl Watch {
     /// A daemon that has not begun.
     pub fn new(name: &'static str, device: Option<String>, unit: Unit) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(DaemonStatus {
+        let status = DaemonStatus {
             name,
             device,
             unit,
@@ -95,63 +105,70 @@ impl Watch {
             handled: 0,
             passes: 0,
             last_pass: None,
+            last_pass_ms: None,
             findings: 0,
             errors: 0,
             last_error: None,
-        })))
+        };
+        Arc::new(Self(Mutex::new(Noted { status, began: Instant::now() })))
     }
 
     /// How it stands.
     pub fn status(&self) -> DaemonStatus {
-        self.note().clone()
+        self.note().status.clone()
     }
 
     /// A pass begins that will come to `expected`.
     pub fn begin(&self, expected: Option<u64>) {
-        let mut status = self.note();
+        let mut noted = self.note();
+        noted.began = Instant::now();
+        let status = &mut noted.status;
         (status.is_running, status.done, status.expected) = (true, 0, expected);
     }
 
     /// So much more of the pass is done.
     pub fn advance(&self, count: u64) {
-        let mut status = self.note();
+        let status = &mut self.note().status;
         status.done += count;
         status.handled += count;
     }
 
     /// The pass stands here, wherever it began, and will come to `expected`.
     pub fn stands_at(&self, done: u64, expected: Option<u64>) {
-        let mut status = self.note();
+        let status = &mut self.note().status;
         (status.done, status.expected) = (done, expected);
     }
 
     /// The pass came to its end.
     pub fn end(&self) {
-        let mut status = self.note();
+        let mut noted = self.note();
+        let took = noted.began.elapsed();
+        let status = &mut noted.status;
         (status.is_running, status.done, status.expected) = (false, 0, None);
         status.passes += 1;
+        status.last_pass_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         status.last_pass = Some(SystemClock.wall().seconds());
     }
 
     /// So much waits.
     pub fn waits(&self, count: u64) {
-        self.note().waiting = count;
+        self.note().status.waiting = count;
     }
 
     /// So many more things are wrong.
     pub fn found(&self, count: u64) {
-        self.note().findings += count;
+        self.note().status.findings += count;
     }
 
     /// A step failed; the pass it belongs to is given up.
     pub fn failed(&self, error: &dyn Display) {
-        let mut status = self.note();
+        let status = &mut self.note().status;
         (status.is_running, status.done, status.expected) = (false, 0, None);
         status.errors += 1;
         status.last_error = Some(error.to_string());
     }
 
-    fn note(&self) -> MutexGuard<'_, DaemonStatus> {
+    fn note(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -200,6 +200,11 @@ impl Store {
         }
     }
 
+    /// The files of the map's rings, in the order of [`crate::Policies::rings`]; `None` on a host that is alone.
+    pub(super) fn cluster_rings(&self) -> Option<Vec<Vec<u8>>> {
+        Some(self.inner.cluster.as_ref()?.map().ring_files().to_vec())
+    }
+
     pub(super) fn cluster_status(&self) -> Option<ClusterStatus> {
         let cluster = self.inner.cluster.as_ref()?;
         let map = cluster.map();

@@ -72,6 +72,21 @@ impl Store {
         Ok(())
     }
 
+    /// The rings in force as files in Swift's format, with the names that they have.
+    pub fn ring_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let names = self.placement().policies().rings().into_iter().map(|plan| plan.places.file());
+        if let Some(files) = self.cluster_rings() {
+            return Ok(names.zip(files).collect());
+        }
+        let Some(state_dir) = &self.inner.state_dir else { return Ok(Vec::new()) };
+        let read = |name: String| {
+            let path = state_dir.join("rings").join(&name);
+            let bytes = fs::read(&path).map_err(|error| Error::io("read", &path, &error))?;
+            Ok((name, bytes))
+        };
+        names.map(read).collect()
+    }
+
     /// A container's policy, for a read: it may be that of a container of before, in which nothing is left. The
     /// default where there is no container.
     pub(super) async fn policy_seen(&self, placement: &Placement, container: KeyHash) -> Result<u32> {
