@@ -121,7 +121,7 @@ fn reached(identity: &Value) -> String {
         Some(seconds) => format!("answered {} ago", duration(seconds)),
         None => "has not answered yet".to_owned(),
     };
-    if let (Some(problem), Some(seconds)) = (identity["problem"][0].as_str(), identity["problem"][1].as_u64()) {
+    if let (Some(problem), Some(seconds)) = (identity["problem"].as_str(), identity["problem_seconds_ago"].as_u64()) {
         let _ = write!(text, "; last problem, {} ago: {problem}", duration(seconds));
     }
     text
@@ -207,7 +207,7 @@ mod tests {
         let text = |identity: &Value| describe(&serde_json::json!({"identity": identity, "store": null}));
         assert!(text(&identity).contains("identity http://h, has not answered yet\n"));
         identity["answered_seconds_ago"] = 3.into();
-        identity["problem"] = serde_json::json!(["refused", 70]);
+        (identity["problem"], identity["problem_seconds_ago"]) = ("refused".into(), 70.into());
         assert!(text(&identity).contains("answered 3 s ago; last problem, 1 min ago: refused\n"));
     }
 

@@ -194,7 +194,7 @@ fn while_identity_is_down_known_tokens_go_on_and_the_others_are_503() {
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("<Code>ServiceUnavailable</Code>"), "{}", answer.text());
     assert_eq!(request(&patient.gateway, "GET", "/readyz", &[], b"").expect("an answer").status, 200);
-    let problem = strict.status()["identity"]["problem"][0].to_string();
+    let problem = strict.status()["identity"]["problem"].to_string();
     assert!(problem.contains("onnect"), "{problem}");
 
     let data = cloud.root.path().join("identity");
@@ -221,7 +221,7 @@ fn a_wrong_service_password_is_503_until_the_right_one_is_in_its_file() {
     assert_eq!((ready().status, ready().text().as_str()), (503, "waiting for identity\n"));
     assert_eq!(status(&second, &cloud.admin.token, "GET", &cloud.admin.account), 503);
     until("status says why", || {
-        let problem = second.status()["identity"]["problem"][0].to_string();
+        let problem = second.status()["identity"]["problem"].to_string();
         problem.contains("log-in of the service user anello for the system is refused (401)")
     });
     std::fs::write(cloud.password_file(), "service password").expect("written");
@@ -280,5 +280,5 @@ fn identity_over_tls_is_asked_only_where_its_certificate_is_known() {
     Server::start_with(&data, serve);
     let (data, serve) = asking(root, "doubts", &remote(&other));
     let doubts = Server::start_until(&data, serve, "waiting for identity");
-    until("it says why", || doubts.status()["identity"]["problem"][0].to_string().contains("certificate"));
+    until("it says why", || doubts.status()["identity"]["problem"].to_string().contains("certificate"));
 }

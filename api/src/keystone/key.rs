@@ -152,7 +152,8 @@ impl RemoteIdentity {
     /// What is below a name in the answer; not valid where there is no such thing.
     async fn there<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<T> {
         let mut answer = self.ask(path, None).await?.ok_or(IdentityError::NotValid)?;
-        serde_json::from_value(answer[name].take()).map_err(|error| self.not_understood(path, &error))
+        let thing = answer.get_mut(name).map(Value::take).unwrap_or_default();
+        serde_json::from_value(thing).map_err(|error| self.not_understood(path, &error))
     }
 
     async fn enabled_user(&self, id: &str) -> Result<User> {

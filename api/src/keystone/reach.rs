@@ -34,8 +34,10 @@ pub struct RemoteStatus {
     pub url: String,
     /// Seconds since it last answered; `None` where it never did.
     pub answered_seconds_ago: Option<u64>,
-    /// What was last wrong, and how many seconds ago.
-    pub problem: Option<(String, u64)>,
+    /// What was last wrong.
+    pub problem: Option<String>,
+    /// How many seconds ago.
+    pub problem_seconds_ago: Option<u64>,
 }
 
 impl Reach {
@@ -100,7 +102,8 @@ impl Reach {
         RemoteStatus {
             url: self.url.clone(),
             answered_seconds_ago: state.answered.map(|at| at.elapsed().as_secs()),
-            problem: state.problem.as_ref().map(|(at, problem)| (problem.clone(), at.elapsed().as_secs())),
+            problem: state.problem.as_ref().map(|(_, problem)| problem.clone()),
+            problem_seconds_ago: state.problem.as_ref().map(|(at, _)| at.elapsed().as_secs()),
         }
     }
 }
