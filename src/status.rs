@@ -100,6 +100,9 @@ fn describe(status: &Value) -> String {
         let part = |key: &str| listener[key].as_str().unwrap_or("-");
         let _ = writeln!(text, "  {:<20}{:<26}({})", part("name"), part("url"), part("reach"));
     }
+    if let Some(url) = status["identity"]["url"].as_str() {
+        let _ = writeln!(text, "identity {url}, {}", reached(&status["identity"]));
+    }
     match &status["store"] {
         Value::Null => text.push_str("the store is being opened\n"),
         store => {
@@ -108,6 +111,18 @@ fn describe(status: &Value) -> String {
             text.push_str(&outline("store", &store));
             text.push_str(&daemons_table(daemons.as_ref(), SystemClock.wall().seconds()));
         }
+    }
+    text
+}
+
+/// How it stands with another host's identity.
+fn reached(identity: &Value) -> String {
+    let mut text = match identity["answered_seconds_ago"].as_u64() {
+        Some(seconds) => format!("answered {} ago", duration(seconds)),
+        None => "has not answered yet".to_owned(),
+    };
+    if let (Some(problem), Some(seconds)) = (identity["problem"].as_str(), identity["problem_seconds_ago"].as_u64()) {
+        let _ = write!(text, "; last problem, {} ago: {problem}", duration(seconds));
     }
     text
 }
@@ -184,6 +199,16 @@ mod tests {
         }
         let starting = describe(&serde_json::json!({"state": "starting", "store": null}));
         assert!(starting.contains("the store is being opened"), "{starting}");
+    }
+
+    #[test]
+    fn an_operator_reads_where_identity_is_and_whether_it_answers() {
+        let mut identity = serde_json::json!({"url": "http://h", "answered_seconds_ago": null, "problem": null});
+        let text = |identity: &Value| describe(&serde_json::json!({"identity": identity, "store": null}));
+        assert!(text(&identity).contains("identity http://h, has not answered yet\n"));
+        identity["answered_seconds_ago"] = 3.into();
+        (identity["problem"], identity["problem_seconds_ago"]) = ("refused".into(), 70.into());
+        assert!(text(&identity).contains("answered 3 s ago; last problem, 1 min ago: refused\n"));
     }
 
     #[test]

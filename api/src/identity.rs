@@ -89,7 +89,8 @@ pub trait Identity: Send + Sync + 'static {
     fn token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>>;
 
     /// A number that changes whenever an earlier answer may no longer hold; `None` where that can't be known without
-    /// asking, as over HTTP. Whoever remembers answers keeps them only while it stands.
+    /// asking, as over HTTP. Whoever remembers answers keeps them only while it stands, and without one asks each time:
+    /// how long an answer holds is then known here alone.
     fn generation(&self) -> Option<u64> {
         None
     }

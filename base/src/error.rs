@@ -29,3 +29,14 @@ pub enum Class {
     /// A defect or an I/O error of ours.
     Internal,
 }
+
+/// An error's text with what caused it: hyper's own says only that something failed.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

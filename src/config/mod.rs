@@ -2,14 +2,14 @@
 //! which `anello config print` shows and `serve` takes as it is. An unknown key is an error, so that a
 //! misspelt one is never silently without effect.
 
-use std::collections::BTreeMap;
+mod identity;
+
 use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anello_identity::Compliance;
 use anello_storage::store::AuditOptions;
 use serde::Deserialize;
 
@@ -17,6 +17,8 @@ use crate::Outcome;
 use crate::cli::{LogFormat, ServeArgs};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::terminal;
+
+pub(crate) use identity::Identity;
 
 /// The documented default.
 const DEFAULT: &str = include_str!("default.toml");
@@ -75,40 +77,6 @@ impl Default for S3 {
             public_url: None,
             region: "us-east-1".to_owned(),
             base_domain: None,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Identity {
-    pub(crate) region: String,
-    pub(crate) database: Option<String>,
-    pub(crate) policy_file: Option<PathBuf>,
-    pub(crate) audit_log: Option<PathBuf>,
-    pub(crate) memcached: Vec<String>,
-    pub(crate) databases: BTreeMap<String, String>,
-    pub(crate) security_compliance: Compliance,
-}
-
-impl Identity {
-    /// The operator's rules, read whole.
-    pub(crate) fn policy_overrides(&self) -> Result<Option<String>, ConfigError> {
-        self.policy_file.as_deref().map(read_whole).transpose()
-    }
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        let region = "RegionOne".to_owned();
-        Self {
-            region,
-            database: None,
-            policy_file: None,
-            audit_log: None,
-            memcached: Vec::new(),
-            databases: BTreeMap::new(),
-            security_compliance: Compliance::default(),
         }
     }
 }
@@ -193,6 +161,12 @@ pub(crate) enum ConfigError {
     HalfTls,
     #[error("{key} must be an http:// or https:// URL without a query, not {value:?}")]
     Url { key: &'static str, value: String },
+    #[error("[identity.remote] needs {0}")]
+    RemoteNeeds(&'static str),
+    #[error("identity.{0} is for an identity of this host's own, and identity.remote.url says that it is another's")]
+    Elsewhere(&'static str),
+    #[error("identity.remote.{key}: {reason}")]
+    Remote { key: &'static str, reason: String },
     #[error("no data directory: give --data, or set HOME")]
     NoData,
 }
@@ -234,17 +208,9 @@ impl Config {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(ConfigError::HalfTls);
         }
-        for (key, url) in
-            [("gateway.public_url", &mut self.gateway.public_url), ("s3.public_url", &mut self.s3.public_url)]
-        {
-            if let Some(value) = url {
-                let bare = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-                if bare.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' ', '"', '\'', '\n'])) {
-                    return Err(ConfigError::Url { key, value: value.clone() });
-                }
-                *value = value.trim_end_matches('/').to_owned();
-            }
-        }
+        url("gateway.public_url", &mut self.gateway.public_url)?;
+        url("s3.public_url", &mut self.s3.public_url)?;
+        self.identity.check()?;
         Ok(self)
     }
 
@@ -253,6 +219,17 @@ impl Config {
         // `check` leaves at least one.
         self.data.first().map_or(Path::new("."), PathBuf::as_path)
     }
+}
+
+/// Checks a URL, where there is one, and takes the slashes off its end.
+fn url(key: &'static str, url: &mut Option<String>) -> Result<(), ConfigError> {
+    let Some(value) = url else { return Ok(()) };
+    let bare = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+    if bare.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' ', '"', '\'', '\n'])) {
+        return Err(ConfigError::Url { key, value: value.clone() });
+    }
+    *value = value.trim_end_matches('/').to_owned();
+    Ok(())
 }
 
 /// The text of a file that an operator wrote.
@@ -312,11 +289,41 @@ mod tests {
             ("[gateway]\nmetrics_access = \"all\"", "unknown variant `all`"),
             ("[tls]\nkey = \"a\"", "both certificate and key"),
             ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
+            ("[identity.remote]\nuser = \"anello\"", "[identity.remote] needs url"),
+            ("[identity.remote]\nurl = \"keystone:5000\"", "identity.remote.url must be"),
+            ("[identity.remote]\nurl = \"http://h\"", "[identity.remote] needs user"),
+            ("[identity.remote]\nurl = \"http://h\"\nuser = \"a\"", "[identity.remote] needs password_file"),
         ] {
             let file = tempfile::NamedTempFile::new().expect("temporary file");
             std::fs::write(file.path(), text).expect("written");
             let error = Config::read(Some(file.path())).expect_err(text);
             assert!(error.to_string().contains(complaint), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn identity_is_here_or_elsewhere_and_not_half_of_each() {
+        const REMOTE: &str = "url = \"http://h/identity/v3/\"\nuser = \"a\"\npassword_file = \"/p\"\n";
+        let read = |here: &str, remote: &str| {
+            let text = format!("[identity]\n{here}\n[identity.remote]\n{REMOTE}{remote}\n");
+            toml::from_str::<Config>(&text).expect("TOML").check()
+        };
+        let remote = read("", "").expect("valid").identity.remote().expect("elsewhere");
+        assert_eq!((remote.url.as_str(), remote.project), ("http://h/identity", None));
+        for (here, remote, complaint) in [
+            ("database = \"sqlite:///x\"", "", "identity.database is for an identity of this host's own"),
+            ("databases.a = \"sqlite:///x\"", "", "identity.databases is"),
+            ("region = \"two\"", "", "identity.region is"),
+            ("memcached = [\"h:1\"]", "", "identity.memcached is"),
+            ("policy_file = \"/x\"", "", "identity.policy_file is"),
+            ("audit_log = \"/x\"", "", "identity.audit_log is"),
+            ("security_compliance.lockout_failure_attempts = 3", "", "identity.security_compliance is"),
+            ("", "ca_file = \"/c\"", "identity.remote.ca_file: the url is not https://"),
+            ("", "project_domain = \"d\"", "identity.remote.project_domain: there is no project"),
+            ("", "cache_seconds = 0", "identity.remote.cache_seconds: from 1 to 300"),
+        ] {
+            let error = read(here, remote).expect_err(complaint);
+            assert!(error.to_string().contains(complaint), "{error}");
         }
     }
 

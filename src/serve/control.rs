@@ -24,6 +24,7 @@ use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::{self, Peer, Service};
 use crate::serve::gateway::{Shared, fault, json as json_answer, metrics_answer};
 use crate::serve::home::HomeError;
+use crate::serve::identity::Here;
 use crate::serve::rooms::Rooms;
 
 /// A command's body: at the longest, an address of a database.
@@ -54,20 +55,30 @@ impl Control {
             "state": self.shared.phase.get().name(),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "listeners": self.listeners,
+            "identity": self.shared.rooms.get().map(|rooms| rooms.identity().status()),
             "store": self.shared.rooms.get().map(Rooms::status),
         })
     }
 
+    /// This host's own identity, or what is answered without one.
+    fn identity(&self) -> Result<&Here, Box<Response<ResponseBody>>> {
+        let rooms = self.shared.rooms.get().ok_or_else(|| Box::new(starting()))?;
+        rooms.identity().here().map_err(|elsewhere| Box::new(fault(StatusCode::CONFLICT, &elsewhere)))
+    }
+
     /// The body says where to, and of what domain alone, if so.
     async fn migrate_identity(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let identity = match self.identity() {
+            Ok(identity) => identity,
+            Err(refusal) => return *refusal,
+        };
         let wanted = wanted(request).await;
         let Some(to) = wanted["to"].as_str() else {
             return fault(StatusCode::BAD_REQUEST, "The body is {\"to\": …, \"domain\": …}.");
         };
         let moved = match wanted["domain"].as_str() {
-            Some(domain) => rooms.migrate_identity_domain(domain, to).await,
-            None => rooms.migrate_identity(to).await.map(Some),
+            Some(domain) => identity.migrate_domain(domain, to).await,
+            None => identity.migrate(to).await.map(Some),
         };
         match moved {
             Ok(count) => json_answer(StatusCode::OK, &json!({"records": count})),
@@ -107,11 +118,14 @@ impl Control {
 
     /// The body says which.
     async fn rotate_identity_keys(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        let Some(rooms) = self.shared.rooms.get() else { return starting() };
+        let identity = match self.identity() {
+            Ok(identity) => identity,
+            Err(refusal) => return *refusal,
+        };
         let Ok(kind) = serde_json::from_value(wanted(request).await["kind"].take()) else {
             return fault(StatusCode::BAD_REQUEST, "The body is {\"kind\": \"token\", \"credential\" or \"receipt\"}.");
         };
-        match rooms.rotate_identity_keys(kind).await {
+        match identity.rotate_keys(kind).await {
             Ok(count) => json_answer(StatusCode::OK, &json!({"sealed_anew": count})),
             Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
@@ -128,7 +142,7 @@ impl Service for Control {
             },
             (&Method::GET, "/metrics") => metrics_answer(&self.shared),
             (_, path) if path.starts_with("/identity/") => match self.shared.rooms.get() {
-                Some(rooms) => rooms.identity_for_operator(request).await,
+                Some(rooms) => rooms.identity().answer_operator(request).await,
                 None => starting(),
             },
             (&Method::POST, "/identity-keys/rotate") => self.rotate_identity_keys(request).await,

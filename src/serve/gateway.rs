@@ -95,13 +95,13 @@ impl Gateway {
         }
         match (route, self.shared.rooms.get()) {
             (Route::Swift, Some(rooms)) => rooms.swift(request).await,
-            (Route::Identity, Some(rooms)) => rooms.identity(peer, request).await,
+            (Route::Identity, Some(rooms)) => rooms.identity().answer(peer, request).await,
             (Route::Swift | Route::Identity, None) => unavailable("The server is starting."),
             (Route::Health, _) => plain(StatusCode::OK, "ok\n"),
             (Route::Ready, _) => readiness(self.shared.phase.get()),
             (Route::Metrics, _) => self.metrics(peer),
             (Route::Recon, rooms) => self.recon(peer, request.uri().path(), rooms),
-            (Route::Roots, _) => roots(),
+            (Route::Roots, rooms) => roots(rooms.is_none_or(|rooms| rooms.identity().here().is_ok())),
             (Route::Unknown, _) => fault(StatusCode::NOT_FOUND, "Nothing is served under this path."),
         }
     }
@@ -210,13 +210,13 @@ fn readiness(phase: Phase) -> Response<ResponseBody> {
     plain(status, format!("{}\n", phase.name()))
 }
 
-fn roots() -> Response<ResponseBody> {
-    let roots = serde_json::json!({
-        "name": "anello",
-        "version": env!("CARGO_PKG_VERSION"),
-        "roots": {"object-store": "/v1", "identity": "/identity", "info": "/info"},
-    });
-    json(StatusCode::OK, &roots)
+fn roots(has_identity: bool) -> Response<ResponseBody> {
+    let mut roots = serde_json::json!({"object-store": "/v1", "info": "/info"});
+    if has_identity {
+        roots["identity"] = "/identity".into();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    json(StatusCode::OK, &serde_json::json!({"name": "anello", "version": version, "roots": roots}))
 }
 
 fn plain(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<ResponseBody> {
@@ -289,7 +289,9 @@ mod tests {
 
     #[test]
     fn a_load_balancer_sees_only_a_ready_server_as_ready() {
-        for (phase, status) in [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Draining, 503)] {
+        for (phase, status) in
+            [(Phase::Starting, 503), (Phase::WaitingForIdentity, 503), (Phase::Ready, 200), (Phase::Draining, 503)]
+        {
             assert_eq!(readiness(phase).status(), status, "{phase:?}");
         }
     }

@@ -13,6 +13,7 @@ mod daemons;
 mod devices;
 mod gateway;
 pub(crate) mod home;
+mod identity;
 mod listener;
 mod metrics;
 mod node;
@@ -112,10 +113,19 @@ async fn serve(config: Config) -> Outcome {
         () = signals.end() => return Ok(()),
     };
     shared.rooms.set(opened?).map_err(|_| "the rooms were opened twice")?;
-    shared.phase.set(Phase::Ready);
-    greet(&listeners, &home.credentials(), started);
-
-    signals.until_end(tls.as_deref()).await;
+    let running = async {
+        if let Some(rooms) = shared.rooms.get() {
+            shared.phase.set(Phase::WaitingForIdentity);
+            rooms.identity().ready().await;
+        }
+        shared.phase.set(Phase::Ready);
+        greet(&listeners, &home.credentials(), config.identity.remote().map(|it| it.url).as_deref(), started);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = running => {}
+        () = signals.until_end(tls.as_deref()) => {}
+    }
     shared.phase.set(Phase::Draining);
     stop.cancel();
     accepting.close();
@@ -139,8 +149,10 @@ async fn open_rooms(
     store: Store,
 ) -> Result<Rooms, Box<dyn std::error::Error>> {
     let rooms = Rooms::open(config, home.cluster(), store).await?;
+    // Another host's has its administrator and its catalog; what this one would make stays to be made.
+    let Ok(identity) = rooms.identity().here() else { return Ok(rooms) };
     if let Some(first_start) = home.cluster().first_start.clone() {
-        let admin = rooms.bootstrap(config, urls, &first_start.admin_password).await?;
+        let admin = identity.bootstrap(config, urls, &first_start.admin_password).await?;
         let credentials = credentials::Credentials {
             urls,
             identity_region: &config.identity.region,
@@ -157,7 +169,7 @@ async fn open_rooms(
     } else if home.cluster().names_other_urls(urls) {
         // Killed on the way, the files name some of these.
         home.update(|cluster| cluster.followed.extend(cluster.urls.replace(urls.clone())))?;
-        rooms.follow_urls(config, urls).await?;
+        identity.follow_urls(config, urls).await?;
         credentials::follow_urls(&home.credentials(), &home.cluster().followed, urls)?;
         home.update(|cluster| cluster.followed.clear())?;
     }
@@ -185,14 +197,16 @@ fn listening(listener: &Listener) -> Listening {
 }
 
 /// Says where everything is. For people; `anello status --json` is for programs.
-fn greet(listeners: &[Listening], credentials: &Path, started: Instant) {
+fn greet(listeners: &[Listening], credentials: &Path, identity: Option<&str>, started: Instant) {
     terminal::say(format_args!("anello {} is ready", env!("CARGO_PKG_VERSION")));
     for Listening { name, url, reach } in listeners {
         terminal::say(format_args!("  {name:<20}{url:<26}({reach})"));
     }
-    terminal::say(format_args!("  {:<20}{}", "credentials", credentials.display()));
-    for name in credentials::FILES {
-        if credentials.join(name).exists() {
+    if let Some(url) = identity {
+        terminal::say(format_args!("  {:<20}{url}", "identity"));
+    } else {
+        terminal::say(format_args!("  {:<20}{}", "credentials", credentials.display()));
+        for name in credentials::FILES.iter().filter(|name| credentials.join(name).exists()) {
             terminal::say(format_args!("  {:<20}  {name}", ""));
         }
     }

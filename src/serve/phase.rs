@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub(crate) enum Phase {
     /// Devices are being opened.
     Starting = 0,
+    /// The doors are open, and another host's identity has not answered yet.
+    WaitingForIdentity = 1,
     /// All of it serves.
-    Ready = 1,
+    Ready = 2,
     /// Ending: no new connections.
-    Draining = 2,
+    Draining = 3,
 }
 
 impl Phase {
@@ -20,6 +22,7 @@ impl Phase {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::WaitingForIdentity => "waiting for identity",
             Self::Ready => "ready",
             Self::Draining => "draining",
         }
@@ -34,7 +37,8 @@ impl CurrentPhase {
     pub(crate) fn get(&self) -> Phase {
         match self.0.load(Ordering::Acquire) {
             0 => Phase::Starting,
-            1 => Phase::Ready,
+            1 => Phase::WaitingForIdentity,
+            2 => Phase::Ready,
             _ => Phase::Draining,
         }
     }

@@ -1,6 +1,7 @@
 """The command-line clients that people have, against the running server of `./dev test`.
 
-ANELLO_TEST_DATA is the server's first data directory, whose credentials are used; OS_* and AWS_* are set.
+ANELLO_TEST_DATA is the server's first data directory, whose credentials are used; ANELLO_TEST_PROGRAM is `anello`; OS_*
+and AWS_* are set.
 The checks themselves are programs of their own, so that they also run by hand against any server.
 """
 
@@ -55,3 +56,7 @@ def test_attacks_on_identity_get_the_answers_of_the_table():
 
 def test_a_key_of_the_openstack_command_signs_for_boto3_and_aws():
     run(HERE / "identity" / "keys.py")
+
+
+def test_clients_use_a_store_whose_identity_is_another_hosts():
+    run(HERE / "identity" / "elsewhere.py", os.environ["ANELLO_TEST_PROGRAM"])

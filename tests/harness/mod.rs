@@ -45,7 +45,12 @@ impl Server {
     }
 
     /// Likewise, from a command line of its own.
-    pub(crate) fn start_with(data: &Path, mut command: Command) -> Self {
+    pub(crate) fn start_with(data: &Path, command: Command) -> Self {
+        Self::start_until(data, command, "ready")
+    }
+
+    /// Likewise, until it is in this state.
+    pub(crate) fn start_until(data: &Path, mut command: Command, state: &str) -> Self {
         let mut child = command.spawn().expect("the server starts");
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -55,7 +60,7 @@ impl Server {
             if let Some(status) =
                 ask_control(data, "/status").and_then(|text| serde_json::from_str::<Value>(&text).ok())
                 && status["pid"] == child.id()
-                && status["state"] == "ready"
+                && status["state"] == state
             {
                 let address = |index: usize| {
                     let url = status["listeners"][index]["url"].as_str().expect("a URL");
@@ -63,7 +68,7 @@ impl Server {
                 };
                 return Self { gateway: address(0), s3: address(1), data: data.to_owned(), child };
             }
-            assert!(Instant::now() < deadline, "the server is not ready after {START_TIMEOUT:?}");
+            assert!(Instant::now() < deadline, "the server is not {state} after {START_TIMEOUT:?}");
             std::thread::sleep(POLL);
         }
     }

@@ -35,6 +35,16 @@ impl Fields {
         self.map.contains_key(name)
     }
 
+    /// Whether it is the only field.
+    pub fn has_only(&self, name: &str) -> bool {
+        self.map.len() == 1 && self.has(name)
+    }
+
+    /// A field as it is, left where it is.
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.map.get(name)
+    }
+
     /// Takes a field as it is; `None` where it is missing or null.
     pub fn value(&mut self, name: &str) -> Option<Value> {
         self.map.remove(name).filter(|value| !value.is_null())

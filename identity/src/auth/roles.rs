@@ -109,11 +109,13 @@ pub(crate) struct Assigned {
     pub(crate) inherited: bool,
 }
 
-/// All role assignments: as they were granted, or (`effective`) as they work, with groups, inheritance and
-/// implied roles worked out into what each user holds where.
-pub(crate) fn assignments(view: &View, effective: bool) -> BTreeSet<Assigned> {
+/// All role assignments as they were granted; or (`effective`) as they work, with groups, inheritance and implied
+/// roles worked out into what each user holds where, or the one that is named.
+pub(crate) fn assignments(view: &View, effective: bool, user_id: Option<&str>) -> BTreeSet<Assigned> {
     let mut lines = BTreeSet::new();
-    for grant in view.grants.iter() {
+    let own = user_id.filter(|_| effective);
+    let grants: Vec<&Arc<Grant>> = own.map_or_else(|| view.grants.iter().collect(), |id| grants_of(view, id));
+    for grant in grants {
         if !is_whole(view, grant) {
             continue;
         }
@@ -130,7 +132,7 @@ pub(crate) fn assignments(view: &View, effective: bool) -> BTreeSet<Assigned> {
         let roles = expand(view, [grant.role_id.clone()]);
         let roles: Vec<_> = roles.values().filter(|role| role.domain_id.is_none()).collect();
         for scope in reached(view, grant) {
-            for actor in users(view, &grant.actor) {
+            for actor in own.map_or_else(|| users(view, &grant.actor), |id| vec![Actor::User(id.to_owned())]) {
                 lines.extend(roles.iter().map(|role| line(&actor, &scope, &role.id, false)));
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anello_api::rest::{Fault, Granted, Target, token_header};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 
 use super::{Answer, Call, Route, domain, list, of_user, project};
@@ -78,8 +78,18 @@ fn unknown_token() -> Fault {
     Fault::of(anello_base::Class::Missing, "Could not recognize the token.")
 }
 
+/// Whether a service says that it holds callers to their access rules. To any other a token with rules is none, as in
+/// Keystone: it would let it do everything.
+fn holds_access_rules(headers: &HeaderMap) -> bool {
+    let version = headers.get("openstack-identity-access-rules").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+    version.is_some_and(|version: f32| version >= 1.0)
+}
+
 async fn validate(call: Call) -> Answer {
     let (granted, token, authority) = subject(&call)?;
+    if authority.caller.access_rules.is_some() && !holds_access_rules(&call.headers) {
+        return Err(unknown_token());
+    }
     let view = call.service.directory.view();
     let reply = match call.query.get("nocatalog") {
         None => granted.written(authority.shown(&view)),

@@ -26,15 +26,34 @@ pub(super) fn routes() -> Vec<Route> {
 
 fn view(call: &Call, credential: &Credential) -> Value {
     let blob = call.service.signing_keys.keys.open_sealed(&credential.sealed_blob);
+    let blob = blob.map(|blob| shown_blob(credential, String::from_utf8_lossy(&blob).into_owned()));
     let view = json!({
         "id": credential.id,
         "type": credential.kind,
-        "blob": blob.map(|blob| String::from_utf8_lossy(&blob).into_owned()),
+        "blob": blob,
         "user_id": credential.user_id,
         "project_id": credential.project_id,
         "links": {"self": call.links.to(&format!("/v3/credentials/{}", credential.id))},
     });
     with_extra(view, &credential.extra)
+}
+
+/// The blob as others see it. What a key was made with is in it, as in Keystone, so that other services grant no more;
+/// what somebody wrote there himself is not.
+fn shown_blob(credential: &Credential, blob: String) -> String {
+    if credential.kind != EC2 {
+        return blob;
+    }
+    let Ok(Value::Object(mut map)) = serde_json::from_str(&blob) else { return blob };
+    let is_forged =
+        ["app_cred_id", "trust_id", "access_token_id"].map(|name| map.remove(name).is_some()).contains(&true);
+    match &credential.delegate {
+        None if !is_forged => return blob,
+        None => {}
+        Some(Delegate::ApplicationCredential(id)) => drop(map.insert("app_cred_id".to_owned(), id.as_str().into())),
+        Some(Delegate::Trust(id)) => drop(map.insert("trust_id".to_owned(), id.as_str().into())),
+    }
+    Value::Object(map).to_string()
 }
 
 fn authorized(call: &Call) -> Result<(Granted, Arc<Credential>), Fault> {

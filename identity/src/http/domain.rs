@@ -7,8 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::project_tag::tags;
-use super::{Answer, Call, Route, extra, guard_change, in_domain, list, merge, with_extra};
+use super::{Answer, Call, Route, extra, frees, guard_change, in_domain, list, merge, options, with_extra};
 use crate::cascade::Cascades;
+use crate::directory::View;
+use crate::error::Error;
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, PROJECT_NAME_CHARS_MAX};
 use crate::model::{Domain, DomainConfig, Grant, Group, Limit, Limited, Project, Revoked, Role, Scope, User};
 
@@ -80,7 +82,7 @@ pub(super) async fn make(call: &Call, mut fields: Fields) -> Result<Arc<Domain>,
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?.unwrap_or_default(),
         enabled: fields.flag("enabled")?.unwrap_or(true),
         tags: fields.list("tags")?.map(tags).transpose()?.unwrap_or_default(),
-        options: fields.object("options")?.unwrap_or_default(),
+        options: options(&mut fields)?.unwrap_or_default(),
         extra: extra(fields),
     };
     Ok(call.service.directory.create(domain).await?)
@@ -95,14 +97,15 @@ async fn update(call: Call) -> Answer {
 
 /// Changes a domain, also where it is named as a project.
 pub(super) async fn change(call: &Call, id: &str, mut fields: Fields) -> Result<Arc<Domain>, Fault> {
+    let frees = frees(&fields);
     let name = fields.replaced("name", PROJECT_NAME_CHARS_MAX)?;
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
     let new_tags = fields.list("tags")?.map(tags).transpose()?;
-    let options = fields.object("options")?;
+    let options = options(&mut fields)?;
     let extra = extra(fields);
     let change = |it: &mut Domain| {
-        guard_change("domain", &it.id, &it.options, options.as_ref())?;
+        guard_change("domain", &it.id, &it.options, frees)?;
         it.name = name.clone().unwrap_or_else(|| it.name.clone());
         it.description = description.clone().unwrap_or_else(|| it.description.clone());
         it.enabled = enabled.unwrap_or(it.enabled);
@@ -128,17 +131,18 @@ async fn delete(call: Call) -> Answer {
 pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
     let directory = &call.service.directory;
     let domain = directory.get::<Domain>(id).ok_or_else(|| Fault::missing("domain", id))?;
-    guard_change("domain", id, &domain.options, None)?;
+    guard_change("domain", id, &domain.options, false)?;
     if domain.enabled {
         return Err(Fault::forbidden("Cannot delete a domain that is enabled, please disable it first."));
     }
+    guard_contents(&directory.view(), id)?;
     call.service.records.check_settled(id)?;
     // What comes from a directory is no longer shown then. What is in the domain's database is deleted there first.
     let has_database = call.service.records.has(id);
     if !has_database {
         forget_configuration(call, id).await?;
     }
-    let ids = |view: &crate::directory::View| -> (Vec<String>, Vec<String>, Vec<String>) {
+    let ids = |view: &View| -> (Vec<String>, Vec<String>, Vec<String>) {
         (
             view.users.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
             view.groups.iter().filter(|it| it.domain_id == id).map(|it| it.id.clone()).collect(),
@@ -164,6 +168,17 @@ pub(super) async fn remove(call: &Call, id: &str) -> Result<(), Fault> {
         forget_configuration(call, id).await?;
     }
     directory.delete::<Domain>(id).await?;
+    Ok(())
+}
+
+/// 403 where something in the domain is immutable.
+fn guard_contents(view: &View, id: &str) -> Result<(), Error> {
+    for project in view.projects.iter().filter(|it| it.domain_id == id) {
+        guard_change("project", &project.id, &project.options, false)?;
+    }
+    for role in view.roles.iter().filter(|it| it.domain_id.as_deref() == Some(id)) {
+        guard_change("role", &role.id, &role.options, false)?;
+    }
     Ok(())
 }
 

@@ -254,9 +254,23 @@ fn is_immutable(options: &Extra) -> bool {
     options.get("immutable") == Some(&Value::Bool(true))
 }
 
-/// 403 for a change of what is immutable, unless the change takes that away.
-fn guard_change(what: &str, id: &str, options: &Extra, changes: Option<&Extra>) -> Result<(), Error> {
-    let frees = changes.and_then(|it| it.get("immutable")).is_some_and(|it| *it != Value::Bool(true));
+/// The options of a project, domain or role.
+fn options(fields: &mut Fields) -> Result<Option<Extra>, Fault> {
+    let options = fields.object("options")?;
+    match options.as_ref().and_then(|it| it.get("immutable")) {
+        None | Some(Value::Null | Value::Bool(_)) => Ok(options),
+        Some(_) => Err(fields.wrong("options", "has an 'immutable' that is neither true nor false")),
+    }
+}
+
+/// Whether a change makes changeable what is immutable, and does nothing else, as Keystone wants it.
+fn frees(fields: &Fields) -> bool {
+    let immutable = fields.peek("options").and_then(|it| it.get("immutable"));
+    fields.has_only("options") && immutable.is_some_and(|it| *it != Value::Bool(true))
+}
+
+/// 403 for a change of what is immutable, unless the change `frees` it.
+fn guard_change(what: &str, id: &str, options: &Extra, frees: bool) -> Result<(), Error> {
     if is_immutable(options) && !frees {
         return Err(Error::Forbidden(format!("Cannot change or delete immutable {what} {id}.")));
     }

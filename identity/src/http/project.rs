@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::project_tag::{admits_tags, tags};
 use super::{
-    Answer, Call, Route, authorize_list, domain_for_new, extra, guard_change, in_domain, list, merge, with_extra,
+    Answer, Call, Route, authorize_list, domain_for_new, extra, frees, guard_change, in_domain, list, merge, options,
+    with_extra,
 };
 use crate::directory::View;
 use crate::error::Error;
@@ -158,7 +159,7 @@ async fn create(call: Call) -> Answer {
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?.unwrap_or_default(),
         enabled: fields.flag("enabled")?.unwrap_or(true),
         tags: fields.list("tags")?.map(tags).transpose()?.unwrap_or_default(),
-        options: fields.object("options")?.unwrap_or_default(),
+        options: options(&mut fields)?.unwrap_or_default(),
         extra: extra(fields),
         domain_id,
     };
@@ -203,6 +204,7 @@ async fn update(call: Call) -> Answer {
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
     let mut fields = Fields::of(call.json()?, "project")?;
+    let frees = frees(&fields);
     for (fixed, is) in [("domain_id", project.domain_id.as_str()), ("parent_id", project.above())] {
         if fields.text(fixed, ID_CHARS_MAX)?.is_some_and(|wanted| wanted != is) {
             return Err(Fault::forbidden(format!("The {fixed} of a project can't be changed.")));
@@ -215,11 +217,11 @@ async fn update(call: Call) -> Answer {
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
     let enabled = fields.flag("enabled")?;
     let new_tags = fields.list("tags")?.map(tags).transpose()?;
-    let options = fields.object("options")?;
+    let options = options(&mut fields)?;
     let extra = extra(fields);
     check_enabled(&call, &project, enabled)?;
     let change = |it: &mut Project| {
-        guard_change("project", &it.id, &it.options, options.as_ref())?;
+        guard_change("project", &it.id, &it.options, frees)?;
         it.name = name.clone().unwrap_or_else(|| it.name.clone());
         it.description = description.clone().unwrap_or_else(|| it.description.clone());
         it.enabled = enabled.unwrap_or(it.enabled);
@@ -259,7 +261,7 @@ async fn delete(call: Call) -> Answer {
     let project = call.service.directory.get::<Project>(id);
     let granted = call.authorize(&target(project.as_deref()))?;
     let project = project.ok_or_else(|| Fault::missing("project", id))?;
-    guard_change("project", id, &project.options, None)?;
+    guard_change("project", id, &project.options, false)?;
     if children(&call.service.directory.view(), id).next().is_some() {
         return Err(Fault::forbidden("Cannot delete a project that has projects below it."));
     }

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::project::target;
-use super::{Answer, Call, Route};
+use super::{Answer, Call, Route, guard_change};
 use crate::error::Error;
 use crate::limits::{NAME_CHARS_MAX, TAGS_MAX};
 use crate::model::{Domain, Project};
@@ -77,9 +77,17 @@ async fn set(call: &Call, change: impl Fn(&mut BTreeSet<String>) + Send + Sync) 
     };
     let (directory, id) = (&call.service.directory, call.param("project_id"));
     if directory.get::<Domain>(id).is_some() {
-        return Ok(directory.update(id, |it: &mut Domain| apply(&mut it.tags)).await?.tags.clone());
+        let change = |it: &mut Domain| {
+            guard_change("domain", &it.id, &it.options, false)?;
+            apply(&mut it.tags)
+        };
+        return Ok(directory.update(id, change).await?.tags.clone());
     }
-    Ok(directory.update(id, |it: &mut Project| apply(&mut it.tags)).await?.tags.clone())
+    let change = |it: &mut Project| {
+        guard_change("project", &it.id, &it.options, false)?;
+        apply(&mut it.tags)
+    };
+    Ok(directory.update(id, change).await?.tags.clone())
 }
 
 async fn index(call: Call) -> Answer {

@@ -6,7 +6,7 @@ use anello_api::rest::{Fault, Fields, Granted, Target};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Route, extra, guard_change, list, merge, with_extra};
+use super::{Answer, Call, Route, extra, frees, guard_change, list, merge, options, with_extra};
 use crate::limits::{DESCRIPTION_CHARS_MAX, ID_CHARS_MAX, NAME_CHARS_MAX};
 use crate::model::{Domain, Role};
 
@@ -72,7 +72,7 @@ async fn create(call: Call) -> Answer {
         name: fields.required("name", NAME_CHARS_MAX)?,
         domain_id,
         description: fields.text("description", DESCRIPTION_CHARS_MAX)?,
-        options: fields.object("options")?.unwrap_or_default(),
+        options: options(&mut fields)?.unwrap_or_default(),
         extra: extra(fields),
     };
     let role = call.service.directory.create(role).await?;
@@ -83,15 +83,16 @@ async fn update(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
     let role = found(&call, call.param("role_id"))?;
     let mut fields = Fields::of(call.json()?, "role")?;
+    let frees = frees(&fields);
     if fields.text("domain_id", ID_CHARS_MAX)?.is_some_and(|id| Some(id) != role.domain_id) {
         return Err(Fault::forbidden("The domain_id of a role can't be changed."));
     }
     let name = fields.replaced("name", NAME_CHARS_MAX)?;
     let description = fields.text("description", DESCRIPTION_CHARS_MAX)?;
-    let options = fields.object("options")?;
+    let options = options(&mut fields)?;
     let extra = extra(fields);
     let change = |it: &mut Role| {
-        guard_change("role", &it.id, &it.options, options.as_ref())?;
+        guard_change("role", &it.id, &it.options, frees)?;
         it.name = name.clone().unwrap_or_else(|| it.name.clone());
         it.description = description.clone().or_else(|| it.description.clone());
         options.iter().for_each(|options| merge(&mut it.options, options));
@@ -105,7 +106,7 @@ async fn update(call: Call) -> Answer {
 async fn delete(call: Call) -> Answer {
     let granted = call.authorize(&Target::none())?;
     let role = found(&call, call.param("role_id"))?;
-    guard_change("role", &role.id, &role.options, None)?;
+    guard_change("role", &role.id, &role.options, false)?;
     call.service.forget::<Role>(&role.id).await?;
     Ok(granted.no_content())
 }

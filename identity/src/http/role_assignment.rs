@@ -26,7 +26,7 @@ async fn index(call: Call) -> Answer {
         return Err(Fault::invalid("scope.project.id must be specified if include_subtree is also specified."));
     }
     let view = call.service.directory.view();
-    let lines = assignments(&view, effective);
+    let lines = assignments(&view, effective, query.get("user.id"));
     let wanted = lines.iter().filter(|line| {
         own.as_ref().is_none_or(|own| domain_of(&view, &line.scope).is_some_and(|domain| domain == *own))
             && admits(&view, query, line, subtree)

@@ -124,3 +124,28 @@ async fn a_forwarded_signature_is_worth_a_token_only_to_services() {
     cloud.want(404, &admin, "POST", "/v3/s3tokens", body(&signature, "nobody")).await;
     cloud.want(401, &admin, "POST", "/v3/ec2tokens", body(&signature, access)).await;
 }
+
+/// Other services find out from the blob, as Keystone shows it, what a key was made with, and narrow it down.
+#[tokio::test]
+async fn a_credential_shows_what_its_key_was_made_with_and_nothing_that_somebody_wrote_there() {
+    let cloud = Cloud::new().await;
+    let admin = cloud.admin_token().await;
+    let person = cloud.person(&admin, "someone", "member").await;
+    let token = cloud.login(&person).await.expect("logs in");
+    let body = json!({"name": "app", "unrestricted": true});
+    let made = application_credential(&cloud, &token, &person.user_id, body).await;
+    let proof = json!({"id": made["id"], "secret": made["secret"]});
+    let identity = json!({"methods": ["application_credential"], "application_credential": proof});
+    let Ok((narrow, _)) = cloud.authenticate(identity, None).await else { panic!("it logs in") };
+    for (number, (token, is_narrow)) in [(&token, false), (&narrow, true)].into_iter().enumerate() {
+        let forged = json!({"access": format!("key{number}"), "secret": "s", "app_cred_id": "x", "trust_id": "y"});
+        let body = json!({"type": "ec2", "blob": forged.to_string(), "project_id": person.project_id});
+        let made_key = cloud.want(201, token, "POST", "/v3/credentials", Some(json!({"credential": body}))).await;
+        let path = format!("/v3/credentials/{}", made_key["credential"]["id"].as_str().expect("an id"));
+        let shown = cloud.want(200, &admin, "GET", &path, None).await;
+        let blob: Value = serde_json::from_str(shown["credential"]["blob"].as_str().expect("text")).expect("JSON");
+        assert_eq!(blob["secret"], "s");
+        assert_eq!(blob.get("app_cred_id"), is_narrow.then_some(&made["id"]), "{blob}");
+        assert_eq!(blob.get("trust_id"), None, "{blob}");
+    }
+}

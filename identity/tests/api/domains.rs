@@ -158,3 +158,51 @@ async fn a_domain_has_the_tags_of_the_project_that_acts_as_it() {
     cloud.want(204, &admin, "DELETE", &tags, None).await;
     assert_eq!(cloud.want(200, &manager, "GET", &tags, None).await["tags"], json!([]));
 }
+
+/// Keystone's rule: what is immutable is changed only by a request that takes that away and does nothing else.
+#[tokio::test]
+async fn what_is_immutable_keeps_its_tags_and_what_is_in_it() {
+    let cloud = Cloud::new().await;
+    let admin = cloud.admin_token().await;
+    let (fixed, free) = (json!({"immutable": true}), json!({"immutable": false}));
+    let domain = json!({"domain": {"name": "d", "options": fixed, "tags": ["red"]}});
+    let domain = id(&cloud.want(201, &admin, "POST", "/v3/domains", Some(domain)).await["domain"]);
+    let project = json!({"project": {"name": "p", "domain_id": domain, "options": fixed, "tags": ["red"]}});
+    let project = id(&cloud.want(201, &admin, "POST", "/v3/projects", Some(project)).await["project"]);
+    let role = json!({"role": {"name": "r", "domain_id": domain, "options": fixed}});
+    let role = id(&cloud.want(201, &admin, "POST", "/v3/roles", Some(role)).await["role"]);
+    for of in [&project, &domain] {
+        let tags = format!("/v3/projects/{of}/tags");
+        for (method, path, body) in [
+            ("PUT", tags.clone(), Some(json!({"tags": ["blue"]}))),
+            ("DELETE", tags.clone(), None),
+            ("PUT", format!("{tags}/blue"), None),
+            ("DELETE", format!("{tags}/red"), None),
+        ] {
+            cloud.want(403, &admin, method, &path, body).await;
+        }
+        assert_eq!(cloud.want(200, &admin, "GET", &tags, None).await["tags"], json!(["red"]));
+    }
+    let things = [("project", format!("/v3/projects/{project}")), ("role", format!("/v3/roles/{role}"))];
+    for (kind, path) in things.iter().chain(&[("domain", format!("/v3/domains/{domain}"))]) {
+        for (status, change) in [
+            (403, json!({"description": "other"})),
+            (403, json!({"description": "other", "options": free})),
+            (403, json!({"options": {}})),
+            (400, json!({"options": {"immutable": "no"}})),
+        ] {
+            cloud.want(status, &admin, "PATCH", path, Some(json!({*kind: change}))).await;
+        }
+        cloud.want(403, &admin, "DELETE", path, None).await;
+    }
+    let path = format!("/v3/domains/{domain}");
+    cloud.want(200, &admin, "PATCH", &path, Some(json!({"domain": {"options": free}}))).await;
+    cloud.want(200, &admin, "PATCH", &path, Some(json!({"domain": {"enabled": false}}))).await;
+    for (kind, thing) in &things {
+        cloud.want(403, &admin, "DELETE", &path, None).await;
+        cloud.want(200, &admin, "GET", &format!("/v3/projects/{project}"), None).await;
+        cloud.want(200, &admin, "PATCH", thing, Some(json!({*kind: {"options": {"immutable": null}}}))).await;
+    }
+    cloud.want(204, &admin, "DELETE", &path, None).await;
+    cloud.want(404, &admin, "GET", &format!("/v3/projects/{project}"), None).await;
+}

@@ -142,6 +142,13 @@ async fn a_token_with_access_rules_does_what_they_say_and_nothing_else() {
     let caller = cloud.room.token(&ruled).await.expect("valid");
     assert!(caller.admits("object-store", "GET", "/v1/AUTH_x/c/o"));
     assert!(!caller.admits("object-store", "PUT", "/v1/AUTH_x/c/o") && !caller.admits("image", "GET", "/v1/x"));
+    // A service that does not say that it holds them, and might let the token do anything, is told of no token.
+    for (version, status) in [(None, 404), (Some("0.9"), 404), (Some("none"), 404), (Some("1.0"), 200)] {
+        let mut headers = vec![("x-auth-token", &*admin), ("x-subject-token", &*ruled)];
+        headers.extend(version.map(|version| ("openstack-identity-access-rules", version)));
+        let answer = cloud.send("GET", "/identity/v3/auth/tokens", &headers, None).await;
+        assert_eq!(answer.status, status, "{version:?}");
+    }
     let own = format!("/v3/users/{}/access_rules", person.user_id);
     let listed = cloud.want(200, &token, "GET", &own, None).await;
     let rule = format!("{own}/{}", id(&listed["access_rules"][0]));

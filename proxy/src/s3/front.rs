@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
+use anello_base::{Clock, SystemClock};
 use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath, Store};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
@@ -65,18 +66,27 @@ impl Front {
     pub(super) async fn known_key(&self, access: &str) -> S3Result<Arc<KnownKey>> {
         // Read before the answer: a change in between makes the answer old, never wrong.
         let generation = self.identity.generation();
-        if let Some(key) = self.keys.get(access)
+        let known = self.keys.get(access);
+        if let Some(key) = &known
+            && generation.is_some()
             && key.generation == generation
+            && key.signing.caller.expires_at > SystemClock.wall().seconds()
         {
-            return Ok(key);
+            return Ok(key.clone());
         }
         let signing = self.identity.signing_key(access).await.map_err(|error| match error {
             IdentityError::NotValid => S3ErrorCode::InvalidAccessKeyId.into(),
+            // What is the matter is logged where identity is asked, and once.
             IdentityError::Unavailable(cause) => {
-                tracing::error!(%cause, "identity can't be asked for an access key");
+                tracing::debug!(%cause, "identity can't be asked for an access key");
                 s3_error!(ServiceUnavailable, "The access key can't be checked now. Please try again.")
             }
         })?;
+        // Whoever can't say that nothing has changed is asked each time, and remembers for himself.
+        if let Some(key) = known.filter(|key| generation.is_none() && Arc::ptr_eq(&key.signing.caller, &signing.caller))
+        {
+            return Ok(key);
+        }
         let key = Arc::new(KnownKey { signing, generation, scope: Mutex::new(None) });
         self.keys.insert(access.to_owned(), key.clone());
         Ok(key)

@@ -71,8 +71,7 @@ pub(super) const BUCKET_CACHE_AGE: Duration = Duration::from_secs(60);
 /// request to the next.
 pub(super) const KEY_CACHE_ENTRIES: u64 = 10_000;
 
-/// How long an access key is remembered where identity can't say that something has changed: a key that was deleted
-/// works on for at most this long. In one process it ends at once.
+/// How long an access key, and what was derived from it, is kept in memory. Whether it still holds, identity is asked.
 pub(super) const KEY_CACHE_AGE: Duration = Duration::from_secs(5);
 
 /// After this long an unfinished claim (of a bucket's name whose bucket is not there, of an upload being

@@ -41,7 +41,8 @@ impl SwiftDoor {
             Ok(caller) => Ok(Some(caller).filter(|it| it.admits(SERVICE, call.method.as_str(), call.uri.path()))),
             Err(IdentityError::NotValid) => Ok(None),
             Err(IdentityError::Unavailable(reason)) => {
-                tracing::warn!(%reason, "identity can't be asked about a token");
+                // Logged where identity is asked, and once.
+                tracing::debug!(%reason, "identity can't be asked about a token");
                 Err(Fault::status(StatusCode::SERVICE_UNAVAILABLE))
             }
         }

@@ -2,7 +2,7 @@
 //! implementation of Signature Version 4 that shares nothing with the server's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Client {
     pub(crate) door: S3Door,
     pub(crate) store: Store,
+    pub(crate) keys: Arc<Keys>,
     _dir: tempfile::TempDir,
 }
 
@@ -71,7 +72,18 @@ impl Answer {
     }
 }
 
-struct Keys(HashMap<String, SigningKey>);
+/// Identity as another host's is: it does not tell that something has changed.
+pub(crate) struct Keys(Mutex<Result<HashMap<String, SigningKey>, IdentityError>>);
+
+impl Keys {
+    pub(crate) fn delete(&self, access: &str) {
+        self.0.lock().expect("a lock").as_mut().expect("it is there").remove(access);
+    }
+
+    pub(crate) fn go_down(&self) {
+        *self.0.lock().expect("a lock") = Err(IdentityError::Unavailable("it is down".into()));
+    }
+}
 
 impl Identity for Keys {
     fn token<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Arc<Caller>, IdentityError>> {
@@ -79,7 +91,8 @@ impl Identity for Keys {
     }
 
     fn signing_key<'a>(&'a self, access: &'a str) -> BoxFuture<'a, Result<SigningKey, IdentityError>> {
-        Box::pin(async move { self.0.get(access).cloned().ok_or(IdentityError::NotValid) })
+        let keys = self.0.lock().expect("a lock").clone();
+        Box::pin(async move { keys?.get(access).cloned().ok_or(IdentityError::NotValid) })
     }
 }
 
@@ -94,7 +107,8 @@ fn keys() -> Keys {
         };
         (name.to_owned(), SigningKey { secret: format!("secret of {name}"), caller: Arc::new(caller) })
     };
-    Keys([key("alice", "sea", "member"), key("bob", "land", "member"), key("rita", "sea", "reader")].into())
+    let all = [key("alice", "sea", "member"), key("bob", "land", "member"), key("rita", "sea", "reader")];
+    Keys(Mutex::new(Ok(all.into())))
 }
 
 /// A request being put together.
@@ -316,8 +330,9 @@ impl Client {
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
         let config = S3Config { has_lane: crate::HAS_LANE, ..config };
-        let door = S3Door::new(config, store.clone(), Arc::new(keys())).expect("a door");
-        Self { door, store, _dir: dir }
+        let keys = Arc::new(keys());
+        let door = S3Door::new(config, store.clone(), keys.clone()).expect("a door");
+        Self { door, store, keys, _dir: dir }
     }
 
     /// A fresh store with the bucket `photos` of alice's.

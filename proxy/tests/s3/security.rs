@@ -175,3 +175,18 @@ async fn a_request_of_version_2_is_as_short_lived_as_others() {
         send("yesterday".into()).await.expect_error(403, "AccessDenied");
     }
 }
+
+/// How long an answer of another host's identity holds is known where it is asked: the door keeps none for longer.
+#[tokio::test]
+async fn a_key_that_identity_takes_back_ends_at_once_and_one_that_it_cant_be_asked_for_is_503() {
+    let client = Client::with_bucket().await;
+    let list = || Call::new("GET", "/photos");
+    client.put("/photos/a", "content").await.expect(200);
+    client.keys.delete("alice");
+    client.put("/photos/a", "content").await.expect_error(403, "InvalidAccessKeyId");
+    client.send(list()).await.expect_error(403, "InvalidAccessKeyId");
+    client.keys.go_down();
+    for call in [list().signed_by("bob"), Call::new("GET", "/photos/a").signed_by("bob"), list()] {
+        client.send(call).await.expect_error(503, "ServiceUnavailable");
+    }
+}

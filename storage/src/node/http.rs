@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anello_base::Class;
+use anello_base::error::causes;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -159,17 +160,6 @@ where
         Ok(opener.data().await?.map(|bytes| (bytes, opener)))
     });
     Ok(Incoming { message, data: Box::pin(data) })
-}
-
-/// An error with what caused it: hyper's own text says only that something failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl std::fmt::Debug for HttpTransport {

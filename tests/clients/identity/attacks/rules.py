@@ -57,6 +57,8 @@ def attacks(cloud):
     yield "deleting the access rule that binds it", "401", ask("DELETE", f"/users/{person.id}/access_rules/x", token)
     rule = must("GET", f"/users/{person.id}/access_rules", own)["access_rules"][0]["id"]
     yield "its user deletes a rule that is in use", "403", ask("DELETE", f"/users/{person.id}/access_rules/{rule}", own)
+    yield "the token, validated by a service that does not say that it holds access rules", "404", ask(
+        "GET", "/auth/tokens", cloud.admin, headers=[("X-Subject-Token", token)])
 
     rules = [{"service": "identity", "method": "POST", "path": f"/v3/users/{person.id}/credentials/OS-EC2"}]
     _, identity = person.application_credential(access_rules=rules, unrestricted=True)
