@@ -118,7 +118,7 @@ impl Gateway {
             return fault(StatusCode::FORBIDDEN, "Figures are shown to this host only (gateway.metrics_access).");
         }
         let Some(rooms) = rooms else { return unavailable("The server is starting.") };
-        match recon::answer(path.trim_start_matches("/recon").trim_matches('/'), rooms.store()) {
+        match recon::answer(path.strip_prefix("/recon").unwrap_or(path).trim_matches('/'), rooms.store()) {
             Some(answer) => json(StatusCode::OK, &answer),
             None => plain(StatusCode::NOT_FOUND, format!("Invalid path: {path}")),
         }

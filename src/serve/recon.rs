@@ -151,7 +151,7 @@ fn objects_audited(auditors: &[&DaemonStatus], devices: &[DeviceStatus]) -> Valu
 
 /// A device's directory below the root.
 fn name(device: &DeviceStatus) -> String {
-    device.path.trim_start_matches('/').to_owned()
+    device.path.trim_matches('/').to_owned()
 }
 
 fn is_readable(device: &DeviceStatus) -> bool {

@@ -60,3 +60,7 @@ def test_a_key_of_the_openstack_command_signs_for_boto3_and_aws():
 
 def test_clients_use_a_store_whose_identity_is_another_hosts():
     run(HERE / "identity" / "elsewhere.py", os.environ["ANELLO_TEST_PROGRAM"])
+
+
+def test_swift_recon_understands_what_a_host_says_of_itself():
+    run(HERE / "recon.py")
