@@ -109,7 +109,7 @@ pub struct HostDevice {
 
 impl ClusterMap {
     /// The first map of these hosts.
-    pub(super) fn form(hosts: Vec<Host>) -> Result<Self> {
+    pub(crate) fn form(hosts: Vec<Host>) -> Result<Self> {
         let policies = Policies::default();
         let map = Self {
             epoch: 0,

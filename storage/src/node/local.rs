@@ -11,6 +11,7 @@ use super::epoch::Epoch;
 use super::promises::Promises;
 use super::{ContainerFound, Write, limits, stripe};
 use crate::device::Device;
+use crate::environment::blocking;
 use crate::error::{Error, Result};
 use crate::index::{Effect, Index, ObjectState};
 use crate::key::{KeyHash, KeyHasher};
@@ -139,7 +140,7 @@ impl Local {
             return ask(self.device.index());
         }
         let device = self.device.clone();
-        tokio::task::spawn_blocking(move || ask(device.index())).await.map_err(|_| Error::Stopped)?
+        blocking(move || ask(device.index())).await
     }
 
     /// A large object's data are freed with a record that comes too late, and the writer may begin again with them. So

@@ -8,6 +8,7 @@ use futures::stream::FuturesUnordered;
 
 use super::Store;
 use super::placement::{Keyed, Placement, Slot};
+use crate::environment::random;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::majority::{majority, readers};
@@ -151,7 +152,7 @@ impl Store {
 pub(super) async fn pause(attempt: u32) {
     if attempt > 0 {
         let longest = PAUSE * 2u32.saturating_pow(attempt.min(8));
-        tokio::time::sleep(longest.mul_f64(rand::random::<f64>())).await;
+        tokio::time::sleep(longest.mul_f64(random::<f64>())).await;
     }
 }
 

@@ -14,6 +14,7 @@ use super::placement::Placement;
 use super::{Cluster, IfMissing, ObjectHead, Store, held};
 use crate::cluster::{ClusterMap, ClusterStatus, HostStatus, Progress};
 use crate::daemon::watch::Watch;
+use crate::environment::blocking;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::model::{Etags, Precondition};
@@ -228,5 +229,5 @@ impl Store {
 /// Why the next map must wait. Looks at every partition, off the reactor.
 async fn waits_for(map: &Arc<ClusterMap>, progress: &BTreeMap<String, Progress>) -> Result<Option<String>> {
     let (map, progress) = (Arc::clone(map), progress.clone());
-    tokio::task::spawn_blocking(move || map.waits_for(&progress)).await.map_err(|_| Error::Stopped)?
+    blocking(move || map.waits_for(&progress)).await
 }
