@@ -87,7 +87,7 @@ impl World {
             let mut values = BTreeMap::new();
             for name in names() {
                 let read = read_all(&store, name).await.map_err(|error| format!("{name:?} through h{host}: {error}"))?;
-                values.insert(name, read.map(|(_, value, _)| value));
+                values.insert(name, read.map(|read| read.value));
             }
             for number in 0..CONTAINERS.len() {
                 let listed = list(&store, number).await.ok_or("a listing fails")?;

@@ -11,6 +11,6 @@ mod linearizability;
 mod network;
 mod run;
 mod seeds;
-mod trace;
+pub(crate) mod trace;
 mod workload;
 mod world;

@@ -13,7 +13,7 @@ use super::linearizability::{
 use super::world::{ACCOUNT, CONTAINERS, Doors};
 use super::{chance, trace};
 use crate::store::{ObjectHead, ObjectUpdate};
-use crate::{Error, Etags, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
+use crate::{Error, Etags, ListQuery, Listed, ObjectInfo, ObjectPath, Precondition, Result, Store};
 
 /// Objects of each container: few, so that operations meet.
 const OBJECTS: usize = 3;
@@ -45,6 +45,8 @@ pub(crate) type Name = (usize, usize);
 struct History {
     operations: Vec<Operation>,
     versions: BTreeMap<Timestamp, BTreeSet<Value>>,
+    /// Versions of metadata by the version of the data that they are of, and when they were acknowledged.
+    posts: Vec<(Timestamp, Timestamp, u64)>,
 }
 
 impl History {
@@ -74,16 +76,23 @@ pub(crate) fn value_of(etag: &str) -> Value {
     etag.parse().expect("a value")
 }
 
-/// Everything of an object, as a client reads it.
-pub(crate) async fn read_all(store: &Store, name: Name) -> Result<Option<(Timestamp, Value, Option<Error>)>> {
+/// An object as a client reads it.
+pub(crate) struct Read {
+    info: ObjectInfo,
+    pub(crate) value: Value,
+    lacking: Option<Error>,
+}
+
+/// Everything of an object.
+pub(crate) async fn read_all(store: &Store, name: Name) -> Result<Option<Read>> {
     let Some(mut reader) = store.object_read(&path(name)).await? else { return Ok(None) };
-    let (version, value) = (reader.info().timestamp, value_of(&reader.info().etag));
+    let (info, value) = (reader.info().clone(), value_of(&reader.info().etag));
     let mut data = Vec::new();
     while let Some(piece) = reader.next().await? {
         data.extend_from_slice(&piece);
     }
     assert!(data == content(value), "{name:?} has other data than those of {value}");
-    Ok(Some((version, value, reader.may_be_stale().cloned())))
+    Ok(Some(Read { info, value, lacking: reader.may_be_stale().cloned() }))
 }
 
 impl Workload {
@@ -169,6 +178,14 @@ impl Workload {
         self.state().objects.entry(name).or_default().versions.entry(version).or_default().insert(value);
     }
 
+    /// A read that began after metadata of these data were acknowledged shows them or later ones.
+    fn check_metadata(&self, name: Name, info: &ObjectInfo, begun: u64) {
+        for (data, post, acknowledged) in &self.state().objects.entry(name).or_default().posts {
+            let is_missed = *data == info.timestamp && *acknowledged < begun && *post > info.meta_timestamp;
+            assert!(!is_missed, "{name:?} has metadata of {}, after those of {post}", info.meta_timestamp);
+        }
+    }
+
     /// One operation; `None` where its answer says nothing.
     async fn act(
         &self,
@@ -185,10 +202,14 @@ impl Workload {
         let path = path(name);
         match chance::below(20) {
             0..8 => {
+                let begun = self.now();
                 let read = power.run_until_cancelled(read_all(store, name)).await?;
                 match read.map_err(must_be_busy).ok()? {
-                    Some((version, value, lacking)) => {
-                        self.has_seen(name, version, value);
+                    Some(Read { info, value, lacking }) => {
+                        self.has_seen(name, info.timestamp, value);
+                        if lacking.is_none() {
+                            self.check_metadata(name, &info, begun);
+                        }
                         lacking.is_none().then_some(Event::Read(Some(value)))
                     }
                     None => Some(Event::Read(None)),
@@ -196,11 +217,20 @@ impl Workload {
             }
             8 => {
                 let metadata = vec![("x-object-meta-at".to_owned(), self.now().to_string())];
-                let update = |_: &_| Ok(ObjectUpdate { metadata: metadata.clone(), ..ObjectUpdate::default() });
+                let mut data = Timestamp::ZERO;
+                let update = |info: &ObjectInfo| {
+                    data = info.timestamp;
+                    Ok(ObjectUpdate { metadata: metadata.clone(), ..ObjectUpdate::default() })
+                };
                 let updated = power.run_until_cancelled(store.object_update(&path, update)).await?;
                 match updated {
                     // Something was there, or nothing; neither changes it.
-                    Ok(_) => Some(Event::Refused(Condition::Absent)),
+                    Ok(written) => {
+                        let post = (data, written.timestamp, self.now());
+                        self.state().objects.entry(name).or_default().posts.push(post);
+                        trace::count("changes of metadata");
+                        Some(Event::Refused(Condition::Absent))
+                    }
                     Err(Error::Missing(_)) => Some(Event::Delete(Condition::Always, None)),
                     Err(error) => {
                         must_be_busy(error);
@@ -255,11 +285,17 @@ impl Workload {
             }
             checked += operations.len() as u64;
             if !is_linearizable(&operations) {
-                return Err(format!("{name:?}: {:#?}\nof {operations:?}", minimal(operations.clone())));
+                return Err(format!("{name:?} has no order:{}\nof{}", lines(&minimal(operations.clone())), lines(&operations)));
             }
         }
         Ok(checked)
     }
+}
+
+/// One operation to a line.
+fn lines(operations: &[Operation]) -> String {
+    let line = |it: &Operation| format!("\n  {}-{} {:?}", it.invoked, it.returned, it.event);
+    operations.iter().map(line).collect()
 }
 
 /// What a container shows: values by object.
