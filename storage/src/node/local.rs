@@ -68,6 +68,7 @@ impl Local {
             false => self.admit(&write).await?,
         };
         self.keep_data(&write)?;
+        self.has_data(&write)?;
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
@@ -151,6 +152,15 @@ impl Local {
         };
         match self.data_version(object)? {
             Some(until) if until > write.mutation.timestamp() => Err(Error::Promised { until }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever sees new metadata acknowledged must find the data that they are of: they count only where these are.
+    fn has_data(&self, write: &Write) -> Result<()> {
+        let Some(of_data) = write.of_data.filter(|_| write.applies.object && !write.stands_in) else { return Ok(()) };
+        match Keys::of(&write.mutation).object {
+            Some(object) if self.data_version(object)? != Some(of_data) => Err(Error::Contended),
             _ => Ok(()),
         }
     }

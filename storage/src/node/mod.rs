@@ -99,6 +99,9 @@ pub(crate) struct Write {
     /// Whether nobody promised its timestamp to it: two hosts may come to the same one. (Older hosts don't tell.)
     #[serde(default)]
     pub(crate) is_plain: bool,
+    /// The version of the data that new metadata are of: who has other data, or none, does not take them.
+    #[serde(default)]
+    pub(crate) of_data: Option<Timestamp>,
 }
 
 /// A large object on its way to a device.

@@ -9,12 +9,17 @@ use super::trace;
 use super::workload::{Name, content, list, names, read_all};
 use super::world::{ACCOUNT, CONTAINERS, World};
 use crate::Store;
-use crate::index::{Digest, Tree};
+use crate::device::Device;
+use crate::index::{DIGEST_LEAVES, Digest, ObjectRow, Tree};
+use crate::key::KeyHash;
 
 
 /// How often it is looked whether replicas agree, and how many times before that is given up.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 120;
+
+/// The same for a damaged copy to be replaced by another's.
+const HEALING_LOOKS: u32 = 6;
 
 /// What is wrong.
 pub(crate) type Finding = String;
@@ -108,19 +113,34 @@ impl World {
     }
 }
 
+/// Reads a copy of an object to its end.
+async fn read_copy(device: &Device, hash: KeyHash, row: &ObjectRow) -> crate::Result<()> {
+    let mut reader = device.read(Some(hash), row, 0..u64::MAX).await?;
+    while reader.next().await?.is_some() {}
+    Ok(())
+}
+
 /// Every copy on this host's devices can be read, and digests are what the entries come to.
 async fn check_copies(store: &Store) -> Result<(), Finding> {
     for device in store.devices() {
         let told = |error: crate::Error| error.to_string();
         for tree in device.index().digest_trees().map_err(told)? {
-            let kept = device.index().digests(tree, 0..crate::index::DIGEST_LEAVES).map_err(told)?;
+            let kept = device.index().digests(tree, 0..DIGEST_LEAVES).map_err(told)?;
             if kept != device.index().recomputed_digests(tree).map_err(told)? {
                 return Err(format!("digests of {tree:?} are not those of its entries"));
             }
         }
         for (hash, row) in device.index().scan_objects(None, usize::MAX).map_err(told)? {
-            let mut reader = device.read(Some(hash), &row, 0..u64::MAX).await.map_err(told)?;
-            while reader.next().await.map_err(told)?.is_some() {}
+            let mut outcome = read_copy(device, hash, &row).await;
+            for _ in 0..HEALING_LOOKS {
+                if matches!(outcome, Ok(()) | Err(crate::Error::Missing(_))) {
+                    break;
+                }
+                // Whoever finds it damaged has it healed.
+                tokio::time::sleep(LOOK).await;
+                outcome = read_copy(device, hash, &row).await;
+            }
+            outcome.map_err(told)?;
         }
     }
     Ok(())

@@ -31,6 +31,10 @@ pub(crate) enum Fault {
     FullDisk(usize),
     /// Writes fail until the host is started again.
     ReadOnlyDisk(usize),
+    /// Reads do, too.
+    DeadDisk(usize),
+    /// Some bytes that were written are others now.
+    Rot(usize),
     /// The clock jumps.
     Clock(usize),
 }
@@ -42,10 +46,20 @@ const SKEW_TICKS: u64 = 50_000;
 const SLOW_MS: u64 = 2000;
 
 impl Fault {
-    fn any(hosts: usize) -> Self {
+    /// One for a cluster of so many hosts. Where the disk of one `rots` no host crashes: what a replay finds damaged
+    /// that replica has lost, and with it a majority may have lost what was acknowledged.
+    fn any(hosts: usize, rots: Option<usize>) -> Self {
         let host = chance::below(hosts as u64) as usize;
         let other = (host + 1 + chance::below(hosts as u64 - 1) as usize) % hosts;
-        match chance::below(17) {
+        match (chance::below(18), rots) {
+            (0..4 | 15, Some(victim)) => Self::Rot(victim),
+            (4 | 17, Some(_)) => Self::Restart(host),
+            (fault, _) => Self::numbered(fault, host, other),
+        }
+    }
+
+    fn numbered(number: u64, host: usize, other: usize) -> Self {
+        match number {
             0..3 => Self::PowerLoss(host),
             3 => Self::Blackout,
             4 => Self::Kill(host),
@@ -58,7 +72,8 @@ impl Fault {
             13 => Self::SlowDisk(host),
             14 => Self::FullDisk(host),
             15 => Self::ReadOnlyDisk(host),
-            _ => Self::Clock(host),
+            16 => Self::Clock(host),
+            _ => Self::DeadDisk(host),
         }
     }
 
@@ -75,7 +90,9 @@ impl Fault {
             Self::BadWeather => "bad weather",
             Self::SlowDisk(_) => "slow disks",
             Self::FullDisk(_) => "full disks",
-            Self::ReadOnlyDisk(_) => "failed disks",
+            Self::ReadOnlyDisk(_) => "disks that fail to write",
+            Self::DeadDisk(_) => "dead disks",
+            Self::Rot(_) => "rotten blocks",
             Self::Clock(_) => "clock jumps",
         }
     }
@@ -85,9 +102,10 @@ impl World {
     /// So many faults, one after the other or two at a time.
     pub(crate) async fn go_wrong(&mut self, faults: u64) {
         let mut open: Vec<Fault> = Vec::new();
+        let rots = chance::percent(25).then(|| chance::below(self.hosts.len() as u64) as usize);
         for _ in 0..faults {
             pause(3000).await;
-            let fault = Fault::any(self.hosts.len());
+            let fault = Fault::any(self.hosts.len(), rots);
             trace::fault(fault.kind(), format_args!("{fault:?}"));
             self.begin(fault).await;
             open.push(fault);
@@ -133,6 +151,11 @@ impl World {
             Fault::ReadOnlyDisk(host) => {
                 self.hosts[host].disk.set_faults(Faults { write_error: Some(libc::EIO), ..Faults::default() });
             }
+            Fault::DeadDisk(host) => {
+                let error = Some(libc::EIO);
+                self.hosts[host].disk.set_faults(Faults { write_error: error, read_error: error, ..Faults::default() });
+            }
+            Fault::Rot(host) => self.hosts[host].rot(),
             Fault::Clock(host) => {
                 let offset = chance::below(2 * SKEW_TICKS).cast_signed() - SKEW_TICKS.cast_signed();
                 self.hosts[host].set_clock(offset);
@@ -155,12 +178,12 @@ impl World {
             Fault::Isolated(_) | Fault::Deaf(_) | Fault::Mute(_) | Fault::Parted(..) => self.network.mend(),
             Fault::BadWeather => self.network.set_weather(Weather::FAIR),
             Fault::SlowDisk(host) | Fault::FullDisk(host) => self.hosts[host].repair_disk(),
-            Fault::ReadOnlyDisk(host) => {
+            Fault::ReadOnlyDisk(host) | Fault::DeadDisk(host) => {
                 self.hosts[host].repair_disk();
                 self.end(host, End::Kill).await;
                 self.start(host).await;
             }
-            Fault::PowerLoss(_) | Fault::Kill(_) | Fault::Restart(_) | Fault::Clock(_) => {}
+            Fault::PowerLoss(_) | Fault::Kill(_) | Fault::Restart(_) | Fault::Clock(_) | Fault::Rot(_) => {}
         }
     }
 

@@ -22,13 +22,14 @@ use crate::device::superblock::{self, Superblock};
 use crate::device::{Device, DeviceOptions, DeviceState};
 use crate::error::Result;
 use crate::index::Index;
+use crate::limits::ALIGNMENT;
 use crate::store::ReplicationOptions;
 
 pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const SECRET: &[u8] = b"secret";
 
 /// So small that a short workload crosses the ends of log volumes, and compacts them.
-const GEOMETRY: Geometry = Geometry { log_volume_bytes: 2 << 20, data_volume_bytes: 32 << 20 };
+const GEOMETRY: Geometry = Geometry { log_volume_bytes: 1 << 20, data_volume_bytes: 32 << 20 };
 
 /// When simulations begin.
 const BEGIN: Timestamp = Timestamp::from_ticks(170_000_000_000_000);
@@ -137,6 +138,10 @@ impl Host {
         replication: ReplicationOptions,
     ) -> (Store, CancellationToken) {
         assert!(self.life.is_none(), "{} is up", self.name);
+        if self.disk.fails() {
+            // A host does not start before somebody has seen to it.
+            self.repair_disk();
+        }
         trace::note(format_args!("{} starts", self.name));
         let power = CancellationToken::new();
         let device = self.open_device(&power).unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
@@ -195,6 +200,18 @@ impl Host {
     pub(crate) fn is_read_only(&self) -> bool {
         let store = self.life.iter().flat_map(|life| life.store.devices());
         store.into_iter().any(|device| matches!(device.state(), DeviceState::ReadOnly(_)))
+    }
+
+    /// Flips a bit in one of the blocks that were written.
+    pub(crate) fn rot(&self) {
+        let blocks = self.disk.written(*chance::pick(&[".log.vol", ".data.vol"]));
+        if blocks.is_empty() {
+            return;
+        }
+        let (name, offset) = chance::pick(&blocks);
+        let (offset, bit) = (offset + chance::below(ALIGNMENT), chance::below(8));
+        trace::note(format_args!("{} rots: {name} at {offset}", self.name));
+        self.disk.flip(name, offset, 1 << bit);
     }
 
     /// The disk is as it should be.

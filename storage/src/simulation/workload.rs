@@ -8,7 +8,7 @@ use anello_base::{Class, Timestamp};
 use bytes::Bytes;
 
 use super::linearizability::{
-    Condition, Event, OPERATIONS_MAX, Operation, Value, is_linearizable, minimal, without_glimpses,
+    Condition, Event, OPERATIONS_MAX, Operation, Value, culprit, is_linearizable, without_glimpses,
 };
 use super::world::{ACCOUNT, CONTAINERS, Doors};
 use super::{chance, trace};
@@ -44,6 +44,8 @@ pub(crate) type Name = (usize, usize);
 #[derive(Default)]
 struct History {
     operations: Vec<Operation>,
+    /// What listings showed of it. A write that was not acknowledged may have come to the object and not to its row.
+    listed: Vec<Operation>,
     versions: BTreeMap<Timestamp, BTreeSet<Value>>,
     /// Versions of metadata by the version of the data that they are of, and when they were acknowledged.
     posts: Vec<(Timestamp, Timestamp, u64)>,
@@ -68,8 +70,9 @@ pub(crate) fn path((container, object): Name) -> ObjectPath {
 pub(crate) fn content(value: Value) -> Bytes {
     const SIZES: [usize; 8] = [0, 100, 100, 5000, 5000, 60_000, 150_000, 400_000];
     let size = SIZES[value as usize * 7 % SIZES.len()];
-    let pattern = (0..size).map(|at| (at * 31 + at / 251) as u8);
-    value.to_string().into_bytes().into_iter().chain(pattern).collect::<Vec<u8>>().into()
+    let mut bytes = value.to_string().into_bytes();
+    bytes.resize(bytes.len() + size, value as u8);
+    bytes.into()
 }
 
 pub(crate) fn value_of(etag: &str) -> Value {
@@ -145,9 +148,10 @@ impl Workload {
                     trace::note(format_args!("h{host} lists {}: {values:?}", name.0));
                     let returned = self.now();
                     let of = |(container, _): &Name| *container == name.0;
-                    for name in all.iter().copied().filter(of).filter(|name| !is_full(*name)) {
+                    for name in all.iter().copied().filter(of) {
                         let event = Event::Read(values.get(&name.1).copied());
-                        self.push(name, Operation { invoked, returned, event });
+                        let listed = Operation { invoked, returned, event };
+                        self.state().objects.entry(name).or_default().listed.push(listed);
                     }
                 }
                 continue;
@@ -204,7 +208,7 @@ impl Workload {
             0..8 => {
                 let begun = self.now();
                 let read = power.run_until_cancelled(read_all(store, name)).await?;
-                match read.map_err(must_be_busy).ok()? {
+                match read.map_err(may_be_unreadable).ok()? {
                     Some(Read { info, value, lacking }) => {
                         self.has_seen(name, info.timestamp, value);
                         if lacking.is_none() {
@@ -283,13 +287,36 @@ impl Workload {
             if let Some(value) = at_last.get(name) {
                 operations.push(Operation { invoked: end, returned: end + 1, event: Event::Read(*value) });
             }
-            checked += operations.len() as u64;
+            checked += (operations.len() + history.listed.len()) as u64;
+            if let Some(listed) = history.listed.iter().find(|listed| is_outdated(listed, &history.operations)) {
+                let (listed, all) = (lines(&[*listed]), lines(&history.operations));
+                return Err(format!("{name:?} was listed as it was not any more:{listed}\nof{all}"));
+            }
             if !is_linearizable(&operations) {
-                return Err(format!("{name:?} has no order:{}\nof{}", lines(&minimal(operations.clone())), lines(&operations)));
+                return Err(format!("{name:?} has no order, because of{}\nin{}", lines(culprit(&operations).as_slice()), lines(&operations)));
             }
         }
         Ok(checked)
     }
+}
+
+/// Whether something that was acknowledged before the listing began has replaced what it shows.
+fn is_outdated(listed: &Operation, operations: &[Operation]) -> bool {
+    let Event::Read(shown) = listed.event else { return false };
+    let leaves = |it: &Operation| match it.event {
+        Event::Put(_, value) => Some((Some(value), it.returned)),
+        // That nothing was there is told, and nothing written.
+        Event::Delete(_, before) => before.map(|_| (None, it.returned)),
+        Event::Unknown(_, value) => Some((value, u64::MAX)),
+        Event::Refused(_) | Event::Read(_) => None,
+    };
+    let is_replaced = |ended: u64| {
+        let acknowledged = operations.iter().filter(|it| it.returned < listed.invoked && it.invoked > ended);
+        acknowledged.filter_map(leaves).any(|(value, ended)| ended != u64::MAX && value != shown)
+    };
+    let in_the_beginning = shown.is_none().then_some((None, 0));
+    let writes = operations.iter().filter(|it| it.invoked < listed.returned).filter_map(leaves);
+    !writes.chain(in_the_beginning).any(|(value, ended)| value == shown && !is_replaced(ended))
 }
 
 /// One operation to a line.
@@ -339,6 +366,14 @@ fn outcome(done: Result<Event>, condition: Condition, leaves: Option<Value>) -> 
             Event::Unknown(condition, leaves)
         }
     }
+}
+
+/// The same for a read: the only copy that can be reached may be on a disk that fails.
+fn may_be_unreadable(error: Error) -> Error {
+    if matches!(error, Error::Io { .. } | Error::Node { .. }) || error.class() == Class::Corrupt {
+        return error;
+    }
+    must_be_busy(error)
 }
 
 /// What a client may be answered while hosts fail.

@@ -68,6 +68,9 @@ impl Store {
         };
         let (timestamp, found) = self.promises(placement, &sets, prepare, settles).await?;
         let (newest, is_settled) = (newest_of(&found), settles(&found));
+        if !is_settled {
+            self.repair(object);
+        }
         let newest = found.into_iter().map(|(_, found)| found).rfind(|found| found.stamp() == newest);
         Ok(Prepared { timestamp, newest: newest.unwrap_or(Found::Absent), is_settled })
     }

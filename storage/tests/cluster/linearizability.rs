@@ -160,6 +160,24 @@ pub(crate) fn minimal(mut operations: Vec<Operation>) -> Vec<Operation> {
     operations
 }
 
+/// The operation with whose answer the history ceases to have an order.
+#[allow(dead_code, reason = "this file is part of two programs")]
+pub(crate) fn culprit(operations: &[Operation]) -> Option<Operation> {
+    let mut by_end = operations.to_vec();
+    by_end.sort_by_key(|it| it.returned);
+    by_end.into_iter().find(|last| {
+        let begun = operations.iter().filter(|it| it.invoked < last.returned);
+        let known = begun.filter_map(|it| match it.event {
+            _ if it.returned <= last.returned => Some(*it),
+            Event::Put(condition, value) => Some(Operation { event: Event::Unknown(condition, Some(value)), ..*it }),
+            Event::Delete(condition, _) => Some(Operation { event: Event::Unknown(condition, None), ..*it }),
+            Event::Unknown(..) => Some(*it),
+            Event::Refused(_) | Event::Read(_) => None,
+        });
+        !is_linearizable(&known.collect::<Vec<_>>())
+    })
+}
+
 fn sees(operation: &Operation, value: Value) -> bool {
     match operation.event {
         Event::Read(seen) | Event::Delete(_, seen) => seen == Some(value),

@@ -145,6 +145,12 @@ impl SimulatedDisk {
         self.lock().faults = faults;
     }
 
+    /// Whether writes or reads fail.
+    pub(crate) fn fails(&self) -> bool {
+        let faults = self.lock().faults;
+        faults.write_error.or(faults.read_error).is_some()
+    }
+
     /// Events so far: a moment to cut the power at.
     pub(crate) fn moment(&self) -> usize {
         self.lock().journal.len()
