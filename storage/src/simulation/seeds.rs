@@ -2,43 +2,78 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::run::simulate;
+use super::run::{Report, simulate};
 
 /// Of each run of the tests.
-const SEEDS: u64 = 100;
+const SEEDS: Range<u64> = 0..150;
 
 /// Seeds that found a defect, kept so that it does not come back unnoticed.
 const FOUND: &str = include_str!("seeds.txt");
+
+/// What happened in many seeds.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    took: Duration,
+    operations: u64,
+    counts: BTreeMap<&'static str, u64>,
+    findings: Vec<String>,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, report: Report) {
+        match report.outcome {
+            Ok(checked) => self.operations += checked,
+            Err(finding) => {
+                let finding = format!("seed {seed} (history {}): {finding}", report.trace.hash());
+                eprintln!("{finding}\n./dev simulate --seed {seed} brings it about again");
+                self.findings.push(finding);
+            }
+        }
+        self.seeds += 1;
+        self.took += report.took;
+        for (kind, count) in report.trace.counts {
+            *self.counts.entry(kind).or_default() += count;
+        }
+    }
+
+    fn report(&self) -> String {
+        let (seeds, hours) = (self.seeds, self.took.as_secs_f64() / 3600.0);
+        let mut told = format!("{seeds} seeds, {hours:.2} hours simulated, {} operations checked", self.operations);
+        for (kind, count) in &self.counts {
+            // Writing to a string does not fail.
+            let _ = write!(told, "\n  {count:>9} {kind}");
+        }
+        told
+    }
+}
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Goes through seeds, and tells what happened in them altogether.
+/// Goes through all seeds, on all processors, and fails if any finds something.
 #[track_caller]
-fn go_through(seeds: impl Iterator<Item = u64>) {
-    let (mut counts, mut took, mut operations, mut count) = (BTreeMap::new(), Duration::ZERO, 0, 0);
-    for seed in seeds {
-        let report = simulate(seed);
-        match report.outcome {
-            Ok(checked) => operations += checked,
-            Err(finding) => panic!("seed {seed} (./dev simulate --seed {seed}): {finding}"),
+fn go_through(seeds: impl Iterator<Item = u64> + Send) {
+    let (seeds, sum) = (Mutex::new(seeds), Mutex::new(Sum::default()));
+    let next = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(seed) = next() {
+                    let report = simulate(seed);
+                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(seed, report);
+                }
+            });
         }
-        took += report.took;
-        count += 1;
-        for (kind, number) in report.trace.counts {
-            *counts.entry(kind).or_insert(0) += number;
-        }
-    }
-    let hours = took.as_secs_f64() / 3600.0;
-    let mut told = format!("{count} seeds, {hours:.2} hours simulated, {operations} operations checked");
-    for (kind, number) in counts {
-        // Writing to a string does not fail.
-        let _ = write!(told, "\n  {number:>9} {kind}");
-    }
-    eprintln!("{told}");
+    });
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    eprintln!("{}", sum.report());
+    assert!(sum.findings.is_empty(), "{} seeds found something, the first: {}", sum.findings.len(), sum.findings[0]);
 }
 
 #[test]
@@ -53,13 +88,12 @@ fn a_seed_brings_about_the_same_again() {
 
 #[test]
 fn seeds_that_found_something_find_nothing() {
-    let seeds = FOUND.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
-    go_through(seeds);
+    go_through(FOUND.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok()));
 }
 
 #[test]
 fn seeds_find_nothing() {
-    go_through(0..SEEDS);
+    go_through(SEEDS);
 }
 
 /// `./dev simulate`: `ANELLO_SIMULATION_SEEDS` of them from `ANELLO_SIMULATION_SEED` on.
