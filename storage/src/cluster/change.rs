@@ -58,12 +58,15 @@ impl ClusterMap {
     }
 
     /// The map with a host that is new, or has other devices than before: those that it has no more are lost. `None`
-    /// where nothing changes.
+    /// where nothing changes. Devices that are lost leave also while the rings change, as in [`ClusterMap::without`]:
+    /// a change that is to bring data to them would never be over.
     pub(crate) fn with_host(&self, host: &Host, now: Timestamp) -> Result<Option<Self>> {
         if self.host(&host.name).is_some_and(|known| known.has_devices(&host.devices)) {
             return Ok(None);
         }
-        self.require_calm()?;
+        if !self.has_lost_devices(host) {
+            self.require_calm()?;
+        }
         let mut hosts = self.hosts.clone();
         let known = hosts.iter_mut().find(|known| known.name == host.name);
         let before = known.as_ref().map(|known| known.devices.clone()).unwrap_or_default();
@@ -87,6 +90,13 @@ impl ClusterMap {
             Ok(())
         })
         .map(Some)
+    }
+
+    /// Whether a host that says which devices it has is without some that the map takes for its own.
+    pub(crate) fn has_lost_devices(&self, host: &Host) -> bool {
+        let is_there = |device: &HostDevice| host.devices.iter().any(|there| there.id == device.id);
+        let known = self.host(&host.name).map(|known| &known.devices);
+        known.into_iter().flatten().any(|device| !device.is_lost && !is_there(device))
     }
 
     /// The map in which a host's data move to others.

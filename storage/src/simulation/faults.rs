@@ -37,6 +37,9 @@ pub(crate) enum Fault {
     Rot(usize),
     /// The clock jumps.
     Clock(usize),
+    Join,
+    Drain(usize),
+    NewDisk(usize),
 }
 
 /// Clocks are off by so much at most: far below what hosts refuse, as NTP keeps them.
@@ -94,6 +97,9 @@ impl Fault {
             Self::DeadDisk(_) => "dead disks",
             Self::Rot(_) => "rotten blocks",
             Self::Clock(_) => "clock jumps",
+            Self::Join => "hosts that join",
+            Self::Drain(_) => "hosts that are drained",
+            Self::NewDisk(_) => "disks replaced",
         }
     }
 }
@@ -103,12 +109,24 @@ impl World {
     pub(crate) async fn go_wrong(&mut self, faults: u64) {
         let mut open: Vec<Fault> = Vec::new();
         let rots = chance::percent(25).then(|| chance::below(self.hosts.len() as u64) as usize);
+        // At most one of each kind: a second disk that is lost may be the last that had something.
+        let mut changes = if rots.is_none() && chance::percent(30) { vec![0, 1, 2] } else { Vec::new() };
         for _ in 0..faults {
             pause(3000).await;
-            let fault = Fault::any(self.hosts.len(), rots);
+            let mut fault = Fault::any(self.hosts.len(), rots);
+            if !changes.is_empty() && chance::percent(40) {
+                let host = chance::below(self.hosts.len() as u64) as usize;
+                fault = match changes.remove(chance::below(changes.len() as u64) as usize) {
+                    0 => Fault::Join,
+                    1 => Fault::Drain(host),
+                    _ => Fault::NewDisk(host),
+                };
+            }
             trace::fault(fault.kind(), format_args!("{fault:?}"));
             self.begin(fault).await;
             open.push(fault);
+            // What it is worth is told when everything is as it should be again.
+            let _ = self.take_in(false).await;
             pause(6000).await;
             while open.len() > chance::below(2) as usize {
                 let fault = open.remove(chance::below(open.len() as u64) as usize);
@@ -156,6 +174,9 @@ impl World {
                 self.hosts[host].disk.set_faults(Faults { write_error: error, read_error: error, ..Faults::default() });
             }
             Fault::Rot(host) => self.hosts[host].rot(),
+            Fault::Join => self.join(),
+            Fault::Drain(host) => self.drain(host),
+            Fault::NewDisk(host) => self.replace_disk(host).await,
             Fault::Clock(host) => {
                 let offset = chance::below(2 * SKEW_TICKS).cast_signed() - SKEW_TICKS.cast_signed();
                 self.hosts[host].set_clock(offset);
@@ -183,12 +204,13 @@ impl World {
                 self.end(host, End::Kill).await;
                 self.start(host).await;
             }
-            Fault::PowerLoss(_) | Fault::Kill(_) | Fault::Restart(_) | Fault::Clock(_) | Fault::Rot(_) => {}
+            // Whoever is up again already, and what is not undone.
+            _ => {}
         }
     }
 
     /// Everything is as it should be again.
-    pub(crate) async fn recover(&mut self) {
+    pub(crate) async fn recover(&mut self) -> Result<(), String> {
         self.network.mend();
         self.network.set_weather(Weather::FAIR);
         for number in 0..self.hosts.len() {
@@ -200,6 +222,7 @@ impl World {
                 self.start(number).await;
             }
         }
+        self.take_in(true).await
     }
 
     fn cut(&self, host: usize, hears: bool, speaks: bool) {

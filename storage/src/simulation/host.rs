@@ -23,7 +23,7 @@ use crate::device::{Device, DeviceOptions, DeviceState};
 use crate::error::Result;
 use crate::index::Index;
 use crate::limits::ALIGNMENT;
-use crate::store::ReplicationOptions;
+use crate::store::{AuditOptions, ReplicationOptions};
 
 pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const SECRET: &[u8] = b"secret";
@@ -57,6 +57,9 @@ pub(crate) struct Host {
     pub(crate) disk: SimulatedDisk,
     /// Directory of the index and the map.
     pub(crate) dir: PathBuf,
+    number: usize,
+    /// Counts disks that it had.
+    disks: usize,
     /// Counts starts: each has an index of its own, that a task of the last one can't reach.
     starts: u32,
     clock_offset: Arc<AtomicI64>,
@@ -85,20 +88,19 @@ impl Clock for SimulatedClock {
 
 impl Host {
     /// Host number `number`, in a directory below `root`, at the simulation's time zero.
-    pub(crate) fn new(number: usize, root: &Path) -> Self {
+    pub(crate) fn new(number: usize, root: &Path, begun: Instant) -> Self {
         let name = name(number);
         let dir = root.join(&name);
         fs::create_dir_all(&dir).expect("a directory");
-        let disk = SimulatedDisk::default();
-        let created = Superblock { cluster_id: CLUSTER.to_owned(), device_id: device_id(number), created: BEGIN };
-        superblock::create(&disk, &created).expect("a superblock");
         Self {
-            disk,
+            disk: new_disk(number, 0),
+            number,
+            disks: 1,
             dir,
             starts: 0,
             clock_offset: Arc::new(AtomicI64::new(number as i64 * 7)),
             longest_ms: Arc::new(AtomicU64::new(DISK_MS)),
-            begun: Instant::now(),
+            begun,
             life: None,
             name,
         }
@@ -154,15 +156,16 @@ impl Host {
             name: self.name.clone(),
             address: address(&self.name),
             region: 1,
-            zone: u32::from(device.inner.superblock.device_id[0]),
+            zone: self.number as u32 + 1,
             part,
             replication,
+            audit: AuditOptions::default(),
         };
         let clock = SimulatedClock { begun: self.begun, offset: Arc::clone(&self.clock_offset) };
         let link = Link { network: Arc::clone(network), from: address(&self.name), power: power.clone() };
         let member = Member::with_devices(vec![device], options, clock, Arc::new(link)).expect("a member");
         tokio::time::sleep(member.until_floors().expect("reads")).await;
-        network.attach(&address(&self.name), member.service());
+        network.attach(&address(&self.name), member.service(), power.clone());
         let map = member.map().await.expect("the map");
         let store = Store::open_member(member, &map).expect("opens");
         self.life = Some(Life { store: store.clone(), power: power.clone() });
@@ -202,6 +205,14 @@ impl Host {
         store.into_iter().any(|device| matches!(device.state(), DeviceState::ReadOnly(_)))
     }
 
+    /// Its disk, while it is down, gives way to an empty one.
+    pub(crate) fn replace_disk(&mut self) {
+        self.disk = new_disk(self.number, self.disks);
+        self.disks += 1;
+        // The index of the next start is another one.
+        self.starts += 1;
+    }
+
     /// Flips a bit in one of the blocks that were written.
     pub(crate) fn rot(&self) {
         let blocks = self.disk.written(*chance::pick(&[".log.vol", ".data.vol"]));
@@ -221,9 +232,16 @@ impl Host {
     }
 }
 
-/// The id of host number `number`'s device.
-pub(crate) fn device_id(number: usize) -> [u8; 16] {
-    [number as u8 + 1; 16]
+/// The id of a host's first disk, or of one that came later.
+pub(crate) fn device_id(number: usize, disk: usize) -> [u8; 16] {
+    [(number + 1 + 16 * disk) as u8; 16]
+}
+
+fn new_disk(number: usize, disk: usize) -> SimulatedDisk {
+    let (device_id, new) = (device_id(number, disk), SimulatedDisk::default());
+    let created = Superblock { cluster_id: CLUSTER.to_owned(), device_id, created: BEGIN };
+    superblock::create(&new, &created).expect("a superblock");
+    new
 }
 
 pub(crate) fn name(number: usize) -> String {

@@ -3,6 +3,7 @@
 //! what is not, and how to add a fault.
 
 pub(crate) mod chance;
+mod changes;
 mod checks;
 mod faults;
 mod host;

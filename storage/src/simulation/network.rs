@@ -36,7 +36,8 @@ pub(crate) struct Network(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    hosts: BTreeMap<String, Arc<NodeService>>,
+    /// With what is cancelled when the host ends.
+    hosts: BTreeMap<String, (Arc<NodeService>, CancellationToken)>,
     /// Ways that nothing passes, from one address to another.
     cut: BTreeSet<(String, String)>,
     weather: Weather,
@@ -52,12 +53,17 @@ impl Network {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn attach(&self, address: &str, service: Arc<NodeService>) {
-        self.state().hosts.insert(address.to_owned(), service);
+    pub(crate) fn attach(&self, address: &str, service: Arc<NodeService>, power: CancellationToken) {
+        self.state().hosts.insert(address.to_owned(), (service, power));
     }
 
     pub(crate) fn detach(&self, address: &str) {
         self.state().hosts.remove(address);
+    }
+
+    pub(crate) fn detach_all(&self) {
+        let hosts = std::mem::take(&mut self.state().hosts);
+        drop(hosts);
     }
 
     pub(crate) fn cut(&self, from: &str, to: &str) {
@@ -99,13 +105,13 @@ impl Network {
         passes
     }
 
-    fn service(&self, address: &str) -> Option<Arc<NodeService>> {
+    fn service(&self, address: &str) -> Option<(Arc<NodeService>, CancellationToken)> {
         self.state().hosts.get(address).cloned()
     }
 
     /// Whether this service is the one of the host that runs now.
     fn runs(&self, address: &str, service: &Arc<NodeService>) -> bool {
-        self.state().hosts.get(address).is_some_and(|now| Arc::ptr_eq(now, service))
+        self.state().hosts.get(address).is_some_and(|(now, _)| Arc::ptr_eq(now, service))
     }
 }
 
@@ -171,9 +177,11 @@ impl Call {
             return None;
         }
         network.travel(from, to).await?;
-        let service = network.service(to)?;
+        let (service, callee) = network.service(to)?;
         let data = self.wire(&service, data, from, to);
-        let answered = service.answer(Incoming { message: message.clone(), data }).await;
+        let answer = service.answer(Incoming { message: message.clone(), data });
+        // A connection ends with the host at its other end.
+        let answered = callee.run_until_cancelled(answer).await?;
         let repeated_percent = network.state().weather.repeated_percent;
         if chance::percent(repeated_percent) {
             trace::count("calls repeated");

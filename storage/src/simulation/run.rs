@@ -75,8 +75,8 @@ async fn live() -> Result<u64, String> {
         workload.stop();
     };
     tokio::join!(clients, faults);
-    world.recover().await;
-    let at_last = world.settle().await;
+    world.recover().await?;
+    let at_last = world.settle(&workload).await;
     let at_last = at_last?;
     workload.check(&at_last)
 }

@@ -273,6 +273,18 @@ impl Workload {
         }
     }
 
+    /// What writes that were not acknowledged would have left of an object: they may have come to the object and not to
+    /// its row, or to the row alone.
+    pub(crate) fn unknown(&self, name: Name) -> BTreeSet<Option<Value>> {
+        let state = self.state();
+        let operations = state.objects.get(&name).into_iter().flat_map(|history| &history.operations);
+        let left = operations.filter_map(|it| match it.event {
+            Event::Unknown(_, value) => Some(value),
+            _ => None,
+        });
+        left.collect()
+    }
+
     /// Takes what all hosts agree on at the end into the histories, and checks each: the reason where one can't be
     /// explained. Tells how many operations were checked.
     pub(crate) fn check(&self, at_last: &BTreeMap<Name, Option<Value>>) -> std::result::Result<u64, String> {

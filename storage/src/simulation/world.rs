@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::chance;
@@ -56,9 +58,16 @@ pub(crate) struct World {
     pub(crate) network: Arc<Network>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) doors: Doors,
-    replication: ReplicationOptions,
-    _directory: TempDir,
+    /// A host that is not in the cluster yet.
+    pub(super) joining: Option<JoinHandle<(Host, Started)>>,
+    pub(super) replication: ReplicationOptions,
+    pub(super) directory: TempDir,
+    /// The simulation's time zero.
+    pub(super) begun: Instant,
 }
+
+/// A host that was started: its store, and what is cancelled when it ends.
+pub(crate) type Started = (Store, CancellationToken);
 
 impl World {
     /// A cluster of so many hosts.
@@ -66,10 +75,11 @@ impl World {
         let root = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("anello-simulation").tempdir_in(root).expect("a directory");
         let map = MAPS.with_borrow_mut(|maps| maps.entry(hosts).or_insert_with(|| map_of(hosts)).clone());
-        let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, directory.path())).collect();
+        let begun = Instant::now();
+        let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, directory.path(), begun)).collect();
         hosts.iter().for_each(|host| map.write(&host.dir.join("cluster.map")).expect("writes"));
         let (network, doors) = (Network::new(), Doors::default());
-        let mut world = Self { network, hosts, doors, replication, _directory: directory };
+        let mut world = Self { network, hosts, doors, joining: None, replication, directory, begun };
         for number in 0..world.hosts.len() {
             world.start(number).await;
         }
@@ -89,7 +99,11 @@ impl World {
     pub(crate) async fn start(&mut self, number: usize) {
         let (network, replication) = (Arc::clone(&self.network), self.replication.clone());
         let host = &mut self.hosts[number];
-        let (store, power) = host.start(&network, Part::Join(address(&name(0))), replication).await;
+        let started = host.start(&network, Part::Join(address(&name(0))), replication).await;
+        self.open_door(number, started);
+    }
+
+    pub(super) fn open_door(&self, number: usize, (store, power): Started) {
         self.doors.with(|doors| doors.insert(number, (number, store, power)));
     }
 
@@ -101,13 +115,20 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // Hosts and network hold each other.
+        self.network.detach_all();
+    }
+}
+
 fn map_of(hosts: usize) -> ClusterMap {
     let host = |number| MapHost {
         name: name(number),
         address: address(&name(number)),
         region: 1,
         zone: number as u32 + 1,
-        devices: vec![HostDevice { id: hex::encode(device_id(number)), weight: 1, is_lost: false }],
+        devices: vec![HostDevice { id: hex::encode(device_id(number, 0)), weight: 1, is_lost: false }],
         state: HostState::Member,
     };
     ClusterMap::form((0..hosts).map(host).collect()).expect("a map")

@@ -46,7 +46,10 @@ impl Store {
         let progress = self.gather(cluster, mine).await;
         if let Some(applicant) = cluster.member.roll.applicant() {
             match map.with_host(&applicant, self.clock().wall()) {
-                Ok(Some(next)) if waits_for(&map, &progress).await?.is_none() => {
+                Ok(Some(next))
+                    if (map.is_changing() && map.has_lost_devices(&applicant))
+                        || waits_for(&map, &progress).await?.is_none() =>
+                {
                     watch.advance(u64::from(self.propose(cluster, next).await?));
                     return Ok(());
                 }
