@@ -1,5 +1,5 @@
 //! The real storage code of several hosts in one thread, under one seed: time, chance, network and disks are
-//! simulated, and whatever a seed brings about it brings about again. `docs/adr/0019-simulation.md` says what is real,
+//! simulated, and whatever a seed brings about it brings about again. `docs/adr/0020-simulation.md` says what is real,
 //! what is not, and how to add a fault.
 
 pub(crate) mod chance;
