@@ -12,7 +12,7 @@ use super::backend::Backend;
 #[cfg(test)]
 use super::backend::inline::Inline;
 #[cfg(test)]
-use super::backend::stepped::{Stepped, StepOptions};
+use super::backend::stepped::{StepOptions, Stepped};
 use super::backend::threads::Threads;
 use super::backend::uring::Uring;
 use super::buffer::BufferPool;

@@ -63,7 +63,15 @@ impl World {
         (!is_calm(first.epoch)).then(|| {
             let told = statuses.iter().map(|status| (status.epoch, status.change.as_deref(), status.is_settled));
             let daemons = self.stores().into_iter().flat_map(|store| store.status().daemons);
-            let errors = daemons.filter_map(|daemon| (daemon.name == "replicator").then_some((daemon.is_running, daemon.passes, daemon.errors, daemon.waiting, daemon.last_error)));
+            let errors = daemons.filter_map(|daemon| {
+                (daemon.name == "replicator").then_some((
+                    daemon.is_running,
+                    daemon.passes,
+                    daemon.errors,
+                    daemon.waiting,
+                    daemon.last_error,
+                ))
+            });
             format!("the rings change: {:?}; {:?}", told.collect::<Vec<_>>(), errors.collect::<Vec<_>>())
         })
     }

@@ -13,7 +13,6 @@ use crate::device::Device;
 use crate::index::{DIGEST_LEAVES, Digest, ObjectRow, Tree};
 use crate::key::KeyHash;
 
-
 /// How often it is looked whether replicas agree, and how many times before that is given up.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 120;
@@ -91,7 +90,8 @@ impl World {
         for (host, store, _) in self.doors.all() {
             let mut values = BTreeMap::new();
             for name in names() {
-                let read = read_all(&store, name).await.map_err(|error| format!("{name:?} through h{host}: {error}"))?;
+                let read =
+                    read_all(&store, name).await.map_err(|error| format!("{name:?} through h{host}: {error}"))?;
                 values.insert(name, read.map(|read| read.value));
             }
             for number in 0..CONTAINERS.len() {

@@ -164,7 +164,9 @@ impl World {
             }),
             Fault::SlowDisk(host) => self.hosts[host].set_slowest(chance::within(50..=SLOW_MS)),
             Fault::FullDisk(host) => {
-                self.hosts[host].disk.set_faults(Faults { free_bytes: Some(chance::below(1 << 20)), ..Faults::default() });
+                self.hosts[host]
+                    .disk
+                    .set_faults(Faults { free_bytes: Some(chance::below(1 << 20)), ..Faults::default() });
             }
             Fault::ReadOnlyDisk(host) => {
                 self.hosts[host].disk.set_faults(Faults { write_error: Some(libc::EIO), ..Faults::default() });

@@ -215,7 +215,7 @@ impl Host {
 
     /// Flips a bit in one of the blocks that were written.
     pub(crate) fn rot(&self) {
-        let blocks = self.disk.written(*chance::pick(&[".log.vol", ".data.vol"]));
+        let blocks = self.disk.written(if chance::percent(50) { ".log.vol" } else { ".data.vol" });
         if blocks.is_empty() {
             return;
         }

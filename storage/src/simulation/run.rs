@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
 
+use super::chance;
 use super::trace::{self, Trace};
 use super::workload::Workload;
 use super::world::World;
-use super::chance;
 use crate::store::ReplicationOptions;
 
 thread_local! {

@@ -48,7 +48,7 @@ pub(crate) fn note(what: Arguments<'_>) {
         trace.line.clear();
         let at = trace.begun.elapsed().as_millis();
         // Writing to a string does not fail.
-        let _ = write!(trace.line, "{at} {what}\n");
+        let _ = writeln!(trace.line, "{at} {what}");
         trace.hasher.update(trace.line.as_bytes());
         if trace.is_shown {
             eprint!("{}", trace.line);

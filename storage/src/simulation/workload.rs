@@ -305,7 +305,11 @@ impl Workload {
                 return Err(format!("{name:?} was listed as it was not any more:{listed}\nof{all}"));
             }
             if !is_linearizable(&operations) {
-                return Err(format!("{name:?} has no order, because of{}\nin{}", lines(culprit(&operations).as_slice()), lines(&operations)));
+                return Err(format!(
+                    "{name:?} has no order, because of{}\nin{}",
+                    lines(culprit(&operations).as_slice()),
+                    lines(&operations)
+                ));
             }
         }
         Ok(checked)

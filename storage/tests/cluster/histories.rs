@@ -16,7 +16,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::growth::is_calm;
-use crate::linearizability::{Condition, Event, OPERATIONS_MAX, Operation, Value, is_linearizable, minimal, without_glimpses};
+use crate::linearizability::{
+    Condition, Event, OPERATIONS_MAX, Operation, Value, is_linearizable, minimal, without_glimpses,
+};
 use crate::network::{Cluster, Weather, path, pattern};
 use crate::replication::{eager, eventually};
 
