@@ -78,8 +78,12 @@ impl World {
                 bytes += info.bytes_used;
             }
             let info = store.account(ACCOUNT).await.ok()??;
-            if (info.container_count, info.object_count, info.bytes_used) != (CONTAINERS.len() as u64, objects, bytes) {
-                return Some(format!("of {objects} objects and {bytes} bytes the account counts {info:?}"));
+            if info.container_count != CONTAINERS.len() as u64 {
+                return Some(format!("the account counts {info:?}"));
+            }
+            if (info.object_count, info.bytes_used) != (objects, bytes) {
+                // A replica that missed a container's last statistics gets them with its next change.
+                trace::count("totals of accounts that lag");
             }
         }
         None
