@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::growth::is_calm;
 use crate::linearizability::{
-    Condition, Event, OPERATIONS_MAX, Operation, Value, is_linearizable, minimal, without_glimpses,
+    Condition, Event, OPERATIONS_MAX, Operation, Value, culprit, is_linearizable, minimal, without_glimpses,
 };
 use crate::network::{Cluster, Weather, path, pattern};
 use crate::replication::{eager, eventually};
@@ -209,8 +209,8 @@ impl Round {
             counts.operations += history.len();
             counts.unknown += history.iter().filter(|it| matches!(it.event, Event::Unknown(..))).count();
             if !is_linearizable(&history) {
-                let contradiction = minimal(history.clone());
-                panic!("seed {}, object {object}: {contradiction:#?}\nof {history:?}", self.seed);
+                let (culprit, contradiction) = (culprit(&history), minimal(history.clone()));
+                panic!("seed {}, object {object}: {culprit:?}\nin {contradiction:#?}\nof {history:?}", self.seed);
             }
         }
     }

@@ -161,7 +161,6 @@ pub(crate) fn minimal(mut operations: Vec<Operation>) -> Vec<Operation> {
 }
 
 /// The operation with whose answer the history ceases to have an order.
-#[allow(dead_code, reason = "this file is part of two programs")]
 pub(crate) fn culprit(operations: &[Operation]) -> Option<Operation> {
     let mut by_end = operations.to_vec();
     by_end.sort_by_key(|it| it.returned);
