@@ -292,3 +292,36 @@ fn id_of(builder: &Builder, name: &str) -> Option<DeviceId> {
 fn lose(builder: &mut Builder, name: &str) -> std::result::Result<(), anello_ring::Error> {
     id_of(builder, name).map_or(Ok(()), |id| builder.remove(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(number: u32, device: &str) -> Host {
+        let devices = vec![HostDevice { id: device.to_owned(), weight: 1, is_lost: false }];
+        let (name, address) = (format!("h{number}"), format!("h{number}:1"));
+        Host { name, address, region: 1, zone: number, devices, state: HostState::Member }
+    }
+
+    /// Without this a change never ends that is to bring data to a disk which was replaced meanwhile.
+    #[test]
+    fn a_disk_that_was_replaced_leaves_also_while_the_rings_change() {
+        let hosts = (1..=4).map(|number| host(number, &format!("d{number}"))).collect();
+        let map = ClusterMap::form(hosts).expect("forms");
+        let changing = map.draining("h4", Timestamp::ZERO).expect("drains");
+        assert!(changing.is_changing());
+        let comes = changing.with_host(&host(5, "d5"), Timestamp::ZERO);
+        assert!(matches!(comes, Err(Error::Changing)), "nothing hurries a host that is new");
+        let next = changing.with_host(&host(1, "new"), Timestamp::ZERO).expect("is taken in").expect("is news");
+        let names = |rings: Vec<Ring>| -> BTreeSet<String> {
+            let of = |ring: &Ring| -> Vec<String> {
+                let ids = ring.partitions().flat_map(|partition| ring.primaries(partition).to_vec());
+                ids.filter_map(|id| ring.device(id)).map(|device| device.name.clone()).collect()
+            };
+            rings.iter().flat_map(of).collect()
+        };
+        let after = names(next.next_rings().expect("reads").expect("they change"));
+        assert!(!after.contains("d1") && after.contains("new"), "{after:?}");
+        assert_eq!(next.rings().expect("reads").len(), map.rings().expect("reads").len());
+    }
+}
