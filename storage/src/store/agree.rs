@@ -14,6 +14,7 @@ use crate::key::KeyHash;
 use crate::majority::{majority, readers};
 use crate::model::{ContainerInfo, Known, ObjectInfo};
 use crate::node::{ContainerFound, Found, Node, Source};
+use crate::policy::is_fragments;
 
 /// Times that a writer begins again because another was faster. Each time somebody has got further.
 const ATTEMPTS: u32 = 12;
@@ -68,7 +69,8 @@ impl Store {
         };
         let (timestamp, found) = self.promises(placement, &sets, prepare, settles).await?;
         let (newest, is_settled) = (newest_of(&found), settles(&found));
-        if !is_settled {
+        // Each device has another fragment.
+        if !is_settled && !is_fragments(object.policy) {
             self.repair(object);
         }
         let newest = found.into_iter().map(|(_, found)| found).rfind(|found| found.stamp() == newest);
