@@ -9,6 +9,7 @@
 pub mod cluster;
 pub mod daemon;
 pub mod device;
+mod environment;
 pub mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -20,6 +21,8 @@ pub mod model;
 pub mod mutation;
 pub mod node;
 mod policy;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 
 pub use error::{Error, Result};

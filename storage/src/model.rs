@@ -133,7 +133,8 @@ pub struct Known<T> {
     /// Its version, or that of its deletion; zero where nothing is known of it. Of two replicas the one with the
     /// later version is right.
     pub version: Timestamp,
-    /// Of two replicas that have the same version of a container the one with more changes of its rows is right.
+    /// Of two replicas that have the same version of a container the one with more changes of its rows is right, and
+    /// of a row the one with later metadata.
     pub changes: u64,
 }
 

@@ -58,12 +58,15 @@ impl ClusterMap {
     }
 
     /// The map with a host that is new, or has other devices than before: those that it has no more are lost. `None`
-    /// where nothing changes.
+    /// where nothing changes. Devices that are lost leave also while the rings change, as in [`ClusterMap::without`]:
+    /// a change that is to bring data to them would never be over.
     pub(crate) fn with_host(&self, host: &Host, now: Timestamp) -> Result<Option<Self>> {
         if self.host(&host.name).is_some_and(|known| known.has_devices(&host.devices)) {
             return Ok(None);
         }
-        self.require_calm()?;
+        if !self.has_lost_devices(host) {
+            self.require_calm()?;
+        }
         let mut hosts = self.hosts.clone();
         let known = hosts.iter_mut().find(|known| known.name == host.name);
         let before = known.as_ref().map(|known| known.devices.clone()).unwrap_or_default();
@@ -87,6 +90,13 @@ impl ClusterMap {
             Ok(())
         })
         .map(Some)
+    }
+
+    /// Whether a host that says which devices it has is without some that the map takes for its own.
+    pub(crate) fn has_lost_devices(&self, host: &Host) -> bool {
+        let is_there = |device: &HostDevice| host.devices.iter().any(|there| there.id == device.id);
+        let known = self.host(&host.name).map(|known| &known.devices);
+        known.into_iter().flatten().any(|device| !device.is_lost && !is_there(device))
     }
 
     /// The map in which a host's data move to others.
@@ -281,4 +291,37 @@ fn id_of(builder: &Builder, name: &str) -> Option<DeviceId> {
 
 fn lose(builder: &mut Builder, name: &str) -> std::result::Result<(), anello_ring::Error> {
     id_of(builder, name).map_or(Ok(()), |id| builder.remove(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(number: u32, device: &str) -> Host {
+        let devices = vec![HostDevice { id: device.to_owned(), weight: 1, is_lost: false }];
+        let (name, address) = (format!("h{number}"), format!("h{number}:1"));
+        Host { name, address, region: 1, zone: number, devices, state: HostState::Member }
+    }
+
+    /// Without this a change never ends that is to bring data to a disk which was replaced meanwhile.
+    #[test]
+    fn a_disk_that_was_replaced_leaves_also_while_the_rings_change() {
+        let hosts = (1..=4).map(|number| host(number, &format!("d{number}"))).collect();
+        let map = ClusterMap::form(hosts).expect("forms");
+        let changing = map.draining("h4", Timestamp::ZERO).expect("drains");
+        assert!(changing.is_changing());
+        let comes = changing.with_host(&host(5, "d5"), Timestamp::ZERO);
+        assert!(matches!(comes, Err(Error::Changing)), "nothing hurries a host that is new");
+        let next = changing.with_host(&host(1, "new"), Timestamp::ZERO).expect("is taken in").expect("is news");
+        let names = |rings: Vec<Ring>| -> BTreeSet<String> {
+            let of = |ring: &Ring| -> Vec<String> {
+                let ids = ring.partitions().flat_map(|partition| ring.primaries(partition).to_vec());
+                ids.filter_map(|id| ring.device(id)).map(|device| device.name.clone()).collect()
+            };
+            rings.iter().flat_map(of).collect()
+        };
+        let after = names(next.next_rings().expect("reads").expect("they change"));
+        assert!(!after.contains("d1") && after.contains("new"), "{after:?}");
+        assert_eq!(next.rings().expect("reads").len(), map.rings().expect("reads").len());
+    }
 }

@@ -139,18 +139,6 @@ impl Roll {
     }
 }
 
-/// Waits until it is as late as these devices may have promised. A host that came back earlier would push all clocks
-/// ahead; those count instead of going then, and come to the same timestamps. A clock that was put back is not waited
-/// for any longer.
-fn wait_for_floors(locals: &[Local], clock: &HybridClock) -> Result<()> {
-    for local in locals {
-        let floor = local.device.promise_floor()?;
-        let ahead_us = floor.microseconds().saturating_sub(clock.wall().microseconds());
-        std::thread::sleep(Duration::from_micros(ahead_us).min(PROMISE_LEAD));
-    }
-    Ok(())
-}
-
 impl Member {
     /// Opens the devices. Blocks; to be called within a tokio runtime, off its reactor.
     pub fn open(options: MemberOptions, clock: impl Clock) -> Result<Self> {
@@ -160,17 +148,29 @@ impl Member {
 
     /// As [`Member::open`], with another way to reach the other hosts.
     pub fn open_with(options: MemberOptions, clock: impl Clock, transport: Arc<dyn Transport>) -> Result<Self> {
-        let hasher = KeyHasher::new(&options.cluster_secret);
         let device = |dir: &PathBuf| Device::open(dir, &options.cluster_id, options.device.clone());
+        let devices = options.devices.iter().map(device).collect::<Result<_>>()?;
+        let member = Self::with_devices(devices, options, clock, transport)?;
+        std::thread::sleep(member.until_floors()?);
+        Ok(member)
+    }
+
+    /// The same with devices that are open, and without a wait.
+    pub(crate) fn with_devices(
+        devices: Vec<Device>,
+        options: MemberOptions,
+        clock: impl Clock,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self> {
+        let hasher = KeyHasher::new(&options.cluster_secret);
         let epoch = Arc::new(Epoch::default());
-        let open = |dir: &PathBuf| Local::open(device(dir)?, hasher.clone(), Arc::clone(&epoch));
-        let locals = options.devices.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let open = |device| Local::open(device, hasher.clone(), Arc::clone(&epoch));
+        let locals = devices.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1), is_lost: false };
         let devices = locals.iter().map(device).collect();
         let MemberOptions { name, address, region, zone, part, replication, audit, .. } = options;
         let clock = Arc::new(HybridClock::new(clock));
-        wait_for_floors(&locals, &clock)?;
         let map_path = options.state_dir.join("cluster.map");
         let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
         let peers = Peers::new(name.clone(), transport, Arc::clone(&clock), Arc::clone(&epoch));
@@ -201,6 +201,19 @@ impl Member {
     /// The same without HTTP.
     pub fn service(&self) -> Arc<NodeService> {
         Arc::clone(&self.service)
+    }
+
+    /// How long it is until it is as late as this host's devices may have promised. If it came back earlier it would
+    /// push all clocks ahead; those count instead of going then, and come to the same timestamps. A clock that was put
+    /// back is not waited for any longer.
+    pub(crate) fn until_floors(&self) -> Result<Duration> {
+        let mut until = Duration::ZERO;
+        for local in &self.locals {
+            let floor = local.device.promise_floor()?;
+            let ahead_us = floor.microseconds().saturating_sub(self.clock.wall().microseconds());
+            until = until.max(Duration::from_micros(ahead_us));
+        }
+        Ok(until.min(PROMISE_LEAD))
     }
 
     /// Waits until the cluster is complete.

@@ -87,6 +87,7 @@ impl Auditor {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }

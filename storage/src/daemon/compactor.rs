@@ -24,6 +24,7 @@ use crate::device::engine::{Commit, Request};
 use crate::device::scan::{Batch, Found, Scanner};
 use crate::device::volume::{Volume, VolumeKind};
 use crate::device::{Device, DeviceState};
+use crate::environment::blocking;
 use crate::error::{Error, Result};
 use crate::limits::{
     ALIGNMENT, COMPACT_BYTES_PER_SECOND, COMPACT_DEAD_PERCENT, COMPACT_DEAD_PERCENT_FULL, COMPACT_INTERVAL,
@@ -87,6 +88,7 @@ impl Compactor {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -147,7 +149,7 @@ impl Compactor {
 
     async fn flush(&self) -> Result<()> {
         let catalog = Arc::clone(&self.device.inner.access.catalog);
-        tokio::task::spawn_blocking(move || catalog.flush()).await.unwrap_or(Err(Error::Stopped))
+        blocking(move || catalog.flush()).await
     }
 
     /// The finished log volume with the largest dead part, if that passes the threshold.

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::cursor::Cursor;
 use super::watch::{Unit, Watch};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::environment::blocking;
+use crate::error::Result;
 use crate::index::{Counted, Recount};
 use crate::limits::{AUDIT_PAUSE, RECOUNT_ROWS_PER_SECOND, RECOUNT_ROWS_STEP};
 
@@ -51,6 +52,7 @@ impl Recounter {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -63,7 +65,7 @@ impl Recounter {
         }
         let (device, what, after) = (self.device.clone(), self.what, self.cursor.after);
         let recount = move || device.index().recount(what, after, RECOUNT_ROWS_STEP);
-        let done = tokio::task::spawn_blocking(recount).await.map_err(|_| Error::Stopped)??;
+        let done = blocking(recount).await?;
         self.watch.advance(done.counted);
         self.watch.found(done.corrected + done.damaged);
         if done.last.is_none() {

@@ -3,7 +3,8 @@
 use super::Device;
 use super::codec::record;
 use super::volume::VolumeKind;
-use crate::error::{Error, Result};
+use crate::environment::blocking;
+use crate::error::Result;
 use crate::index::{DigestEntry, Tree};
 use crate::key::{KeyHash, KeyHasher, ObjectPath};
 use crate::mutation::{Applies, Mutation};
@@ -31,7 +32,7 @@ impl Device {
         if !forgotten.effect.dead_extents.is_empty() {
             // An index that comes back from before must not refer to what is freed.
             let device = self.clone();
-            tokio::task::spawn_blocking(move || device.index().flush()).await.map_err(|_| Error::Stopped)??;
+            blocking(move || device.index().flush()).await?;
             self.inner.shared.free(forgotten.effect.dead_extents);
         }
         Ok(forgotten.entries)

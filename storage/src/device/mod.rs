@@ -26,7 +26,7 @@ mod forget;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub mod inspect;
-mod opening;
+pub(crate) mod opening;
 pub(crate) mod quarantine;
 pub(crate) mod reader;
 pub(crate) mod recovery;

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use super::backend::Backend;
 #[cfg(test)]
 use super::backend::inline::Inline;
+#[cfg(test)]
+use super::backend::stepped::{StepOptions, Stepped};
 use super::backend::threads::Threads;
 use super::backend::uring::Uring;
 use super::buffer::BufferPool;
@@ -90,11 +92,14 @@ pub(crate) struct Inner {
 }
 
 /// What the thread does I/O with, as it is chosen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum BackendKind {
     Chosen(BackendChoice),
     #[cfg(test)]
     Inline,
+    /// A task of a simulation in place of the thread.
+    #[cfg(test)]
+    Stepped(StepOptions),
 }
 
 impl Inner {
@@ -153,7 +158,7 @@ impl Inner {
             access: Arc::new(access),
             backend,
             searchable,
-            thread: Some(thread),
+            thread,
         })
     }
 }
@@ -203,7 +208,11 @@ fn start(
     kind: BackendKind,
     path: &Path,
     build: impl FnOnce(Box<dyn Backend>) -> Engine + Send + 'static,
-) -> Result<(JoinHandle<()>, &'static str)> {
+) -> Result<(Option<JoinHandle<()>>, &'static str)> {
+    #[cfg(test)]
+    if let BackendKind::Stepped(options) = kind {
+        return Ok((None, Stepped::start(options, build)));
+    }
     let (started, answer) = std::sync::mpsc::channel();
     let body = move || match make_backend(kind) {
         Ok(backend) => {
@@ -218,7 +227,7 @@ fn start(
     let failed = |error: &std::io::Error| Error::io("start the thread of", path, error);
     let thread = std::thread::Builder::new().name("device".to_owned()).spawn(body).map_err(|error| failed(&error))?;
     match answer.recv() {
-        Ok(Ok(name)) => Ok((thread, name)),
+        Ok(Ok(name)) => Ok((Some(thread), name)),
         Ok(Err(error)) => Err(failed(&error)),
         Err(_) => Err(Error::Stopped),
     }
@@ -228,6 +237,8 @@ fn make_backend(kind: BackendKind) -> std::io::Result<Box<dyn Backend>> {
     match kind {
         #[cfg(test)]
         BackendKind::Inline => Ok(Box::new(Inline::default())),
+        #[cfg(test)]
+        BackendKind::Stepped(_) => Err(std::io::ErrorKind::Unsupported.into()),
         BackendKind::Chosen(BackendChoice::Threads) => Ok(Box::new(Threads::new()?)),
         BackendKind::Chosen(BackendChoice::Auto) => match Uring::new() {
             Ok(ring) => Ok(Box::new(ring)),

@@ -14,6 +14,8 @@ use crate::limits::{ALIGNMENT, BATCH_BYTES_MAX};
 /// Bytes read at once.
 const SCAN_BYTES: usize = BATCH_BYTES_MAX as usize;
 
+const ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+
 /// Stands for each byte that the disk could not read.
 const UNREADABLE: u8 = 0xff;
 
@@ -98,7 +100,8 @@ impl Scanner {
         let mut torn = false;
         let last = offset.saturating_add(BATCH_BYTES_MAX).min(self.size.saturating_sub(1));
         for candidate in (offset..=last).step_by(ALIGNMENT as usize) {
-            torn = torn || self.bytes(candidate, ALIGNMENT as usize).iter().any(|byte| *byte != 0);
+            let block = self.bytes(candidate, ALIGNMENT as usize);
+            torn = torn || block != ZEROS[..block.len()];
             if candidate > offset && torn && self.batch_at(candidate).is_some() {
                 self.offset = candidate;
                 return Found::Damage { offset, end: candidate };

@@ -240,8 +240,8 @@ impl Index {
         for table in [Table::Rows, Table::Tombstones] {
             if let Some(stored) = self.tables.get(table, &key)? {
                 let versions = Versions::decode(&stored, Form::Row)?;
-                let version = versions.latest();
-                return Ok(Known { info: versions.into_entry(name.to_owned()), version, changes: 0 });
+                let (version, changes) = (versions.data_timestamp().unwrap_or_default(), versions.latest().ticks());
+                return Ok(Known { info: versions.into_entry(name.to_owned()), version, changes });
             }
         }
         Ok(Known::nothing())

@@ -156,7 +156,7 @@ impl Versions {
     }
 
     /// Timestamp of the data or of the tombstone.
-    fn data_timestamp(&self) -> Option<Timestamp> {
+    pub(super) fn data_timestamp(&self) -> Option<Timestamp> {
         match &self.data {
             Data::Absent => None,
             Data::Deleted { timestamp, .. } => Some(*timestamp),

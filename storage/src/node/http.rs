@@ -15,7 +15,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::limits::{CONNECT_TIMEOUT, IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_MAX};
+use super::limits::{
+    CONNECT_TIMEOUT, DEAD_CONNECTION_TIMEOUT, IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_MAX, KEEPALIVE_PROBES,
+};
 use super::seal::{ClusterKey, Direction, Nonce, Opener, seal};
 use super::service::NodeService;
 use super::transport::{DataStream, Incoming, Transport};
@@ -40,6 +42,11 @@ impl HttpTransport {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let probe = DEAD_CONNECTION_TIMEOUT / KEEPALIVE_PROBES;
+        connector.set_keepalive(Some(probe));
+        connector.set_keepalive_interval(Some(probe));
+        connector.set_keepalive_retries(Some(KEEPALIVE_PROBES - 1));
+        connector.set_tcp_user_timeout(Some(DEAD_CONNECTION_TIMEOUT));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)

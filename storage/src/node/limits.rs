@@ -29,6 +29,13 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 16 * MIB as usize;
 /// Time to reach a node. On a network of one site a node that doesn't answer within it is down or cut off.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Time after which a connection counts as dead whose other end does not even acknowledge: a host that lost its power or
+/// was cut off says nothing, and some calls may take an hour.
+pub(crate) const DEAD_CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Silence on a connection behind which the other end is asked whether it is there, so many times in that time-out.
+pub(super) const KEEPALIVE_PROBES: u32 = 4;
+
 /// Time for an answer from an index.
 pub(super) const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 

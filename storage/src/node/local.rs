@@ -11,6 +11,7 @@ use super::epoch::Epoch;
 use super::promises::Promises;
 use super::{ContainerFound, Write, limits, stripe};
 use crate::device::Device;
+use crate::environment::blocking;
 use crate::error::{Error, Result};
 use crate::index::{Effect, Index, ObjectState};
 use crate::key::{KeyHash, KeyHasher};
@@ -67,6 +68,7 @@ impl Local {
             false => self.admit(&write).await?,
         };
         self.keep_data(&write)?;
+        self.has_data(&write)?;
         let Write { mutation, applies, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
@@ -139,7 +141,7 @@ impl Local {
             return ask(self.device.index());
         }
         let device = self.device.clone();
-        tokio::task::spawn_blocking(move || ask(device.index())).await.map_err(|_| Error::Stopped)?
+        blocking(move || ask(device.index())).await
     }
 
     /// A large object's data are freed with a record that comes too late, and the writer may begin again with them. So
@@ -150,6 +152,15 @@ impl Local {
         };
         match self.data_version(object)? {
             Some(until) if until > write.mutation.timestamp() => Err(Error::Promised { until }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever sees new metadata acknowledged must find the data that they are of: they count only where these are.
+    fn has_data(&self, write: &Write) -> Result<()> {
+        let Some(of_data) = write.of_data.filter(|_| write.applies.object && !write.stands_in) else { return Ok(()) };
+        match Keys::of(&write.mutation).object {
+            Some(object) if self.data_version(object)? != Some(of_data) => Err(Error::Contended),
             _ => Ok(()),
         }
     }

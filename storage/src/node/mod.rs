@@ -29,6 +29,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody};
+#[cfg(test)]
+pub(crate) use self::limits::DEAD_CONNECTION_TIMEOUT;
 pub(crate) use self::limits::{ENTRIES_MAX, PROMISE_LEAD};
 pub(crate) use self::local::Local;
 pub use self::peer::PeerStatus;
@@ -97,6 +99,9 @@ pub(crate) struct Write {
     /// Whether nobody promised its timestamp to it: two hosts may come to the same one. (Older hosts don't tell.)
     #[serde(default)]
     pub(crate) is_plain: bool,
+    /// The version of the data that new metadata are of: who has other data, or none, does not take them.
+    #[serde(default)]
+    pub(crate) of_data: Option<Timestamp>,
 }
 
 /// A large object on its way to a device.

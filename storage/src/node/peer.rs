@@ -15,6 +15,7 @@ use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION};
 use super::message::{self, Answer, Call, Envelope, Fault, Reply};
 use super::transport::{DataStream, Transport, nothing};
 use crate::cluster::{ClusterMap, Host, Progress};
+use crate::environment::random;
 use crate::error::{Error, Result};
 
 /// What all calls of this process have in common.
@@ -75,7 +76,7 @@ impl Peers {
             transport,
             clock,
             epoch,
-            sender: rand::random(),
+            sender: random(),
             number: AtomicU64::new(1),
         })
     }

@@ -12,7 +12,8 @@ use anello_base::Timestamp;
 
 use super::limits::{PROMISE_LEAD, PROMISES_PER_STRIPE, STRIPES};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::environment::blocking;
+use crate::error::Result;
 use crate::key::KeyHash;
 
 /// Promises of one device.
@@ -93,7 +94,7 @@ impl Promises {
             durable.store(floor.ticks(), Ordering::Release);
             Ok(())
         };
-        tokio::task::spawn_blocking(raise).await.map_err(|_| Error::Stopped)?
+        blocking(raise).await
     }
 
     fn stripe(&self, key: KeyHash) -> std::sync::MutexGuard<'_, Stripe> {

@@ -1,6 +1,6 @@
 //! Answers the calls of other hosts for the devices of this one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_base::{HybridClock, Timestamp};
@@ -18,6 +18,7 @@ use super::replay::Replays;
 use super::transport::{DataStream, Incoming, nothing};
 use crate::cluster::Roll;
 use crate::device::{DataReader, Device};
+use crate::environment::random;
 use crate::error::{Error, Result};
 use crate::index::ObjectState;
 use crate::key::KeyHash;
@@ -33,7 +34,7 @@ pub struct NodeService {
     peers: Arc<Peers>,
     started: Timestamp,
     replays: Replays,
-    uploads: Mutex<HashMap<u64, Pending>>,
+    uploads: Mutex<BTreeMap<u64, Pending>>,
 }
 
 /// Data that came and whose record has still to come.
@@ -193,7 +194,7 @@ impl NodeService {
         while let Some(bytes) = data.next().await {
             writer.write(bytes?).await?;
         }
-        let (extents, number) = (writer.finish().await?, rand::random());
+        let (extents, number) = (writer.finish().await?, random());
         let pending = Pending { device: local.device.clone(), extents, until: Instant::now() + UPLOAD_TIMEOUT };
         self.pending().insert(number, pending);
         Ok(Answer::Uploaded(number))
@@ -251,7 +252,7 @@ impl NodeService {
         });
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Pending>> {
+    fn pending(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Pending>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,11 +8,13 @@ use futures::stream::FuturesUnordered;
 
 use super::Store;
 use super::placement::{Keyed, Placement, Slot};
+use crate::environment::random;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::majority::{majority, readers};
 use crate::model::{ContainerInfo, Known, ObjectInfo};
 use crate::node::{ContainerFound, Found, Node, Source};
+use crate::policy::is_fragments;
 
 /// Times that a writer begins again because another was faster. Each time somebody has got further.
 const ATTEMPTS: u32 = 12;
@@ -67,6 +69,10 @@ impl Store {
         };
         let (timestamp, found) = self.promises(placement, &sets, prepare, settles).await?;
         let (newest, is_settled) = (newest_of(&found), settles(&found));
+        // Each device has another fragment.
+        if !is_settled && !is_fragments(object.policy) {
+            self.repair(object);
+        }
         let newest = found.into_iter().map(|(_, found)| found).rfind(|found| found.stamp() == newest);
         Ok(Prepared { timestamp, newest: newest.unwrap_or(Found::Absent), is_settled })
     }
@@ -151,7 +157,7 @@ impl Store {
 pub(super) async fn pause(attempt: u32) {
     if attempt > 0 {
         let longest = PAUSE * 2u32.saturating_pow(attempt.min(8));
-        tokio::time::sleep(longest.mul_f64(rand::random::<f64>())).await;
+        tokio::time::sleep(longest.mul_f64(random::<f64>())).await;
     }
 }
 

@@ -32,7 +32,8 @@ impl Row for ObjectEntry {
     }
 
     fn same(&self, other: &Self) -> bool {
-        self.timestamp == other.timestamp
+        // A replica may have heard of new metadata and not of the data that they are of.
+        self == other
     }
 
     async fn page(node: Node, parent: KeyHash, query: ListQuery) -> Result<Vec<Listed<Self>>> {
@@ -169,7 +170,7 @@ impl Store {
         let mut newest: Vec<Known<E>> = names.iter().map(|_| Known::nothing()).collect();
         for known in answers.found {
             for (newest, known) in newest.iter_mut().zip(known) {
-                if known.version > newest.version {
+                if (known.version, known.changes) > (newest.version, newest.changes) {
                     *newest = known;
                 }
             }

@@ -14,6 +14,7 @@ use super::placement::Placement;
 use super::{Cluster, IfMissing, ObjectHead, Store, held};
 use crate::cluster::{ClusterMap, ClusterStatus, HostStatus, Progress};
 use crate::daemon::watch::Watch;
+use crate::environment::blocking;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::model::{Etags, Precondition};
@@ -45,7 +46,10 @@ impl Store {
         let progress = self.gather(cluster, mine).await;
         if let Some(applicant) = cluster.member.roll.applicant() {
             match map.with_host(&applicant, self.clock().wall()) {
-                Ok(Some(next)) if waits_for(&map, &progress).await?.is_none() => {
+                Ok(Some(next))
+                    if (map.is_changing() && map.has_lost_devices(&applicant))
+                        || waits_for(&map, &progress).await?.is_none() =>
+                {
                     watch.advance(u64::from(self.propose(cluster, next).await?));
                     return Ok(());
                 }
@@ -228,5 +232,5 @@ impl Store {
 /// Why the next map must wait. Looks at every partition, off the reactor.
 async fn waits_for(map: &Arc<ClusterMap>, progress: &BTreeMap<String, Progress>) -> Result<Option<String>> {
     let (map, progress) = (Arc::clone(map), progress.clone());
-    tokio::task::spawn_blocking(move || map.waits_for(&progress)).await.map_err(|_| Error::Stopped)?
+    blocking(move || map.waits_for(&progress)).await
 }

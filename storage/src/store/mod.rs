@@ -7,6 +7,8 @@ mod agree;
 mod container;
 mod dispersion;
 mod erasure;
+#[cfg(test)]
+mod holdings;
 mod listing;
 mod membership;
 mod placement;

@@ -65,9 +65,10 @@ impl Store {
             .replace(&placement, hashes, policy, |current, timestamp| {
                 let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
                 let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
+                let of_data = Some(current.timestamp);
                 let path = path.clone();
                 let post = ObjectPost { path, hashes, timestamp, policy, content_type, delete_at, metadata };
-                Ok(Some(move |_, _| Ok(Write::of(Mutation::ObjectPost(post.clone())))))
+                Ok(Some(move |_, _| Ok(Write { of_data, ..Write::of(Mutation::ObjectPost(post.clone())) })))
             })
             .await?;
         made.written.ok_or(Error::Missing("object"))
@@ -341,6 +342,6 @@ impl Write {
     /// A mutation; [`Store::shares`] says which parts concern the device.
     pub(super) fn of(mutation: Mutation) -> Self {
         let applies = Applies { object: false, container: false, account: false };
-        Self { mutation, applies, upload: None, stands_in: false, restores: false, is_plain: true }
+        Self { mutation, applies, upload: None, stands_in: false, restores: false, is_plain: true, of_data: None }
     }
 }

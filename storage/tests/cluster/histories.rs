@@ -16,7 +16,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::growth::is_calm;
-use crate::linearizability::{Condition, Event, OPERATIONS_MAX, Operation, Value, is_linearizable, minimal};
+use crate::linearizability::{
+    Condition, Event, OPERATIONS_MAX, Operation, Value, culprit, is_linearizable, minimal, without_glimpses,
+};
 use crate::network::{Cluster, Weather, path, pattern};
 use crate::replication::{eager, eventually};
 
@@ -207,30 +209,11 @@ impl Round {
             counts.operations += history.len();
             counts.unknown += history.iter().filter(|it| matches!(it.event, Event::Unknown(..))).count();
             if !is_linearizable(&history) {
-                let contradiction = minimal(history.clone());
-                panic!("seed {}, object {object}: {contradiction:#?}\nof {history:?}", self.seed);
+                let (culprit, contradiction) = (culprit(&history), minimal(history.clone()));
+                panic!("seed {}, object {object}: {culprit:?}\nin {contradiction:#?}\nof {history:?}", self.seed);
             }
         }
     }
-}
-
-/// Leaves out reads of a write that was under way, or whose outcome nobody knows: a reader may see it before it is
-/// sure to stay, and the next one may not (`docs/consistency.md`, promise 3).
-fn without_glimpses(operations: &[Operation]) -> Vec<Operation> {
-    let is_of = |write: &Operation, value: Option<Value>| match write.event {
-        Event::Put(_, written) => (value == Some(written), false),
-        Event::Delete(..) => (value.is_none(), false),
-        Event::Unknown(_, written) => (value == written, true),
-        _ => (false, false),
-    };
-    let is_glimpse = |read: &Operation, value: Option<Value>| {
-        operations.iter().any(|write| {
-            let (is_its, is_unknown) = is_of(write, value);
-            is_its && write.invoked < read.returned && (is_unknown || write.returned > read.invoked)
-        })
-    };
-    let stays = |it: &&Operation| !matches!(it.event, Event::Read(value) if is_glimpse(it, value));
-    operations.iter().filter(stays).copied().collect()
 }
 
 fn content(value: Value) -> Bytes {

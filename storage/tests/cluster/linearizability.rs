@@ -84,6 +84,25 @@ pub(crate) fn is_linearizable(operations: &[Operation]) -> bool {
     Search { operations, tried: HashSet::new() }.goes_on(0, None)
 }
 
+/// Leaves out reads of a write that was under way, or whose outcome nobody knows: a reader may see it before it is
+/// sure to stay, and the next one may not (`docs/consistency.md`, promise 3).
+pub(crate) fn without_glimpses(operations: &[Operation]) -> Vec<Operation> {
+    let is_of = |write: &Operation, value: Option<Value>| match write.event {
+        Event::Put(_, written) => (value == Some(written), false),
+        Event::Delete(..) => (value.is_none(), false),
+        Event::Unknown(_, written) => (value == written, true),
+        _ => (false, false),
+    };
+    let is_glimpse = |read: &Operation, value: Option<Value>| {
+        operations.iter().any(|write| {
+            let (is_its, is_unknown) = is_of(write, value);
+            is_its && write.invoked < read.returned && (is_unknown || write.returned > read.invoked)
+        })
+    };
+    let stays = |it: &&Operation| !matches!(it.event, Event::Read(value) if is_glimpse(it, value));
+    operations.iter().filter(stays).copied().collect()
+}
+
 struct Search<'a> {
     operations: &'a [Operation],
     tried: HashSet<(Taken, Option<usize>)>,
@@ -139,6 +158,23 @@ pub(crate) fn minimal(mut operations: Vec<Operation>) -> Vec<Operation> {
         }
     }
     operations
+}
+
+/// The operation with whose answer the history ceases to have an order.
+pub(crate) fn culprit(operations: &[Operation]) -> Option<Operation> {
+    let mut by_end = operations.to_vec();
+    by_end.sort_by_key(|it| it.returned);
+    by_end.into_iter().find(|last| {
+        let begun = operations.iter().filter(|it| it.invoked < last.returned);
+        let known = begun.filter_map(|it| match it.event {
+            _ if it.returned <= last.returned => Some(*it),
+            Event::Put(condition, value) => Some(Operation { event: Event::Unknown(condition, Some(value)), ..*it }),
+            Event::Delete(condition, _) => Some(Operation { event: Event::Unknown(condition, None), ..*it }),
+            Event::Unknown(..) => Some(*it),
+            Event::Refused(_) | Event::Read(_) => None,
+        });
+        !is_linearizable(&known.collect::<Vec<_>>())
+    })
 }
 
 fn sees(operation: &Operation, value: Value) -> bool {

@@ -368,3 +368,18 @@ fn entries_come_in_order_and_in_pages_of_any_length() {
         assert_eq!(pages, all, "{limit}");
     }
 }
+
+/// Without this a listing of two replicas shows the older of two versions, or none.
+#[test]
+fn who_heard_of_new_metadata_alone_is_behind_who_has_the_data() {
+    let (mut whole, mut behind, mut outdated) = (Fed::new(), Fed::new(), Fed::new());
+    whole.put(20);
+    whole.post(30, None);
+    behind.post(30, None);
+    outdated.put(10);
+    outdated.post(30, None);
+    let known = |fed: &Fed| fed.index.known_object_row(hashes(&path()).container, &path().object).expect("reads");
+    let order = |fed: &Fed| (known(fed).version, known(fed).changes);
+    assert!(order(&whole) > order(&behind) && order(&whole) > order(&outdated));
+    assert!(known(&behind).info.is_none() && known(&whole).info.is_some());
+}

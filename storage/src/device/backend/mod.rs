@@ -1,9 +1,11 @@
 //! How a device's thread does I/O without waiting for it: it submits operations and collects their
 //! completions. [`uring`] asks the kernel, [`threads`] a few threads where io_uring is refused, and
-//! `inline` does everything at once, for the simulated disk.
+//! `inline` does everything at once and `stepped` in its own time, for the simulated disk.
 
 #[cfg(test)]
 pub(crate) mod inline;
+#[cfg(test)]
+pub(crate) mod stepped;
 pub(crate) mod threads;
 pub(crate) mod uring;
 

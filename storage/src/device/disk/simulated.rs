@@ -30,6 +30,8 @@ pub(crate) struct SimulatedDisk {
 pub(crate) struct Faults {
     /// Writes and syncs fail with this error number.
     pub(crate) write_error: Option<i32>,
+    /// Reads of volumes do.
+    pub(crate) read_error: Option<i32>,
     /// Free space in bytes; without bounds where `None`.
     pub(crate) free_bytes: Option<u64>,
     /// Reads miss the page cache.
@@ -41,9 +43,14 @@ struct State {
     names: BTreeMap<String, u64>,
     files: BTreeMap<u64, Content>,
     journal: Vec<Event>,
+    /// What was there, durably, before the journal begins.
+    base: Base,
     faults: Faults,
     next_file: u64,
 }
+
+/// Names and files at a moment, and the number of the last file.
+type Base = (BTreeMap<String, u64>, BTreeMap<u64, Content>, u64);
 
 /// A file's bytes; blocks that are not there read as zeros.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +145,12 @@ impl SimulatedDisk {
         self.lock().faults = faults;
     }
 
+    /// Whether writes or reads fail.
+    pub(crate) fn fails(&self) -> bool {
+        let faults = self.lock().faults;
+        faults.write_error.or(faults.read_error).is_some()
+    }
+
     /// Events so far: a moment to cut the power at.
     pub(crate) fn moment(&self) -> usize {
         self.lock().journal.len()
@@ -165,6 +178,31 @@ impl SimulatedDisk {
         let mut bytes = vec![0; content.size as usize];
         content.read(&mut bytes, 0);
         bytes
+    }
+
+    /// The disk as it is found when the power is back; this one is as it was.
+    pub(crate) fn lose_power(&self, loss: Loss) -> Self {
+        let state = self.lock();
+        let (names, durable, next_file) = state.base.clone();
+        let mut crashes = Crashes { names, durable, next_file, ..Crashes::default() };
+        state.journal.iter().for_each(|event| crashes.advance(event));
+        drop(state);
+        let found = crashes.disk(loss);
+        let mut state = found.lock();
+        state.base = (state.names.clone(), state.files.clone(), state.next_file);
+        drop(state);
+        found
+    }
+
+    /// Volumes of a kind (`.log.vol`, `.data.vol`) and where each of their blocks that is not empty begins.
+    pub(crate) fn written(&self, kind: &str) -> Vec<(String, u64)> {
+        let state = self.lock();
+        let volumes = state.names.iter().filter(|(name, _)| name.ends_with(kind));
+        let blocks = volumes.flat_map(|(name, file)| {
+            let blocks = state.files.get(file).into_iter().flat_map(|content| content.blocks.keys());
+            blocks.map(move |number| (name.clone(), number * BLOCK as u64))
+        });
+        blocks.collect()
     }
 
     /// An independent copy.
@@ -274,6 +312,9 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.lock();
+        if let Some(code) = state.faults.read_error {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         Ok(state.files.get(&self.number).map_or(0, |content| content.read(buffer, offset)))
     }
 

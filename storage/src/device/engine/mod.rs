@@ -7,7 +7,7 @@
 mod batch;
 mod run;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -100,7 +100,7 @@ pub(crate) struct Shared {
     /// The log volume that is being written; zero before the first.
     tail_volume: AtomicU32,
     /// Objects to be healed from a replica.
-    damaged: Mutex<HashSet<KeyHash>>,
+    damaged: Mutex<BTreeSet<KeyHash>>,
 }
 
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ impl Shared {
 
     /// See [`super::Device::take_damaged`].
     pub(crate) fn take_damaged(&self) -> Vec<KeyHash> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+        std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 
     /// Hands a request to the thread.

@@ -6,12 +6,14 @@
 //! record arrived, has ended; then it may join a batch. So a record in the log never names data that a
 //! crash could take away, and no small record waits for another one's data.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::batch::{Assembled, Finished};
 use super::{Answer, Commit, Queued, Request, Shared};
+#[cfg(test)]
+use crate::device::backend::stepped::Bell;
 use crate::device::backend::{Backend, Completion, Operation, ReadBuffer};
 use crate::device::buffer::AlignedBuffer;
 use crate::device::catalog::Catalog;
@@ -132,26 +134,43 @@ impl Engine {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut done = Vec::new();
-        loop {
-            self.take_requests();
-            self.start_round();
-            self.start_batch();
-            let block = self.finished.is_none();
-            if block && self.stop.is_some() && self.is_drained() {
-                break;
-            }
-            let polled = self.poll(block, &mut done);
-            self.apply_finished();
-            if let Err(error) = polled {
-                let error = Error::io("poll", &self.shared.path, &error);
-                self.shared.write_failed(&error);
-                break;
-            }
-            for completion in done.drain(..) {
-                self.complete(completion);
+        while self.turn(&mut done) {}
+        self.finish();
+    }
+
+    /// Runs as a task of a simulation, until it is told to stop.
+    #[cfg(test)]
+    pub(crate) async fn run_stepped(mut self, bell: Arc<Bell>) {
+        let mut done = Vec::new();
+        while self.turn(&mut done) {
+            if bell.would_block() {
+                self.shared.sleeping.store(true, Ordering::SeqCst);
+                bell.rung().await;
             }
         }
         self.finish();
+    }
+
+    /// One round of the loop; `false` where it is to end. `done` is empty before and after.
+    fn turn(&mut self, done: &mut Vec<Completion>) -> bool {
+        self.take_requests();
+        self.start_round();
+        self.start_batch();
+        let block = self.finished.is_none();
+        if block && self.stop.is_some() && self.is_drained() {
+            return false;
+        }
+        let polled = self.poll(block, done);
+        self.apply_finished();
+        if let Err(error) = polled {
+            let error = Error::io("poll", &self.shared.path, &error);
+            self.shared.write_failed(&error);
+            return false;
+        }
+        for completion in done.drain(..) {
+            self.complete(completion);
+        }
+        true
     }
 
     fn is_drained(&self) -> bool {
@@ -256,7 +275,7 @@ impl Engine {
         if self.round.is_some() || self.next_round.is_empty() {
             return;
         }
-        let mut volumes: HashMap<u32, Arc<Volume>> = HashMap::new();
+        let mut volumes: BTreeMap<u32, Arc<Volume>> = BTreeMap::new();
         let mut commits = Vec::new();
         for commit in std::mem::take(&mut self.next_round) {
             match self.named_volumes(&commit) {

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use super::coder::Coder;
 use super::indices;
 use super::layout::{Layout, UNIT_BYTES, unit_of};
+use crate::environment::random;
 use crate::error::{Error, Result};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::model::Content;
@@ -51,7 +52,7 @@ impl Cutter {
         (data, parity): (u8, u8),
     ) -> Self {
         let (store, placement) = (store.clone(), Arc::clone(placement));
-        let layout = Layout { policy: object.policy, data, parity, length: 0, object: object.hash, id: rand::random() };
+        let layout = Layout { policy: object.policy, data, parity, length: 0, object: object.hash, id: random() };
         let fragments = layout.keyed(&store);
         let indices = indices(&placement, fragments);
         let kept = Kept::Gathered(vec![Vec::new(); layout.fragments()]);

@@ -162,6 +162,7 @@ impl FragmentsReader {
         let mut is_enough = false;
         loop {
             let answer = tokio::select! {
+                biased;
                 answer = asked.next() => answer,
                 () = &mut grace, if is_enough => break,
             };

@@ -92,6 +92,7 @@ impl Replicator {
         let mut hurry = replication.hurry.subscribe();
         loop {
             tokio::select! {
+                biased;
                 _ = hurry.changed() => {}
                 () = tokio::time::sleep(replication.options.interval) => {}
             }
