@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::run::{Report, simulate};
 
 /// Of each run of the tests.
-const SEEDS: Range<u64> = 0..100;
+const SEEDS: Range<u64> = 0..40;
 
 /// Seeds that found a defect, kept so that it does not come back unnoticed.
 const FOUND: &str = include_str!("seeds.txt");
