@@ -67,7 +67,7 @@ impl Store {
             for (slot, answer) in placement.slots().zip(join_all(placement.slots().map(ask)).await) {
                 match answer {
                     Ok(partitions) => held.push((slot, partitions)),
-                    Err(_) => silent.push(placement.name(slot).to_owned()),
+                    Err(_) => silent.push(placement.node(slot).name()),
                 }
             }
             let ring = match tree {

@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::error::Result;
-use crate::index::{DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, Tree};
+use crate::index::{Digest, Tree};
 
 /// A partition of which a device holds something.
 #[derive(Debug, Clone)]
@@ -19,22 +19,14 @@ impl Store {
     /// Everything that this host's devices hold.
     pub(crate) fn holdings(&self) -> Result<Vec<Holding>> {
         let placement = self.placement();
-        let mut holdings: Vec<Holding> = Vec::new();
-        for device in self.devices() {
-            for tree in device.index().digest_trees()? {
-                let bits = DIGEST_LEAF_BITS.saturating_sub(placement.power(tree));
-                for (leaf, digest) in device.index().digests(tree, 0..DIGEST_LEAVES)? {
-                    let (id, partition) = (device.id(), leaf >> bits);
-                    match holdings.last_mut() {
-                        Some(last) if (&last.device, last.tree, last.partition) == (&id, tree, partition) => {
-                            last.digest.add(digest);
-                        }
-                        _ => {
-                            let keepers = placement.keepers(tree, partition);
-                            let keepers = keepers.into_iter().map(|slot| placement.node(slot).name()).collect();
-                            holdings.push(Holding { device: id, tree, partition, digest, keepers });
-                        }
-                    }
+        let mut holdings = Vec::new();
+        for local in self.locals() {
+            for tree in local.device.index().digest_trees()? {
+                let power = placement.power(tree);
+                for (partition, digest) in local.partitions(tree, power, 0..1 << power)? {
+                    let keepers = placement.keepers(tree, partition);
+                    let keepers = keepers.into_iter().map(|slot| placement.node(slot).name()).collect();
+                    holdings.push(Holding { device: local.device.id(), tree, partition, digest, keepers });
                 }
             }
         }

@@ -137,11 +137,6 @@ impl Placement {
         (0..self.nodes.len()).map(Slot)
     }
 
-    /// What a device is called in the rings.
-    pub(super) fn name(&self, slot: Slot) -> &str {
-        &self.names[slot.0]
-    }
-
     /// What the rings place, with the names of the policies.
     pub(super) fn trees(&self) -> Vec<(Tree, Option<String>)> {
         let of_policy = |(number, _): &(u32, Tables)| {
