@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::BenchArgs;
 use crate::cluster::ClusterCommand;
+use crate::config::Role;
 use crate::device::DeviceCommand;
 use crate::manage::{IdentityCommand, KeyCommand, ProjectCommand, RoleCommand, UserCommand};
 use crate::policy::PolicyCommand;
@@ -75,6 +76,9 @@ pub(crate) struct ServeArgs {
     /// and credentials
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Vec<PathBuf>,
+    /// What this host does; several may be given, and without any it does all
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub(crate) role: Vec<Role>,
     /// Where Swift and Keystone are served
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<std::net::SocketAddr>,

@@ -96,6 +96,10 @@ fn describe(status: &Value) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "anello {}, {}, up {uptime}, pid {}", word("version"), word("state"), status["pid"]);
     let _ = writeln!(text, "cluster {}", word("cluster"));
+    let roles: Vec<&str> = status["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !roles.is_empty() {
+        let _ = writeln!(text, "roles {}", roles.join(", "));
+    }
     for listener in status["listeners"].as_array().into_iter().flatten() {
         let part = |key: &str| listener[key].as_str().unwrap_or("-");
         let _ = writeln!(text, "  {:<20}{:<26}({})", part("name"), part("url"), part("reach"));
@@ -184,12 +188,14 @@ mod tests {
     fn an_operator_reads_state_devices_and_sizes() {
         let status = serde_json::json!({
             "version": "0.1.0", "pid": 7, "cluster": "c1", "state": "ready", "uptime_seconds": 3700,
+            "roles": ["proxy", "control"],
             "listeners": [{"name": "S3", "url": "http://127.0.0.1:9000", "reach": "this host only"}],
             "store": {"devices": [{"path": "/data", "state": "in service", "used_bytes": 1536}]},
         });
         let text = describe(&status);
         for line in [
             "anello 0.1.0, ready, up 1 h 1 min, pid 7\n",
+            "roles proxy, control\n",
             "  S3                  http://127.0.0.1:9000     (this host only)\n",
             "  device /data\n",
             "    used: 1.5 KiB\n",

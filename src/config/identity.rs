@@ -13,6 +13,7 @@ use super::{ConfigError, read_whole, url};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Identity {
+    pub(crate) public_url: Option<String>,
     pub(crate) region: String,
     pub(crate) database: Option<String>,
     pub(crate) policy_file: Option<PathBuf>,
@@ -26,6 +27,7 @@ pub(crate) struct Identity {
 impl Default for Identity {
     fn default() -> Self {
         Self {
+            public_url: None,
             region: "RegionOne".to_owned(),
             database: None,
             policy_file: None,
@@ -91,10 +93,12 @@ impl Identity {
 
     pub(super) fn check(&mut self) -> Result<(), ConfigError> {
         let none = Self::default();
+        url("identity.public_url", &mut self.public_url)?;
         if self.remote.url.is_none() {
             return if self.remote == none.remote { Ok(()) } else { Err(ConfigError::RemoteNeeds("url")) };
         }
         for (key, is_set) in [
+            ("public_url", self.public_url.is_some()),
             ("region", self.region != none.region),
             ("database", self.database.is_some()),
             ("policy_file", self.policy_file.is_some()),

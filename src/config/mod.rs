@@ -3,6 +3,7 @@
 //! misspelt one is never silently without effect.
 
 mod identity;
+mod roles;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::limits::CONFIG_BYTES_MAX;
 use crate::terminal;
 
 pub(crate) use identity::Identity;
+pub(crate) use roles::{Role, Roles};
 
 /// The documented default.
 const DEFAULT: &str = include_str!("default.toml");
@@ -27,6 +29,7 @@ const DEFAULT: &str = include_str!("default.toml");
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
+    pub(crate) roles: Roles,
     pub(crate) data: Vec<PathBuf>,
     pub(crate) gateway: Gateway,
     pub(crate) s3: S3,
@@ -167,6 +170,14 @@ pub(crate) enum ConfigError {
     Elsewhere(&'static str),
     #[error("identity.remote.{key}: {reason}")]
     Remote { key: &'static str, reason: String },
+    #[error("roles is empty: a host has at least one of storage, proxy and control")]
+    NoRole,
+    #[error("a host without the role storage has no devices: data names one directory, its home, and not {0}")]
+    NoDevices(usize),
+    #[error("--s3-listen is for a host with the role proxy, and this one has: {0}")]
+    NoS3(Roles),
+    #[error("a host with the role control alone serves identity, and identity.remote says that it is another's")]
+    NothingToServe,
     #[error("no data directory: give --data, or set HOME")]
     NoData,
 }
@@ -177,6 +188,12 @@ impl Config {
         let mut config = Self::read(args.config.as_deref())?;
         if !args.data.is_empty() {
             config.data.clone_from(&args.data);
+        }
+        if !args.role.is_empty() {
+            config.roles = args.role.iter().copied().collect();
+        }
+        if args.s3_listen.is_some() && !config.roles.has(Role::Proxy) {
+            return Err(ConfigError::NoS3(config.roles));
         }
         if let Some(listen) = args.listen {
             config.gateway.listen = listen;
@@ -205,6 +222,7 @@ impl Config {
         if self.data.is_empty() {
             self.data.push(default_data().ok_or(ConfigError::NoData)?);
         }
+        self.check_roles()?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(ConfigError::HalfTls);
         }
@@ -212,6 +230,24 @@ impl Config {
         url("s3.public_url", &mut self.s3.public_url)?;
         self.identity.check()?;
         Ok(self)
+    }
+
+    fn check_roles(&self) -> Result<(), ConfigError> {
+        if self.roles.is_empty() {
+            return Err(ConfigError::NoRole);
+        }
+        if !self.roles.has(Role::Storage) && self.data.len() > 1 {
+            return Err(ConfigError::NoDevices(self.data.len()));
+        }
+        if self.roles.are(&[Role::Control]) && self.identity.remote().is_some() {
+            return Err(ConfigError::NothingToServe);
+        }
+        Ok(())
+    }
+
+    /// The directories of this host's devices.
+    pub(crate) fn devices(&self) -> &[PathBuf] {
+        if self.roles.has(Role::Storage) { &self.data } else { &[] }
     }
 
     /// The first data directory: the one that keeps the cluster's identity.
@@ -287,6 +323,9 @@ mod tests {
             ("[gateway]\nlistne = \"127.0.0.1:1\"", "unknown field `listne`"),
             ("[gateway]\nlisten = \"8080\"", "invalid socket address"),
             ("[gateway]\nmetrics_access = \"all\"", "unknown variant `all`"),
+            ("roles = [\"storage\", \"gateway\"]", "unknown variant `gateway`"),
+            ("roles = []", "at least one of storage, proxy and control"),
+            ("roles = [\"proxy\"]\ndata = [\"/a\", \"/b\"]", "one directory, its home, and not 2"),
             ("[tls]\nkey = \"a\"", "both certificate and key"),
             ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
             ("[identity.remote]\nuser = \"anello\"", "[identity.remote] needs url"),
@@ -325,6 +364,22 @@ mod tests {
             let error = read(here, remote).expect_err(complaint);
             assert!(error.to_string().contains(complaint), "{error}");
         }
+        let text = format!("roles = [\"control\"]\n[identity.remote]\n{REMOTE}");
+        let error = toml::from_str::<Config>(&text).expect("TOML").check().expect_err("it would serve nothing");
+        assert!(error.to_string().contains("role control alone"), "{error}");
+    }
+
+    #[test]
+    fn roles_of_the_command_line_count_and_s3_needs_a_proxy() {
+        let roles = |role: &[Role], s3_listen| {
+            let args = ServeArgs { role: role.to_vec(), s3_listen, data: vec!["/a".into()], ..ServeArgs::default() };
+            Config::load(&args)
+        };
+        let config = roles(&[Role::Proxy, Role::Storage, Role::Proxy], None).expect("valid");
+        assert!(config.roles.are(&[Role::Storage, Role::Proxy]) && !config.devices().is_empty());
+        assert!(roles(&[Role::Control], None).expect("valid").devices().is_empty());
+        let error = roles(&[Role::Storage], Some(([127, 0, 0, 1], 2).into())).expect_err("nobody would listen");
+        assert_eq!(error.to_string(), "--s3-listen is for a host with the role proxy, and this one has: storage");
     }
 
     #[test]

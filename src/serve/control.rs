@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Roles;
 use crate::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS_MAX};
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::{self, Peer, Service};
@@ -42,6 +43,7 @@ pub(crate) struct Listening {
 pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cluster: String,
+    pub(crate) roles: Roles,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) started: Instant,
 }
@@ -52,6 +54,7 @@ impl Control {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "cluster": self.cluster,
+            "roles": self.roles,
             "state": self.shared.phase.get().name(),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "listeners": self.listeners,

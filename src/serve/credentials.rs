@@ -30,11 +30,11 @@ impl Credentials<'_> {
 
     fn clouds_yaml(&self) -> String {
         format!(
-            "clouds:\n  anello:\n    auth:\n      auth_url: \"{url}/identity/v3\"\n      username: admin\n      \
+            "clouds:\n  anello:\n    auth:\n      auth_url: \"{url}/v3\"\n      username: admin\n      \
              password: \"{password}\"\n      project_name: admin\n      user_domain_name: Default\n      \
              project_domain_name: Default\n    region_name: {region}\n    interface: public\n    \
              identity_api_version: 3\n",
-            url = self.urls.gateway,
+            url = self.urls.identity(),
             password = self.password,
             region = self.identity_region,
         )
@@ -42,7 +42,7 @@ impl Credentials<'_> {
 
     fn openrc(&self) -> String {
         exports(&[
-            ("OS_AUTH_URL", &format!("{}/identity/v3", self.urls.gateway)),
+            ("OS_AUTH_URL", &format!("{}/v3", self.urls.identity())),
             ("OS_IDENTITY_API_VERSION", "3"),
             ("OS_AUTH_VERSION", "3"),
             ("OS_USERNAME", "admin"),
@@ -81,7 +81,7 @@ pub(crate) fn follow_urls(directory: &Path, before: &[Urls], now: &Urls) -> Resu
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(source) => return Err(HomeError::Io { action: "read", path, source }),
         };
-        let url = |urls: &'_ Urls| if name == "s3.env" { urls.s3.clone() } else { urls.gateway.clone() };
+        let url = |urls: &Urls| if name == "s3.env" { urls.s3.clone() } else { urls.identity() };
         let changed = before.iter().fold(text.clone(), |text, before| replace_url(&text, &url(before), &url(now)));
         if changed != text {
             write_whole(&path, &changed)?;
@@ -112,7 +112,8 @@ mod tests {
     use super::*;
 
     fn urls(port: u16) -> Urls {
-        Urls { gateway: format!("http://127.0.0.1:{port}"), s3: format!("http://127.0.0.1:{}", port + 1) }
+        let (gateway, s3) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", port + 1));
+        Urls { gateway, s3, identity: None }
     }
 
     fn written(directory: &Path) -> Vec<String> {

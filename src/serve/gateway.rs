@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tracing::Level;
 
-use crate::config::MetricsAccess;
+use crate::config::{MetricsAccess, Role, Roles};
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::{Peer, Service};
 use crate::serve::metrics::{Door, Metrics};
@@ -41,6 +41,7 @@ impl Shared {
 /// Answers on the gateway's listener.
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
+    roles: Roles,
     metrics_access: MetricsAccess,
 }
 
@@ -74,6 +75,15 @@ impl Route {
         }
     }
 
+    /// What is served there, and by which role.
+    fn needs(self) -> Option<(&'static str, Role)> {
+        match self {
+            Self::Swift => Some(("Swift", Role::Proxy)),
+            Self::Identity => Some(("Identity", Role::Control)),
+            _ => None,
+        }
+    }
+
     fn door(self) -> Door {
         match self {
             Self::Swift => Door::Swift,
@@ -84,14 +94,20 @@ impl Route {
 }
 
 impl Gateway {
-    pub(crate) fn new(shared: Arc<Shared>, metrics_access: MetricsAccess) -> Self {
-        Self { shared, metrics_access }
+    pub(crate) fn new(shared: Arc<Shared>, roles: Roles, metrics_access: MetricsAccess) -> Self {
+        Self { shared, roles, metrics_access }
     }
 
     async fn answer(&self, route: Route, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
         if !matches!(route, Route::Swift | Route::Identity) && !matches!(*request.method(), Method::GET | Method::HEAD)
         {
             return fault(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are served here.");
+        }
+        if let Some((what, role)) = route.needs()
+            && !self.roles.has(role)
+        {
+            let message = format!("{what} is not served here but by hosts with the role {role}.");
+            return fault(StatusCode::NOT_FOUND, &message);
         }
         match (route, self.shared.rooms.get()) {
             (Route::Swift, Some(rooms)) => rooms.swift(request).await,
@@ -101,7 +117,10 @@ impl Gateway {
             (Route::Ready, _) => readiness(self.shared.phase.get()),
             (Route::Metrics, _) => self.metrics(peer),
             (Route::Recon, rooms) => self.recon(peer, request.uri().path(), rooms),
-            (Route::Roots, rooms) => roots(rooms.is_none_or(|rooms| rooms.identity().here().is_ok())),
+            (Route::Roots, rooms) => {
+                let has_identity = rooms.is_none_or(|rooms| rooms.identity().here().is_ok());
+                roots(self.roles.has(Role::Proxy), has_identity && self.roles.has(Role::Control))
+            }
             (Route::Unknown, _) => fault(StatusCode::NOT_FOUND, "Nothing is served under this path."),
         }
     }
@@ -210,8 +229,11 @@ fn readiness(phase: Phase) -> Response<ResponseBody> {
     plain(status, format!("{}\n", phase.name()))
 }
 
-fn roots(has_identity: bool) -> Response<ResponseBody> {
-    let mut roots = serde_json::json!({"object-store": "/v1", "info": "/info"});
+fn roots(has_swift: bool, has_identity: bool) -> Response<ResponseBody> {
+    let mut roots = serde_json::json!({});
+    if has_swift {
+        (roots["object-store"], roots["info"]) = ("/v1".into(), "/info".into());
+    }
     if has_identity {
         roots["identity"] = "/identity".into();
     }

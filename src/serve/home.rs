@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Config, Role, Roles};
+
 /// Holds the cluster's identity.
 const CLUSTER_FILE: &str = "cluster.toml";
 
@@ -37,6 +39,11 @@ pub(crate) enum HomeError {
     InUse(PathBuf),
     #[error("{} belongs to a cluster already", .0.display())]
     Taken(PathBuf),
+    #[error("a host that is not one of a cluster needs the role storage and another, and this one has: {0}")]
+    Lonely(Roles),
+    #[error("this host enters the URLs of what clients reach into the catalog, and with the roles {roles} can't know them \
+             all: {key} must say it")]
+    NeedsUrl { key: &'static str, roles: Roles },
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{} is damaged: {reason}. It holds the cluster's identity; restore it from a backup", path.display())]
@@ -80,7 +87,7 @@ pub(crate) enum Membership {
     Joins(String),
 }
 
-/// The URLs by which clients reach the listeners.
+/// The URLs by which clients reach what is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Urls {
@@ -88,6 +95,16 @@ pub(crate) struct Urls {
     pub(crate) gateway: String,
     /// S3, likewise.
     pub(crate) s3: String,
+    /// Identity, where it is not below the gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<String>,
+}
+
+impl Urls {
+    /// Identity's, without a version.
+    pub(crate) fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| format!("{}/identity", self.gateway))
+    }
 }
 
 /// What the first start has decided and may have to repeat.
@@ -206,6 +223,15 @@ impl Home {
     pub(crate) fn control_socket(&self) -> PathBuf {
         control_socket(&self.directory)
     }
+}
+
+/// Refuses roles that are of no use to a host that is alone: before it has made itself a cluster's home, which it could
+/// then not leave.
+pub(crate) fn require_company(config: &Config) -> Result<(), HomeError> {
+    let roles = &config.roles;
+    let is_whole = roles.has(Role::Storage) && !roles.are(&[Role::Storage]);
+    let is_member = || Ok::<_, HomeError>(Home::look(config.home())?.is_some_and(|cluster| cluster.member.is_some()));
+    if is_whole || is_member()? { Ok(()) } else { Err(HomeError::Lonely(roles.clone())) }
 }
 
 /// The control socket of the server whose first data directory is `directory`.

@@ -1,4 +1,5 @@
-//! Where identity is: a room of this host with its workers, or another host's service that is asked over HTTP.
+//! Where identity is: a room of this host with its workers, or another host's service that is asked over HTTP, or
+//! nowhere on a host that asks nobody who is calling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::limits::{
     CLUSTER_IDENTITY_REFRESH_INTERVAL, CLUSTER_IDENTITY_SETTLE, IDENTITY_REFRESH_INTERVAL, IDENTITY_SNAPSHOT_INTERVAL,
 };
@@ -29,6 +30,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub(crate) enum IdentityService {
     Here(Here),
     Elsewhere(Elsewhere),
+    Absent,
 }
 
 /// This host's own.
@@ -58,10 +60,16 @@ pub(crate) struct Administrator {
 }
 
 impl IdentityService {
-    /// Opens the room, or makes ready to ask the other host.
-    pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store) -> Result<Self> {
-        let Some(remote) = config.identity.remote() else {
-            return Ok(Self::Here(Here::open(config, cluster, store).await?));
+    /// Opens the room, or makes ready to ask the other host. A proxy has a room of its own to ask, and so has a founder
+    /// that `has_news` for the records, such as that there is an administrator.
+    pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store, has_news: bool) -> Result<Self> {
+        let is_proxy = config.roles.has(Role::Proxy);
+        let remote = match config.identity.remote() {
+            None if is_proxy || config.roles.has(Role::Control) || has_news => {
+                return Ok(Self::Here(Here::open(config, cluster, store).await?));
+            }
+            Some(remote) if is_proxy => remote,
+            _ => return Ok(Self::Absent),
         };
         let url = remote.url.clone();
         if is_in_clear(&url) {
@@ -77,10 +85,11 @@ impl IdentityService {
     }
 
     /// Who tells the doors who is calling.
-    pub(crate) fn asked(&self) -> Arc<dyn Identity> {
+    pub(crate) fn asked(&self) -> Option<Arc<dyn Identity>> {
         match self {
-            Self::Here(here) => here.room.clone(),
-            Self::Elsewhere(elsewhere) => elsewhere.remote.clone(),
+            Self::Here(here) => Some(here.room.clone()),
+            Self::Elsewhere(elsewhere) => Some(elsewhere.remote.clone()),
+            Self::Absent => None,
         }
     }
 
@@ -90,6 +99,9 @@ impl IdentityService {
             Self::Here(here) => Ok(here),
             Self::Elsewhere(Elsewhere { url, .. }) => {
                 Err(format!("identity is not on this host but at {url} (identity.remote.url): do it there"))
+            }
+            Self::Absent => {
+                Err("identity is not on this host: do it on one that has the role control or proxy".to_owned())
             }
         }
     }
@@ -104,7 +116,7 @@ impl IdentityService {
     /// As `anello status` shows it.
     pub(crate) fn status(&self) -> Value {
         match self {
-            Self::Here(_) => Value::Null,
+            Self::Here(_) | Self::Absent => Value::Null,
             Self::Elsewhere(elsewhere) => json!(elsewhere.remote.status()),
         }
     }
@@ -131,6 +143,7 @@ impl IdentityService {
     /// Ends the workers.
     pub(crate) async fn close(&self) {
         match self {
+            Self::Absent => {}
             Self::Elsewhere(elsewhere) => elsewhere.watcher.abort(),
             Self::Here(here) => {
                 here.keeper.abort();
@@ -145,7 +158,8 @@ impl IdentityService {
 
 impl Here {
     async fn open(config: &Config, cluster: &Cluster, store: Store) -> Result<Self> {
-        let public_url = config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
+        let below_gateway = || config.gateway.public_url.as_ref().map(|url| format!("{url}/identity"));
+        let public_url = config.identity.public_url.clone().or_else(below_gateway);
         let identity_config = IdentityConfig {
             cluster_secret: cluster.secret(),
             public_url,
@@ -255,7 +269,7 @@ async fn keep_snapshots(room: Arc<IdentityRoom>) {
 fn catalog(urls: &Urls) -> Vec<CatalogEntry> {
     let entry = |kind: &str, name: &str, url: String| CatalogEntry { kind: kind.into(), name: name.into(), url };
     vec![
-        entry("identity", "keystone", format!("{}/identity", urls.gateway)),
+        entry("identity", "keystone", urls.identity()),
         entry("object-store", "swift", format!("{}/v1/AUTH_%(project_id)s", urls.gateway)),
         entry("s3", "s3", urls.s3.clone()),
     ]

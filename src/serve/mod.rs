@@ -33,11 +33,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::Outcome;
 use crate::cli::ServeArgs;
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::limits::{CLOSE_TIMEOUT, CLUSTER_START_PAUSE, DRAIN_TIMEOUT};
 use crate::serve::control::{Control, Listening};
 use crate::serve::gateway::{Gateway, S3Service, Shared};
-use crate::serve::home::{Home, Urls};
+use crate::serve::home::{Cluster, Home, HomeError, Urls};
 use crate::serve::listener::Listener;
 use crate::serve::node::NodeDoor;
 use crate::serve::phase::Phase;
@@ -63,32 +63,36 @@ pub(crate) fn run(args: ServeArgs) -> Outcome {
 async fn serve(config: Config) -> Outcome {
     let started = Instant::now();
     let mut signals = Signals::new()?;
+    home::require_company(&config)?;
     let mut home = Home::open(config.home())?;
     let tls = TlsFiles::open(&config.tls)?;
     let gateway = Listener::bind("Swift and Keystone", config.gateway.listen, tls.clone())?;
-    let s3 = Listener::bind("S3", config.s3.listen, tls.clone())?;
-    let urls = Urls {
-        gateway: config.gateway.public_url.clone().unwrap_or_else(|| gateway.url()),
-        s3: config.s3.public_url.clone().unwrap_or_else(|| s3.url()),
-    };
-    let nodes = match home.cluster().member {
-        Some(_) => Some(Listener::bind("nodes", config.cluster.listen, None)?),
-        None => None,
-    };
-    let listeners =
-        [Some(&gateway), Some(&s3), nodes.as_ref()].into_iter().flatten().map(listening).collect::<Vec<_>>();
+    let bind_s3 = || Listener::bind("S3", config.s3.listen, tls.clone());
+    let s3 = config.roles.has(Role::Proxy).then(bind_s3).transpose()?;
+    let urls = urls(&config, home.cluster(), &gateway, s3.as_ref())?;
+    let bind_nodes = |_: &_| Listener::bind("nodes", config.cluster.listen, None);
+    let nodes = home.cluster().member.as_ref().map(bind_nodes).transpose()?;
+    let listeners = [Some(&gateway), s3.as_ref(), nodes.as_ref()];
+    let listeners: Vec<Listening> = listeners.into_iter().flatten().map(listening).collect();
     let control_listener = control::bind(&home.control_socket())?;
 
     let shared = Arc::new(Shared::new());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let control =
-        Control { shared: shared.clone(), cluster: home.cluster().id.clone(), listeners: listeners.clone(), started };
+    let control = Control {
+        shared: shared.clone(),
+        cluster: home.cluster().id.clone(),
+        roles: config.roles.clone(),
+        listeners: listeners.clone(),
+        started,
+    };
     let accepting = TaskTracker::new();
     accepting.spawn(control::serve(control_listener, Arc::new(control), stop.clone(), tasks.clone()));
-    let service = Arc::new(Gateway::new(shared.clone(), config.gateway.metrics_access));
+    let service = Arc::new(Gateway::new(shared.clone(), config.roles.clone(), config.gateway.metrics_access));
     accepting.spawn(gateway.serve(service, stop.clone(), tasks.clone()));
-    let service = Arc::new(S3Service::new(shared.clone()));
-    accepting.spawn(s3.serve(service, stop.clone(), tasks.clone()));
+    if let Some(s3) = s3 {
+        let service = Arc::new(S3Service::new(shared.clone()));
+        accepting.spawn(s3.serve(service, stop.clone(), tasks.clone()));
+    }
 
     let opened = tokio::select! {
         opened = async {
@@ -141,6 +145,27 @@ async fn serve(config: Config) -> Outcome {
     ended
 }
 
+/// By which URLs clients reach what this host is going to tell them of: the founder makes the catalog, and can't know
+/// where the roles are served that it hasn't.
+fn urls(config: &Config, cluster: &Cluster, gateway: &Listener, s3: Option<&Listener>) -> Result<Urls, HomeError> {
+    let publishes = (cluster.first_start.is_some() || cluster.urls.is_some()) && config.identity.remote().is_none();
+    let is_whole = config.roles.has(Role::Proxy) && config.roles.has(Role::Control);
+    for (key, is_known) in [
+        ("gateway.public_url", config.gateway.public_url.is_some() || s3.is_some()),
+        ("s3.public_url", config.s3.public_url.is_some() || s3.is_some()),
+        ("identity.public_url", config.identity.public_url.is_some() || is_whole),
+    ] {
+        if publishes && !is_known {
+            return Err(HomeError::NeedsUrl { key, roles: config.roles.clone() });
+        }
+    }
+    Ok(Urls {
+        gateway: config.gateway.public_url.clone().unwrap_or_else(|| gateway.url()),
+        s3: config.s3.public_url.clone().or_else(|| s3.map(Listener::url)).unwrap_or_default(),
+        identity: config.identity.public_url.clone(),
+    })
+}
+
 /// Opens the rooms; on the first start makes the administrator and the credential files.
 async fn open_rooms(
     config: &Config,
@@ -148,7 +173,8 @@ async fn open_rooms(
     urls: &Urls,
     store: Store,
 ) -> Result<Rooms, Box<dyn std::error::Error>> {
-    let rooms = Rooms::open(config, home.cluster(), store).await?;
+    let has_news = home.cluster().first_start.is_some() || home.cluster().names_other_urls(urls);
+    let rooms = Rooms::open(config, home.cluster(), store, has_news).await?;
     // Another host's has its administrator and its catalog; what this one would make stays to be made.
     let Ok(identity) = rooms.identity().here() else { return Ok(rooms) };
     if let Some(first_start) = home.cluster().first_start.clone() {
@@ -204,7 +230,7 @@ fn greet(listeners: &[Listening], credentials: &Path, identity: Option<&str>, st
     }
     if let Some(url) = identity {
         terminal::say(format_args!("  {:<20}{url}", "identity"));
-    } else {
+    } else if credentials.exists() {
         terminal::say(format_args!("  {:<20}{}", "credentials", credentials.display()));
         for name in credentials::FILES.iter().filter(|name| credentials.join(name).exists()) {
             terminal::say(format_args!("  {:<20}  {name}", ""));

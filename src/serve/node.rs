@@ -30,7 +30,7 @@ pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Option<Me
         Membership::Joins(founder) => Part::Join(founder.clone()),
     };
     let options = MemberOptions {
-        devices: config.data.clone(),
+        devices: config.devices().to_vec(),
         state_dir: config.home().to_owned(),
         cluster_id: cluster.id.clone(),
         cluster_secret: cluster.secret(),

@@ -1,6 +1,9 @@
 //! The rooms and the store behind one face: the only place that knows how they are opened, wired to each
 //! other, asked and closed.
 
+use std::sync::Arc;
+
+use anello_api::identity::Identity;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
@@ -9,12 +12,13 @@ use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{ReplicationOptions, StoreOptions};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::gateway::fault;
 use crate::serve::home::Cluster;
 use crate::serve::identity::IdentityService;
 use crate::serve::{daemons, devices};
@@ -25,37 +29,42 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 pub(crate) struct Rooms {
     store: Store,
     identity: IdentityService,
-    swift: SwiftDoor,
-    s3: S3Door,
-    // These end with the rooms; each of their steps may be cut anywhere.
-    reaper: AbortOnDropHandle<()>,
-    sweeper: AbortOnDropHandle<()>,
+    /// Where the host is a proxy.
+    doors: Option<(SwiftDoor, S3Door)>,
+    /// Where it keeps data. These end with the rooms; each of their steps may be cut anywhere.
+    workers: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Rooms {
-    /// Opens the rooms of a store.
-    pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store) -> Result<Self> {
-        let identity = IdentityService::open(config, cluster, store.clone()).await?;
-        let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
-        let s3_config = S3Config { region, base_domain, ..S3Config::default() };
-        Ok(Self {
-            swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.asked()),
-            s3: S3Door::new(s3_config, store.clone(), identity.asked())?,
-            reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
-            sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
-            identity,
-            store,
-        })
+    /// Opens the rooms of a store. Whether there is news for identity: see [`IdentityService::open`].
+    pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store, has_news: bool) -> Result<Self> {
+        let identity = IdentityService::open(config, cluster, store.clone(), has_news).await?;
+        let asked = identity.asked().filter(|_| config.roles.has(Role::Proxy));
+        let doors = asked.map(|asked| doors(config, &store, asked)).transpose()?;
+        let workers = match config.roles.has(Role::Storage) {
+            true => vec![
+                AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
+                AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
+            ],
+            false => Vec::new(),
+        };
+        Ok(Self { store, identity, doors, workers })
     }
 
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
     pub(crate) async fn swift(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        self.swift.call(request).await.map(ResponseBody::from)
+        match &self.doors {
+            Some((swift, _)) => swift.call(request).await.map(ResponseBody::from),
+            None => fault(StatusCode::NOT_FOUND, "Swift is not served here."),
+        }
     }
 
     /// Answers what comes to the S3 listener.
     pub(crate) async fn s3(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        self.s3.call(request).await.map(ResponseBody::from)
+        match &self.doors {
+            Some((_, s3)) => s3.call(request).await.map(ResponseBody::from),
+            None => fault(StatusCode::NOT_FOUND, "S3 is not served here."),
+        }
     }
 
     /// Keystone, or where it is.
@@ -81,11 +90,17 @@ impl Rooms {
 
     /// Ends the workers and closes the store.
     pub(crate) async fn close(&self) -> Result<()> {
-        self.reaper.abort();
-        self.sweeper.abort();
+        self.workers.iter().for_each(|worker| worker.abort());
         self.identity.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+fn doors(config: &Config, store: &Store, identity: Arc<dyn Identity>) -> Result<(SwiftDoor, S3Door)> {
+    let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
+    let s3 = S3Config { region, base_domain, ..S3Config::default() };
+    let swift = SwiftDoor::new(SwiftConfig::default(), store.clone(), Arc::clone(&identity));
+    Ok((swift, S3Door::new(s3, store.clone(), identity)?))
 }
 
 /// Opens the devices, replaying what was not closed; a host of several waits until the cluster is complete.

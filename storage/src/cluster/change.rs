@@ -79,6 +79,9 @@ impl ClusterMap {
             Some(known) => *known = host.clone(),
             None => hosts.push(host.clone()),
         }
+        if host.devices.is_empty() {
+            return Ok(Some(Self { epoch: self.epoch + 1, hosts, ..self.clone() }));
+        }
         self.begin(hosts, now, |builder| {
             for device in &host.devices {
                 if device.is_lost {
@@ -104,6 +107,9 @@ impl ClusterMap {
         self.require_calm()?;
         let devices = self.devices_of(name)?;
         let hosts = self.with_state(name, HostState::Draining);
+        if devices.is_empty() {
+            return Ok(Self { epoch: self.epoch + 1, hosts, ..self.clone() });
+        }
         self.begin(hosts, now, |builder| {
             for device in &devices {
                 if let Some(id) = id_of(builder, device) {
@@ -128,6 +134,9 @@ impl ClusterMap {
             }
         }
         let hosts = self.with_state(name, HostState::Leaving);
+        if devices.is_empty() {
+            return Ok(Self { epoch: self.epoch + 1, hosts: without_the_gone(hosts), ..self.clone() });
+        }
         self.begin(hosts, now, |builder| devices.iter().try_for_each(|device| lose(builder, device)))
     }
 
@@ -223,6 +232,17 @@ impl ClusterMap {
             held += ring.partitions().map(of_partition).sum::<usize>();
         }
         Ok(held)
+    }
+
+    /// Refuses a host that would start without the devices on which it keeps data.
+    pub(super) fn require_nothing_on(&self, name: &str) -> Result<()> {
+        let devices = self.host(name).map(|_| self.devices_of(name)).transpose()?.unwrap_or_default();
+        match self.replicas_on(&devices)? {
+            0 => Ok(()),
+            held => Err(Error::Membership(format!(
+                "{name} keeps {held} replicas of partitions: it needs the role storage until it is drained"
+            ))),
+        }
     }
 
     fn require_calm(&self) -> Result<()> {

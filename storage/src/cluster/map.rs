@@ -65,7 +65,7 @@ pub struct Host {
     pub region: u32,
     /// See `region`.
     pub zone: u32,
-    /// Its devices.
+    /// Its devices; none of a host that keeps no data.
     pub devices: Vec<HostDevice>,
     /// Whether it is to stay.
     #[serde(default)]
@@ -111,6 +111,9 @@ pub struct HostDevice {
 impl ClusterMap {
     /// The first map of these hosts.
     pub(crate) fn form(hosts: Vec<Host>) -> Result<Self> {
+        if hosts.iter().all(|host| host.devices.is_empty()) {
+            return Err(Error::Membership("none of the hosts has a device: one needs the role storage".to_owned()));
+        }
         let policies = Policies::default();
         let map = Self {
             epoch: 0,

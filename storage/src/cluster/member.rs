@@ -30,7 +30,7 @@ const WEIGHT_BYTES: u64 = 1 << 30;
 /// How a host takes part.
 #[derive(Debug, Clone)]
 pub struct MemberOptions {
-    /// One directory for each device; created where absent.
+    /// One directory for each device; created where absent. None on a host that keeps no data.
     pub devices: Vec<PathBuf>,
     /// Where the map is kept.
     pub state_dir: PathBuf,
@@ -95,7 +95,8 @@ impl Roll {
     pub(crate) fn enter(&self, host: Host) -> Result<Option<ClusterMap>> {
         if let Some(map) = self.map.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             let known = map.host(&host.name);
-            if known.is_some_and(|known| known.has_devices(&host.devices)) {
+            let is_it = |known: &Host| known.address == host.address || !known.devices.is_empty();
+            if known.is_some_and(|known| known.has_devices(&host.devices) && is_it(known)) {
                 return Ok(Some(map.clone()));
             }
             if known.is_some_and(|known| known.address != host.address) {
@@ -172,7 +173,11 @@ impl Member {
         let MemberOptions { name, address, region, zone, part, replication, audit, .. } = options;
         let clock = Arc::new(HybridClock::new(clock));
         let map_path = options.state_dir.join("cluster.map");
-        let roll = Arc::new(Roll { map: RwLock::new(ClusterMap::read(&map_path)?), ..Roll::default() });
+        let map = ClusterMap::read(&map_path)?;
+        if let Some(map) = map.as_ref().filter(|_| locals.is_empty()) {
+            map.require_nothing_on(&name)?;
+        }
+        let roll = Arc::new(Roll { map: RwLock::new(map), ..Roll::default() });
         let peers = Peers::new(name.clone(), transport, Arc::clone(&clock), Arc::clone(&epoch));
         let service =
             NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll), Arc::clone(&peers));

@@ -64,7 +64,8 @@ impl Store {
             let steward = self.watch("membership", Unit::Hosts);
             self.repeat(steward, MEMBERSHIP_INTERVAL, |store, watch| async move { store.steward(&watch).await });
         }
-        if !self.placement().is_single() {
+        // A cluster of one device may come to have more.
+        if self.inner.cluster.is_some() || !self.placement().is_single() {
             self.start_replicators();
             let healer = self.watch("healer", Unit::Objects);
             self.repeat(healer, HEAL_INTERVAL, |store, watch| async move { store.heal(&watch).await });
