@@ -5,13 +5,12 @@
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::host::{self, Host};
 use harness::{Server, Session, request};
 use rustix::process::Signal;
 
@@ -20,76 +19,11 @@ const HOSTS: usize = 3;
 /// Inline, and streamed.
 const SIZES: [usize; 3] = [100, 5000, 400_000];
 
-struct Host {
-    config: PathBuf,
-    data: PathBuf,
-    node: String,
-}
-
-impl Host {
-    fn new(root: &Path, number: usize) -> Self {
-        // Free now; nothing else in the test takes ports by number.
-        let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let node = probe.local_addr().expect("an address").to_string();
-        let (config, data) = (root.join(format!("h{number}.toml")), root.join(format!("h{number}")));
-        let text = format!(
-            "data = [{data:?}]\n[gateway]\nlisten = \"127.0.0.1:0\"\n[s3]\nlisten = \"127.0.0.1:0\"\n\
-             [cluster]\nlisten = \"{node}\"\nname = \"h{number}\"\nzone = {}\n",
-            number + 1
-        );
-        std::fs::write(&config, text).expect("written");
-        Self { config, data, node }
-    }
-
-    fn anello(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_anello"));
-        command.args(arguments).arg("--config").arg(&self.config);
-        command.stdin(Stdio::null()).stderr(Stdio::inherit());
-        command
-    }
-
-    /// What a command prints that must succeed.
-    fn run(&self, arguments: &[&str]) -> String {
-        let done = self.anello(arguments).output().expect("runs");
-        assert!(done.status.success(), "{arguments:?}: {done:?}");
-        String::from_utf8(done.stdout).expect("text").trim().to_owned()
-    }
-
-    fn join(&self, token: &str) {
-        let joined = self.anello(&["cluster", "join"]).env("ANELLO_JOIN_TOKEN", token).output().expect("runs");
-        assert!(joined.status.success(), "{joined:?}");
-    }
-
-    fn start(&self) -> Server {
-        let mut command = self.anello(&["serve"]);
-        command.stdout(Stdio::null());
-        Server::start_with(&self.data, command)
-    }
-}
-
 fn form(root: &Path) -> (Vec<Host>, Vec<Server>) {
-    let hosts: Vec<Host> = (0..HOSTS).map(|number| Host::new(root, number)).collect();
-    let token = hosts[0].run(&["cluster", "init", "--hosts", "3"]);
-    for host in &hosts[1..] {
-        host.join(&token);
-        let again = host.anello(&["cluster", "join"]).env("ANELLO_JOIN_TOKEN", &token).output().expect("runs");
-        assert!(!again.status.success(), "a host joined twice");
-    }
-    // Each waits for the others.
-    let servers = std::thread::scope(|scope| {
-        let starts: Vec<_> = hosts.iter().map(|host| scope.spawn(|| host.start())).collect();
-        starts.into_iter().map(|start| start.join().expect("starts")).collect()
-    });
+    let hosts: Vec<Host> = (0..HOSTS).map(|number| Host::new(root, number, "")).collect();
+    host::found(&hosts);
+    let servers = host::start(&hosts);
     (hosts, servers)
-}
-
-/// What identity keeps is seen by the other hosts some seconds later.
-fn wait_until_known(session: &Session) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while session.swift("HEAD", "", b"").expect("an answer").status == 401 {
-        assert!(Instant::now() < deadline, "the token is not known everywhere after a minute");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 fn content(name: &str) -> Vec<u8> {
@@ -171,7 +105,7 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     let through = |server: &Server| token.at(&server.gateway);
     let [first, second] = [0, 1].map(|host| through(&servers[host]));
     for session in [&first, &second, &through(&servers[2])] {
-        wait_until_known(session);
+        session.wait_until_known();
     }
     assert_eq!(second.swift("PUT", "/c", b"").expect("an answer").status, 201);
 
@@ -209,7 +143,7 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
         check(&[&first, &second], &names);
         if fault == "kill" {
             servers.push(hosts[2].start());
-            wait_until_known(&through(&servers[2]));
+            through(&servers[2]).wait_until_known();
         }
         // Hosts that were left alone for a while are asked again.
         std::thread::sleep(Duration::from_secs(6));
@@ -219,7 +153,7 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     // A fourth comes and one of the first goes, while clients read and write.
     stop.store(false, Ordering::Relaxed);
     let mut hosts = hosts;
-    hosts.push(Host::new(root.path(), HOSTS));
+    hosts.push(Host::new(root.path(), HOSTS, ""));
     std::thread::scope(|scope| {
         let writers: Vec<_> = [(&first, "x"), (&second, "y")]
             .map(|(session, prefix)| {
@@ -250,7 +184,7 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
         assert!(Instant::now() < deadline, "{:?}", host_names(&servers[0]));
         std::thread::sleep(Duration::from_millis(200));
     }
-    wait_until_known(&through(&servers[2]));
+    through(&servers[2]).wait_until_known();
     check(&[&first, &second, &through(&servers[2])], &names);
 
     let table = hosts[0].run(&["cluster", "dispersion"]);

@@ -145,12 +145,20 @@ impl Clock for SystemClock {
 pub struct HybridClock {
     wall: Box<dyn Clock>,
     last: AtomicU64,
+    /// How far ahead of the wall clock what is observed may be.
+    ahead_max: Option<Duration>,
 }
 
 impl HybridClock {
     /// A clock that follows `wall`.
     pub fn new(wall: impl Clock) -> Self {
-        Self { wall: Box::new(wall), last: AtomicU64::new(0) }
+        Self { wall: Box::new(wall), last: AtomicU64::new(0), ahead_max: None }
+    }
+
+    /// A clock that follows `wall` and others' as long as they are not further ahead than this: by one that is wrong by
+    /// hours nothing could be written before they have passed.
+    pub fn within(wall: impl Clock, ahead_max: Duration) -> Self {
+        Self { ahead_max: Some(ahead_max), ..Self::new(wall) }
     }
 
     /// The next timestamp, never handed out before.
@@ -163,8 +171,11 @@ impl HybridClock {
         Timestamp::from_ticks(wall.max(last + 1))
     }
 
-    /// Takes note of a timestamp made elsewhere, so that the next tick is later.
+    /// Takes note of a timestamp made elsewhere, so that the next tick is later, unless it is too far ahead.
     pub fn observe(&self, seen: Timestamp) {
+        if self.ahead_max.is_some_and(|most| seen > self.wall().plus(most)) {
+            return;
+        }
         self.last.fetch_max(seen.ticks(), Ordering::AcqRel);
     }
 
@@ -225,5 +236,15 @@ mod tests {
         clock.observe(Timestamp::from_seconds(500));
         assert!(clock.tick() > Timestamp::from_seconds(500));
         assert_eq!(clock.wall(), Timestamp::from_seconds(100));
+    }
+
+    /// Without this one host whose clock is wrong makes all others' wrong.
+    #[test]
+    fn a_clock_does_not_follow_one_that_is_too_far_ahead() {
+        let clock = HybridClock::within(Stopped(Timestamp::from_seconds(100)), Duration::from_secs(30));
+        clock.observe(Timestamp::from_seconds(131));
+        assert!(clock.tick() < Timestamp::from_seconds(101));
+        clock.observe(Timestamp::from_seconds(130));
+        assert!(clock.tick() > Timestamp::from_seconds(130));
     }
 }

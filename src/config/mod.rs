@@ -110,11 +110,22 @@ pub(crate) struct Cluster {
     pub(crate) name: Option<String>,
     pub(crate) region: u32,
     pub(crate) zone: u32,
+    pub(crate) tls: ClusterTls,
+}
+
+/// TLS between hosts: all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterTls {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 6200).into(), advertise: None, name: None, region: 1, zone: 1 }
+        let tls = ClusterTls::default();
+        Self { listen: ([127, 0, 0, 1], 6200).into(), advertise: None, name: None, region: 1, zone: 1, tls }
     }
 }
 
@@ -162,6 +173,8 @@ pub(crate) enum ConfigError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("[tls] needs both certificate and key")]
     HalfTls,
+    #[error("[cluster.tls] needs certificate, key and ca")]
+    PartTls,
     #[error("{key} must be an http:// or https:// URL without a query, not {value:?}")]
     Url { key: &'static str, value: String },
     #[error("[identity.remote] needs {0}")]
@@ -225,6 +238,11 @@ impl Config {
         self.check_roles()?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(ConfigError::HalfTls);
+        }
+        let tls = &self.cluster.tls;
+        let given = [&tls.certificate, &tls.key, &tls.ca].into_iter().flatten().count();
+        if !matches!(given, 0 | 3) {
+            return Err(ConfigError::PartTls);
         }
         url("gateway.public_url", &mut self.gateway.public_url)?;
         url("s3.public_url", &mut self.s3.public_url)?;
@@ -327,6 +345,7 @@ mod tests {
             ("roles = []", "at least one of storage, proxy and control"),
             ("roles = [\"proxy\"]\ndata = [\"/a\", \"/b\"]", "one directory, its home, and not 2"),
             ("[tls]\nkey = \"a\"", "both certificate and key"),
+            ("[cluster.tls]\nkey = \"a\"\ncertificate = \"b\"", "needs certificate, key and ca"),
             ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
             ("[identity.remote]\nuser = \"anello\"", "[identity.remote] needs url"),
             ("[identity.remote]\nurl = \"keystone:5000\"", "identity.remote.url must be"),

@@ -41,8 +41,10 @@ pub(crate) enum HomeError {
     Taken(PathBuf),
     #[error("a host that is not one of a cluster needs the role storage and another, and this one has: {0}")]
     Lonely(Roles),
-    #[error("this host enters the URLs of what clients reach into the catalog, and with the roles {roles} can't know them \
-             all: {key} must say it")]
+    #[error(
+        "this host enters the URLs of what clients reach into the catalog, and with the roles {roles} can't know them \
+             all: {key} must say it"
+    )]
     NeedsUrl { key: &'static str, roles: Roles },
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },

@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, READ_BUFFER_BYTES};
 use crate::serve::connection::{self, Peer, Service};
 use crate::serve::tls::TlsFiles;
 
@@ -130,9 +131,37 @@ async fn secure_and_serve<S: Service>(
     let Some(tls) = tls else {
         return connection::serve(stream, peer, service, stop).await;
     };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
+    let handshake = async {
+        let mut stream = stream;
+        // A host whose operator forgot it is told what is wrong.
+        if tls.is_mutual() && !speaks_tls(&stream).await? {
+            refuse(&mut stream).await?;
+            return Err(std::io::Error::other("it was not TLS"));
+        }
+        tls.acceptor().accept(stream).await
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => connection::serve(stream, peer, service, stop).await,
         Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(peer = %address, "TLS handshake timed out"),
     }
+}
+
+/// What a TLS connection begins with: a record that bears a handshake.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The answer to HTTP where TLS is spoken.
+const UPGRADE_REQUIRED: &[u8] =
+    b"HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.3\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Answers what is no TLS. A call is read as far as it is short: what is left unread cuts the answer off.
+async fn refuse(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(UPGRADE_REQUIRED).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(READ_BUFFER_BYTES as u64), &mut tokio::io::sink()).await.map(drop)
+}
+
+async fn speaks_tls(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 0 || first[0] == TLS_HANDSHAKE)
 }

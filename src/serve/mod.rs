@@ -17,9 +17,11 @@ mod identity;
 mod listener;
 mod metrics;
 mod node;
+mod peers;
 mod phase;
 mod recon;
 mod rooms;
+mod secured;
 mod tls;
 
 use std::path::Path;
@@ -33,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Outcome;
 use crate::cli::ServeArgs;
-use crate::config::{Config, Role};
+use crate::config::{Config, Role, Roles};
 use crate::limits::{CLOSE_TIMEOUT, CLUSTER_START_PAUSE, DRAIN_TIMEOUT};
 use crate::serve::control::{Control, Listening};
 use crate::serve::gateway::{Gateway, S3Service, Shared};
@@ -65,12 +67,14 @@ async fn serve(config: Config) -> Outcome {
     let mut signals = Signals::new()?;
     home::require_company(&config)?;
     let mut home = Home::open(config.home())?;
-    let tls = TlsFiles::open(&config.tls)?;
-    let gateway = Listener::bind("Swift and Keystone", config.gateway.listen, tls.clone())?;
+    let tls = TlsFiles::of_doors(&config.tls)?;
+    let node_tls = TlsFiles::of_nodes(&config.cluster.tls)?;
+    let certificates: Vec<&TlsFiles> = [&tls, &node_tls].into_iter().flatten().map(AsRef::as_ref).collect();
+    let gateway = Listener::bind(gateway_name(&config.roles), config.gateway.listen, tls.clone())?;
     let bind_s3 = || Listener::bind("S3", config.s3.listen, tls.clone());
     let s3 = config.roles.has(Role::Proxy).then(bind_s3).transpose()?;
     let urls = urls(&config, home.cluster(), &gateway, s3.as_ref())?;
-    let bind_nodes = |_: &_| Listener::bind("nodes", config.cluster.listen, None);
+    let bind_nodes = |_: &_| Listener::bind("nodes", config.cluster.listen, node_tls.clone());
     let nodes = home.cluster().member.as_ref().map(bind_nodes).transpose()?;
     let listeners = [Some(&gateway), s3.as_ref(), nodes.as_ref()];
     let listeners: Vec<Listening> = listeners.into_iter().flatten().map(listening).collect();
@@ -96,7 +100,7 @@ async fn serve(config: Config) -> Outcome {
 
     let opened = tokio::select! {
         opened = async {
-            let member = node::open(&config, home.cluster()).await?;
+            let member = node::open(&config, home.cluster(), node_tls.clone()).await?;
             if let (Some(member), Some(nodes)) = (&member, nodes) {
                 let service = Arc::new(NodeDoor(member.http()));
                 accepting.spawn(nodes.serve(service, stop.clone(), tasks.clone()));
@@ -114,7 +118,7 @@ async fn serve(config: Config) -> Outcome {
                 }
             }
         } => opened,
-        () = signals.end() => return Ok(()),
+        () = signals.until_end(&certificates) => return Ok(()),
     };
     shared.rooms.set(opened?).map_err(|_| "the rooms were opened twice")?;
     let running = async {
@@ -128,7 +132,7 @@ async fn serve(config: Config) -> Outcome {
     };
     tokio::select! {
         () = running => {}
-        () = signals.until_end(tls.as_deref()) => {}
+        () = signals.until_end(&certificates) => {}
     }
     shared.phase.set(Phase::Draining);
     stop.cancel();
@@ -143,6 +147,16 @@ async fn serve(config: Config) -> Outcome {
     };
     let _ = std::fs::remove_file(home.control_socket());
     ended
+}
+
+/// What the gateway's listener is for.
+fn gateway_name(roles: &Roles) -> &'static str {
+    match (roles.has(Role::Proxy), roles.has(Role::Control)) {
+        (true, true) => "Swift and Keystone",
+        (true, false) => "Swift",
+        (false, true) => "Keystone",
+        (false, false) => "health and figures",
+    }
 }
 
 /// By which URLs clients reach what this host is going to tell them of: the founder makes the catalog, and can't know
@@ -273,17 +287,16 @@ impl Signals {
         }
     }
 
-    /// Waits for SIGTERM or SIGINT, reading the certificate again at each SIGHUP.
-    async fn until_end(&mut self, tls: Option<&TlsFiles>) {
+    /// Waits for SIGTERM or SIGINT, reading the certificates again at each SIGHUP.
+    async fn until_end(&mut self, certificates: &[&TlsFiles]) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match tls.map(TlsFiles::reload) {
-                    None => tracing::info!("SIGHUP: there is no certificate to read again"),
-                    Some(Ok(())) => tracing::info!("SIGHUP: certificate and key were read again"),
-                    Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificate in use stays"),
-                },
+                _ = self.hangup.recv() => certificates.iter().for_each(|files| match files.reload() {
+                    Ok(()) => tracing::info!(%files, "SIGHUP: certificate and key were read again"),
+                    Err(error) => tracing::error!(%error, %files, "SIGHUP: the certificate in use stays"),
+                }),
             }
         }
     }

@@ -1,10 +1,12 @@
 //! The node listener of a host that is one of several: the other hosts' calls to its devices. What was not sealed
 //! with the cluster's secret gets 403 and nothing else (`storage/src/node`).
 
+use std::sync::Arc;
+
 use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::DeviceOptions;
-use anello_storage::node::HttpService;
+use anello_storage::node::{HttpService, HttpTransport, Transport, connector};
 use anello_storage::store::ReplicationOptions;
 use http::{Request, Response};
 
@@ -12,6 +14,8 @@ use crate::config::Config;
 use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::connection::{Peer, Service};
 use crate::serve::home::{Cluster, Membership};
+use crate::serve::secured::Secured;
+use crate::serve::tls::TlsFiles;
 
 /// Answers on the node listener.
 pub(crate) struct NodeDoor(pub(crate) HttpService);
@@ -23,7 +27,11 @@ impl Service for NodeDoor {
 }
 
 /// Opens the host's devices and its part in the cluster; `None` where it is the only host.
-pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Option<Member>, Box<dyn std::error::Error>> {
+pub(crate) async fn open(
+    config: &Config,
+    cluster: &Cluster,
+    tls: Option<Arc<TlsFiles>>,
+) -> Result<Option<Member>, Box<dyn std::error::Error>> {
     let Some(membership) = &cluster.member else { return Ok(None) };
     let part = match membership {
         Membership::Founds(hosts) => Part::Found(*hosts),
@@ -43,5 +51,9 @@ pub(crate) async fn open(config: &Config, cluster: &Cluster) -> Result<Option<Me
         replication: ReplicationOptions::default(),
         audit: config.storage.audit(),
     };
-    Ok(Some(tokio::task::spawn_blocking(move || Member::open(options, SystemClock)).await??))
+    let transport: Arc<dyn Transport> = match tls {
+        None => Arc::new(HttpTransport::new(&options.cluster_secret)),
+        Some(tls) => Arc::new(HttpTransport::over("https", Secured::new(connector(), tls), &options.cluster_secret)),
+    };
+    Ok(Some(tokio::task::spawn_blocking(move || Member::open_with(options, SystemClock, transport)).await??))
 }

@@ -11,8 +11,8 @@ use anello_proxy::swift::{SwiftConfig, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{ReplicationOptions, StoreOptions};
-use http::{Request, Response, StatusCode};
+use anello_storage::store::{ReplicationOptions, StoreOptions, freshness};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,7 +21,10 @@ use crate::serve::body::{RequestBody, ResponseBody};
 use crate::serve::gateway::fault;
 use crate::serve::home::Cluster;
 use crate::serve::identity::IdentityService;
-use crate::serve::{daemons, devices};
+use crate::serve::{daemons, devices, peers};
+
+/// In an answer: it rests on what fewer than a majority of the devices said (`docs/consistency.md`).
+const MAY_BE_STALE: HeaderName = HeaderName::from_static("x-backend-may-be-stale");
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -54,7 +57,7 @@ impl Rooms {
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
     pub(crate) async fn swift(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         match &self.doors {
-            Some((swift, _)) => swift.call(request).await.map(ResponseBody::from),
+            Some((swift, _)) => fresh_or_marked(request.method().clone(), swift.call(request)).await,
             None => fault(StatusCode::NOT_FOUND, "Swift is not served here."),
         }
     }
@@ -62,7 +65,7 @@ impl Rooms {
     /// Answers what comes to the S3 listener.
     pub(crate) async fn s3(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         match &self.doors {
-            Some((_, s3)) => s3.call(request).await.map(ResponseBody::from),
+            Some((_, s3)) => fresh_or_marked(request.method().clone(), s3.call(request)).await,
             None => fault(StatusCode::NOT_FOUND, "S3 is not served here."),
         }
     }
@@ -77,10 +80,10 @@ impl Rooms {
         &self.store
     }
 
-    /// The figures of devices and daemons.
-    pub(crate) fn metrics(&self) -> [Registry; 2] {
+    /// The figures of devices, daemons and other hosts.
+    pub(crate) fn metrics(&self) -> [Registry; 3] {
         let status = self.store.status();
-        [devices::registry(&status), daemons::registry(&status)]
+        [devices::registry(&status), daemons::registry(&status), peers::registry(&status)]
     }
 
     /// The store as `anello status` shows it.
@@ -90,10 +93,22 @@ impl Rooms {
 
     /// Ends the workers and closes the store.
     pub(crate) async fn close(&self) -> Result<()> {
-        self.workers.iter().for_each(|worker| worker.abort());
+        self.workers.iter().for_each(AbortOnDropHandle::abort);
         self.identity.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// Says of what was read where too few devices answered to know, that there may be something later.
+async fn fresh_or_marked<B>(method: Method, answer: impl Future<Output = Response<B>>) -> Response<ResponseBody>
+where
+    ResponseBody: From<B>,
+{
+    let (mut response, may_be_stale) = freshness::watched(answer).await;
+    if may_be_stale && matches!(method, Method::GET | Method::HEAD) {
+        response.headers_mut().insert(MAY_BE_STALE, HeaderValue::from_static("true"));
+    }
+    response.map(ResponseBody::from)
 }
 
 fn doors(config: &Config, store: &Store, identity: Arc<dyn Identity>) -> Result<(SwiftDoor, S3Door)> {

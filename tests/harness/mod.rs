@@ -4,6 +4,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, reason = "shared by several test binaries")]
 
+pub(crate) mod host;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -17,6 +19,7 @@ use serde_json::{Value, json};
 /// A start replays at most what a test has written; the machine may be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 const END_TIMEOUT: Duration = Duration::from_secs(90);
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -26,7 +29,7 @@ pub(crate) struct Server {
     data: PathBuf,
     /// `host:port` of the gateway.
     pub(crate) gateway: String,
-    /// `host:port` of S3.
+    /// `host:port` of S3; empty where that is not served.
     pub(crate) s3: String,
 }
 
@@ -62,11 +65,14 @@ impl Server {
                 && status["pid"] == child.id()
                 && status["state"] == state
             {
-                let address = |index: usize| {
-                    let url = status["listeners"][index]["url"].as_str().expect("a URL");
+                let listeners = status["listeners"].as_array().expect("listeners");
+                let address = |listener: &Value| {
+                    let url = listener["url"].as_str().expect("a URL");
                     url.split_once("://").expect("a URL").1.to_owned()
                 };
-                return Self { gateway: address(0), s3: address(1), data: data.to_owned(), child };
+                let s3 = listeners.iter().find(|listener| listener["name"] == "S3");
+                let s3 = s3.map(address).unwrap_or_default();
+                return Self { gateway: address(&listeners[0]), s3, data: data.to_owned(), child };
             }
             assert!(Instant::now() < deadline, "the server is not {state} after {START_TIMEOUT:?}");
             std::thread::sleep(POLL);
@@ -166,6 +172,15 @@ impl Session {
     /// The same session through another host's gateway.
     pub(crate) fn at(&self, gateway: &str) -> Self {
         Self { gateway: gateway.to_owned(), ..self.clone() }
+    }
+
+    /// Waits until the host asked knows the token: what identity keeps is seen by the other hosts some seconds later.
+    pub(crate) fn wait_until_known(&self) {
+        let deadline = Instant::now() + KNOWN_TIMEOUT;
+        while self.swift("HEAD", "", b"").expect("an answer").status == 401 {
+            assert!(Instant::now() < deadline, "the token is not known everywhere after {KNOWN_TIMEOUT:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// A Swift request below the account; an error where the server went away.

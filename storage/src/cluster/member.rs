@@ -16,8 +16,8 @@ use crate::device::{Device, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::key::KeyHasher;
 use crate::node::{
-    Epoch, HttpService, HttpTransport, Local, Node, NodeService, PROMISE_LEAD, Peer, PeerStatus, Peers, Remote,
-    Transport,
+    CLOCK_SKEW_MAX, Epoch, HttpService, HttpTransport, Local, Node, NodeService, PROMISE_LEAD, Peer, PeerStatus, Peers,
+    Remote, Transport,
 };
 use crate::store::{AuditOptions, ReplicationOptions};
 
@@ -171,7 +171,7 @@ impl Member {
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1), is_lost: false };
         let devices = locals.iter().map(device).collect();
         let MemberOptions { name, address, region, zone, part, replication, audit, .. } = options;
-        let clock = Arc::new(HybridClock::new(clock));
+        let clock = Arc::new(HybridClock::within(clock, CLOCK_SKEW_MAX));
         let map_path = options.state_dir.join("cluster.map");
         let map = ClusterMap::read(&map_path)?;
         if let Some(map) = map.as_ref().filter(|_| locals.is_empty()) {

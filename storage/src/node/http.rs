@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, BodyStream, Empty, StreamBody};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::limits::{
@@ -30,29 +30,42 @@ const NONCE: &str = "x-anello-nonce";
 /// A body of sealed frames.
 pub type NodeBody = BoxBody<Bytes, Error>;
 
-/// Carries calls over HTTP.
-pub struct HttpTransport {
-    client: Client<HttpConnector, NodeBody>,
+/// Carries calls over HTTP, on connections of `C`'s.
+pub struct HttpTransport<C = HttpConnector> {
+    client: Client<C, NodeBody>,
+    scheme: &'static str,
     key: ClusterKey,
+}
+
+/// Makes the connections on which calls travel; what encrypts them comes on top.
+pub fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let probe = DEAD_CONNECTION_TIMEOUT / KEEPALIVE_PROBES;
+    connector.set_keepalive(Some(probe));
+    connector.set_keepalive_interval(Some(probe));
+    connector.set_keepalive_retries(Some(KEEPALIVE_PROBES - 1));
+    connector.set_tcp_user_timeout(Some(DEAD_CONNECTION_TIMEOUT));
+    connector
 }
 
 impl HttpTransport {
     /// A transport within the cluster that has this secret.
     pub fn new(cluster_secret: &[u8]) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let probe = DEAD_CONNECTION_TIMEOUT / KEEPALIVE_PROBES;
-        connector.set_keepalive(Some(probe));
-        connector.set_keepalive_interval(Some(probe));
-        connector.set_keepalive_retries(Some(KEEPALIVE_PROBES - 1));
-        connector.set_tcp_user_timeout(Some(DEAD_CONNECTION_TIMEOUT));
+        Self::over("http", connector(), cluster_secret)
+    }
+}
+
+impl<C: Connect + Clone + Send + Sync + 'static> HttpTransport<C> {
+    /// The same on connections of another kind, by the scheme that asks for them.
+    pub fn over(scheme: &'static str, connector: C, cluster_secret: &[u8]) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
             .build(connector);
-        Self { client, key: ClusterKey::new(cluster_secret) }
+        Self { client, scheme, key: ClusterKey::new(cluster_secret) }
     }
 
     async fn send(&self, address: &str, message: Bytes, data: DataStream) -> Result<Incoming> {
@@ -61,7 +74,7 @@ impl HttpTransport {
         let frames = seal(&self.key, &nonce, Direction::Call, message, data);
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{address}{PATH}"))
+            .uri(format!("{}://{address}{PATH}", self.scheme))
             .header(NONCE, hex::encode(nonce))
             .body(body(frames))
             .map_err(|error| failed(error.to_string()))?;
@@ -70,6 +83,9 @@ impl HttpTransport {
             at_once: !error.is_connect(),
             message: causes(&error),
         })?;
+        if response.status() == StatusCode::UPGRADE_REQUIRED {
+            return Err(failed("it takes calls over TLS only, and this host makes them without".to_owned()));
+        }
         if response.status() != StatusCode::OK {
             return Err(failed(format!("it refused the call ({})", response.status())));
         }
@@ -83,7 +99,7 @@ impl HttpTransport {
     }
 }
 
-impl Transport for HttpTransport {
+impl<C: Connect + Clone + Send + Sync + 'static> Transport for HttpTransport<C> {
     fn call<'a>(&'a self, address: &'a str, message: Bytes, data: DataStream) -> BoxFuture<'a, Result<Incoming>> {
         Box::pin(self.send(address, message, data))
     }
@@ -169,7 +185,7 @@ where
     Ok(Incoming { message, data: Box::pin(data) })
 }
 
-impl std::fmt::Debug for HttpTransport {
+impl<C> std::fmt::Debug for HttpTransport<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HttpTransport")
     }

@@ -18,7 +18,11 @@ pub(crate) const PROMISE_LEAD: Duration = Duration::from_secs(1);
 
 /// How far ahead of this node's clock a timestamp may be. NTP keeps clocks within milliseconds; a clock that is
 /// wrong by more would make versions that nobody can replace for as long.
-pub(super) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
+
+/// Difference of two hosts' clocks from which on it is shown as a fault: far more than NTP leaves, and far from what
+/// makes them refuse each other. In ticks of 10 µs.
+pub(super) const CLOCK_SKEW_SHOWN_TICKS: u64 = 100_000;
 
 /// One frame's payload. Bounds what an unknown sender can make a host hold before its MAC proves wrong.
 pub(super) const FRAME_BYTES_MAX: usize = MIB as usize;

@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::epoch::Epoch;
 pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
-pub use self::http::{HttpService, HttpTransport, NodeBody};
+pub use self::http::{HttpService, HttpTransport, NodeBody, connector};
 #[cfg(test)]
 pub(crate) use self::limits::DEAD_CONNECTION_TIMEOUT;
-pub(crate) use self::limits::{ENTRIES_MAX, PROMISE_LEAD};
+pub(crate) use self::limits::{CLOCK_SKEW_MAX, ENTRIES_MAX, PROMISE_LEAD};
 pub(crate) use self::local::Local;
 pub use self::peer::PeerStatus;
 pub(crate) use self::peer::{Peer, Peers};

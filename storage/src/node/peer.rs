@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::epoch::Epoch;
-use super::limits::{FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION};
+use super::limits::{CLOCK_SKEW_SHOWN_TICKS, FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION};
 use super::message::{self, Answer, Call, Envelope, Fault, Reply};
 use super::transport::{DataStream, Transport, nothing};
 use crate::cluster::{ClusterMap, Host, Progress};
@@ -44,8 +44,11 @@ pub(crate) struct Peer {
     /// Whether it answered when it was asked last, and when somebody wanted to know.
     answers: AtomicBool,
     answered: AtomicBool,
+    /// Why it did not.
+    problem: Mutex<Option<String>>,
     /// Its wall clock less ours, in ticks.
     skew: AtomicI64,
+    is_clock_off: AtomicBool,
     /// The map that it went by when it answered last.
     epoch: AtomicU64,
 }
@@ -61,6 +64,11 @@ pub struct PeerStatus {
     pub reachable: bool,
     /// How far its clock is ahead of ours, in milliseconds.
     pub skew_ms: i64,
+    /// Whether that is more than a second, so that one of the two clocks is wrong; by 30 the hosts refuse each other.
+    pub is_clock_off: bool,
+    /// Why it did not answer when it was asked last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl Peers {
@@ -125,7 +133,9 @@ impl Peer {
             suspended,
             answers,
             answered,
+            problem: Mutex::new(None),
             skew: AtomicI64::new(0),
+            is_clock_off: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
         })
     }
@@ -166,14 +176,8 @@ impl Peer {
         let answered = tokio::time::timeout(timeout, self.peers.transport.call(&self.address, message, data)).await;
         let incoming = match answered {
             Ok(Ok(incoming)) => incoming,
-            Ok(Err(error)) => {
-                self.failed();
-                return Err(error);
-            }
-            Err(_) => {
-                self.failed();
-                return Err(self.unreachable("it did not answer in time"));
-            }
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(_) => return Err(self.failed(self.unreachable("it did not answer in time"))),
         };
         let reply: Reply = message::decode(&incoming.message)?;
         self.failures.store(0, Ordering::Relaxed);
@@ -239,8 +243,18 @@ impl Peer {
 
     /// A call was made between `asked` and now; the node's clock is taken to have been read in the middle.
     fn note_clock(&self, asked: Timestamp, reply: &Reply) {
-        let ours = asked.ticks().midpoint(self.peers.clock.wall().ticks());
-        self.skew.store(reply.wall.ticks().cast_signed() - ours.cast_signed(), Ordering::Relaxed);
+        let answered = self.peers.clock.wall().ticks();
+        let skew = reply.wall.ticks().cast_signed() - asked.ticks().midpoint(answered).cast_signed();
+        self.skew.store(skew, Ordering::Relaxed);
+        let for_sure = skew.unsigned_abs().saturating_sub(answered.saturating_sub(asked.ticks()) / 2);
+        let is_off = for_sure > CLOCK_SKEW_SHOWN_TICKS;
+        if self.is_clock_off.swap(is_off, Ordering::Relaxed) != is_off {
+            let (host, skew_ms) = (&self.name, skew / 100);
+            match is_off {
+                true => tracing::warn!(host, skew_ms, "another host's clock and ours differ: one of them is wrong"),
+                false => tracing::info!(host, skew_ms, "another host's clock and ours agree again"),
+            }
+        }
         self.peers.clock.observe(reply.now);
     }
 
@@ -260,11 +274,13 @@ impl Peer {
         !self.answered.swap(answers, Ordering::Relaxed) && answers
     }
 
-    fn failed(&self) {
+    fn failed(&self, error: Error) -> Error {
         self.answers.store(false, Ordering::Relaxed);
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX {
             *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
+        error
     }
 
     fn unreachable(&self, message: &str) -> Error {
@@ -280,11 +296,15 @@ impl Peer {
     }
 
     pub(crate) fn status(&self) -> PeerStatus {
+        let answers = self.answers.load(Ordering::Relaxed);
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         PeerStatus {
             name: self.name.clone(),
             address: self.address.clone(),
             reachable: self.is_reachable(),
             skew_ms: self.skew.load(Ordering::Relaxed) / 100,
+            is_clock_off: self.is_clock_off.load(Ordering::Relaxed),
+            problem: problem.filter(|_| !answers),
         }
     }
 }

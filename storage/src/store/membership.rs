@@ -96,8 +96,10 @@ impl Store {
             let next = change(&map, self.clock().wall())?;
             // A map that comes too soon behind the last one would be refused by whoever has not seen that.
             let progress = self.gather(cluster, self.progress(cluster)).await;
-            if !map.is_settled() || waits_for(&map, &progress).await?.is_none() {
-                return self.propose(cluster, next).await.map(drop);
+            let is_time = !map.is_settled() || waits_for(&map, &progress).await?.is_none();
+            // Where somebody was faster, the change begins again with his map.
+            if is_time && self.propose(cluster, next).await? {
+                return Ok(());
             }
             tokio::time::sleep(CALM_PAUSE).await;
         }

@@ -7,6 +7,7 @@ mod agree;
 mod container;
 mod dispersion;
 mod erasure;
+pub mod freshness;
 #[cfg(test)]
 mod holdings;
 mod listing;

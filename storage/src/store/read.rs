@@ -7,9 +7,9 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
-use super::Store;
 use super::erasure::{FragmentsReader, Layout};
 use super::placement::{Keyed, Placement, Slot};
+use super::{Store, freshness};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
@@ -83,7 +83,10 @@ impl Store {
         match answers.lacking {
             // What is there is better than nothing, and nothing may be wrong.
             Some(lacking) if sources.is_empty() => Err(lacking),
-            lacking => Ok(Newest { replicas: sources, lacking }),
+            lacking => {
+                lacking.iter().for_each(|_| freshness::doubt());
+                Ok(Newest { replicas: sources, lacking })
+            }
         }
     }
 
@@ -109,7 +112,10 @@ impl Store {
         let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
         match (newest.and_then(|known| known.info), answers.lacking) {
             (None, Some(lacking)) => Err(lacking),
-            (info, _) => Ok(info),
+            (info, lacking) => {
+                lacking.iter().for_each(|_| freshness::doubt());
+                Ok(info)
+            }
         }
     }
 }
