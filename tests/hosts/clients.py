@@ -1,9 +1,14 @@
-"""Clients that write, delete and read through every host, and know what must be there."""
+"""Clients that write, delete and read through every host, and know what must be there. Most are threads with boto3; the
+commands `aws` and `swift` look at what they wrote and at what each other did."""
 
 import hashlib
+import os
+import pathlib
 import random
+import re
 import shlex
 import subprocess
+import sys
 import threading
 import time
 
@@ -17,12 +22,13 @@ SIZES = [100, 4096, 70_000, 400_000, 3_000_000]
 
 
 def credentials(host):
-    """The variables of the administrator's S3 credentials."""
+    """The variables of the administrator's credentials."""
     values = {}
-    for line in (host.disk / "home" / "credentials" / "s3.env").read_text().splitlines():
-        for word in shlex.split(line, comments=True):
-            key, _, value = word.partition("=")
-            values[key] = value
+    for file in ["s3.env", "openrc"]:
+        for line in (host.disk / "home" / "credentials" / file).read_text().splitlines():
+            for word in shlex.split(line, comments=True):
+                key, _, value = word.partition("=")
+                values[key] = value
     return values
 
 
@@ -44,6 +50,7 @@ class Clients:
         self.usable = set(range(len(hosts)))
         self.stopping, self.threads = threading.Event(), []
         self.local = threading.local()
+        self.account, self.commands = None, 0
 
     def s3(self, number):
         made = self.local.__dict__.setdefault("s3", {})
@@ -143,9 +150,39 @@ class Clients:
         return count
 
 
-def run(words, env, **options):
-    """A client's command, which must succeed."""
-    done = subprocess.run([str(word) for word in words], env=env, capture_output=True, text=True, **options)
-    if done.returncode:
-        raise AssertionError(f"{words[0]}: exit {done.returncode}: {(done.stderr or done.stdout)[-800:]}")
-    return done.stdout
+    def run_commands(self, first, second, at):
+        """What `aws` writes by way of one host `swift` reads by way of another, and the other way round."""
+        file = pathlib.Path(at) / "content"
+        file.write_bytes(content("commands", self.commands + 1))
+        for write, read in [(self.aws, self.swift), (self.swift, self.aws)]:
+            self.commands += 1
+            name = f"commands/{self.commands}"
+            write(first, name, file, "put")
+            if read(second, name, file.with_name("back"), "get") != file.read_bytes():
+                raise AssertionError(f"{self.hosts[second].name}: {name} is not what was written")
+
+    def aws(self, host, name, file, what):
+        place = f"s3://{BUCKET}/{name}"
+        ends = [file, place] if what == "put" else [place, file]
+        self.command("aws", "--endpoint-url", f"http://{self.hosts[host].address}:9000", "s3", "cp", *ends)
+        return file.read_bytes()
+
+    def swift(self, host, name, file, what):
+        if self.account is None:
+            stat = self.command("swift", "stat", "-v")
+            self.account = re.search(r"StorageURL: \S+(/v1/\S+)", stat).group(1)
+        swift = ["swift", "--os-storage-url", f"http://{self.hosts[host].address}:8080{self.account}"]
+        if what == "put":
+            self.command(*swift, "upload", BUCKET, file, "--object-name", name)
+        else:
+            self.command(*swift, "download", BUCKET, name, "--output", file)
+        return file.read_bytes()
+
+    def command(self, name, *words):
+        """A client's command, which must succeed."""
+        program = pathlib.Path(sys.executable).with_name(name)
+        env = {**os.environ, **self.keys, "AWS_EC2_METADATA_DISABLED": "true"}
+        done = subprocess.run([str(word) for word in (program, *words)], env=env, capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{name} {words}: exit {done.returncode}: {(done.stderr or done.stdout)[-800:]}")
+        return done.stdout

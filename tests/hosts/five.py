@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Five hosts with real servers, disks and clients, and whatever can happen to them.
+"""Five hosts with real servers, disks and clients, a proxy before them, and whatever can happen to them.
 
     tests/hosts/five.py --anello target/release/anello [--work DIR] [--seconds 15] [--only STEP …]
 
 Each step lets clients write, delete and read through every host that should answer, does something to a host
-meanwhile, mends it, and ends with reading every name through two hosts and comparing the listings. Needs root:
-each host is a network namespace with a filesystem of its own.
+meanwhile, mends it, and ends with reading every name through two hosts, comparing the listings, and the commands `aws`
+and `swift` reading what each other wrote. Needs root: each host is a network namespace with a filesystem of its own.
 """
 
 import argparse
@@ -21,10 +21,16 @@ import clients
 import network
 
 
+# Keeps nothing; the hosts before it are of every role.
+PROXY = 5
+
+
 class Trial:
     def __init__(self, anello, root, seconds):
         self.seconds, self.faults = seconds, 0
         self.hosts = [network.Host(anello, root, number) for number in range(5)]
+        self.hosts.append(network.Host(anello, root, PROXY, ["proxy"]))
+        self.root = root
         self.verified, self.dice, self.clients = 0, random.Random(5), None
 
     def form(self):
@@ -62,13 +68,14 @@ class Trial:
             time.sleep(self.seconds / 3)
         finally:
             self.clients.stop()
-        self.clients.usable |= set(may_fail)
+        self.clients.usable |= {number for number in may_fail if self.hosts[number].process}
         self.faults += 1
         # Hosts that did not answer are asked again after some seconds.
         time.sleep(6)
         asked = self.dice.sample(sorted(self.clients.usable), 2)
         count = self.clients.verify(asked)
         self.verified += count
+        self.clients.run_commands(*asked, self.root)
         new = {what: n - errors.get(what, 0) for what, n in self.clients.errors.items() if n > errors.get(what, 0)}
         if self.clients.stale:
             raise AssertionError(f"stale: {self.clients.stale[:5]}")
@@ -87,11 +94,14 @@ class Trial:
     def calm(self):
         time.sleep(self.seconds / 3)
 
-    def kill(self):
-        self.hosts[1].kill()
+    def kill(self, host=1):
+        self.hosts[host].kill()
         time.sleep(self.seconds / 2)
-        self.hosts[1].start()
-        self.hosts[1].wait_ready()
+        self.hosts[host].start()
+        self.hosts[host].wait_ready()
+
+    def kill_proxy(self):
+        self.kill(PROXY)
 
     def pause(self):
         self.hosts[2].signal(signal.SIGSTOP)
@@ -164,6 +174,7 @@ class Trial:
     STEPS = [
         ("nothing happens", calm, ()),
         ("a host is killed and comes back", kill, (1,)),
+        ("the proxy is killed and comes back", kill_proxy, (PROXY,)),
         ("a host is paused", pause, (2,)),
         ("a host is cut off", partition, (3,)),
         ("a disk is full", fill, ()),
@@ -180,9 +191,8 @@ class Trial:
         for name, fault, may_fail in self.STEPS:
             if not only or any(word in name for word in only):
                 self.step(name, lambda fault=fault: fault(self), may_fail)
-                if fault is Trial.lose:
-                    self.clients.usable.discard(4)
-        print(f"{self.clients.operations} operations, {self.faults} faults, {self.verified} names read back: "
+        print(f"{self.clients.operations} operations, {self.faults} faults, {self.verified} names read back, "
+              f"{self.clients.commands} written and read by commands: "
               f"none lost, none stale; errors that clients saw: {self.clients.errors or 'none'}")
 
     def end(self):

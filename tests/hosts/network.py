@@ -24,12 +24,12 @@ def sh(*words, check=True, **options):
 class Host:
     """One host: its namespace, its disk, its process."""
 
-    def __init__(self, anello, root, number):
+    def __init__(self, anello, root, number, roles=("storage", "proxy", "control")):
         self.anello, self.number, self.name = anello, number, f"h{number}"
         self.namespace, self.address = f"anello-h{number}", f"{SUBNET}.{10 + number}"
         self.disk, self.config = root / self.name, root / f"{self.name}.toml"
         self.log_file, self.process = root / f"{self.name}.log", None
-        self.devices = ["home", "disk"]
+        self.roles, self.devices = roles, ["home", "disk"] if "storage" in roles else ["home"]
 
     def make(self):
         self.remove()
@@ -51,7 +51,7 @@ class Host:
     def write_config(self):
         data = json.dumps([str(self.disk / device) for device in self.devices])
         self.config.write_text(
-            f'data = {data}\n[gateway]\nlisten = "{self.address}:8080"\n[s3]\nlisten = "{self.address}:9000"\n'
+            f'roles = {json.dumps(self.roles)}\ndata = {data}\n[gateway]\nlisten = "{self.address}:8080"\n[s3]\nlisten = "{self.address}:9000"\n'
             f'[cluster]\nlisten = "{self.address}:6200"\nname = "{self.name}"\nzone = {self.number + 1}\n'
             '[log]\nfilter = "info,anello_proxy=debug,s3s=off"\n')
 

@@ -344,4 +344,38 @@ mod tests {
         assert!(!after.contains("d1") && after.contains("new"), "{after:?}");
         assert_eq!(next.rings().expect("reads").len(), map.rings().expect("reads").len());
     }
+
+    /// Without this a proxy moves data when it comes or goes, or waits for data to move.
+    #[test]
+    fn a_host_without_devices_comes_and_goes_and_nothing_moves() {
+        let proxy = Host { devices: Vec::new(), ..host(9, "") };
+        let map = ClusterMap::form((1..=3).map(|number| host(number, &format!("d{number}"))).collect()).expect("forms");
+        let with = map.with_host(&proxy, Timestamp::ZERO).expect("is taken in").expect("is news");
+        assert!(with.is_settled() && with.epoch == map.epoch + 1 && with.rings == map.rings);
+        assert_eq!(with.with_host(&proxy, Timestamp::ZERO).expect("is known"), None);
+        let drained = with.draining("h9", Timestamp::ZERO).expect("drains");
+        assert!(drained.is_settled() && drained.rings == map.rings);
+        let without = drained.without("h9", false, Timestamp::ZERO).expect("leaves");
+        assert_eq!((&without.hosts, &without.rings), (&map.hosts, &map.rings));
+        let changing = with.draining("h1", Timestamp::ZERO).expect("drains");
+        let lost = changing.without("h9", true, Timestamp::ZERO).expect("is lost meanwhile");
+        assert!(lost.is_changing() && lost.host("h9").is_none());
+    }
+
+    /// Without this the others take its devices for lost.
+    #[test]
+    fn a_host_gives_up_its_devices_only_when_nothing_is_placed_on_them() {
+        let map = ClusterMap::form((1..=4).map(|number| host(number, &format!("d{number}"))).collect()).expect("forms");
+        assert!(map.require_nothing_on("h1").is_err());
+        map.require_nothing_on("h9").expect("nobody knows it");
+        let mut drained = map.draining("h1", Timestamp::ZERO).expect("drains");
+        assert!(drained.require_nothing_on("h1").is_err(), "data have still to move");
+        while let Some(next) = drained.next_step(Timestamp::ZERO).expect("goes on") {
+            drained = next;
+        }
+        drained.require_nothing_on("h1").expect("all has moved");
+        let proxy = Host { devices: Vec::new(), ..host(1, "") };
+        let without = drained.with_host(&proxy, Timestamp::ZERO).expect("is taken in").expect("is news");
+        assert!(without.host("h1").is_some_and(|host| host.devices.is_empty() && host.state == HostState::Member));
+    }
 }

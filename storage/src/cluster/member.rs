@@ -333,3 +333,29 @@ pub struct HostStatus {
     /// Replicas of partitions that its devices keep or are to keep.
     pub replicas: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this two proxies by one name are one host to the others.
+    #[test]
+    fn a_name_is_one_hosts_also_without_devices() {
+        let host = |name: &str, port: u16, devices: &[&str]| {
+            let device = |id: &&str| HostDevice { id: (*id).to_owned(), weight: 1, is_lost: false };
+            let (devices, address) = (devices.iter().map(device).collect(), format!("h:{port}"));
+            Host { name: name.to_owned(), address, region: 1, zone: 1, devices, state: HostState::Member }
+        };
+        let (roll, data, proxy) = (Roll::default(), host("data", 1, &["d"]), host("proxy", 2, &[]));
+        roll.set_map(ClusterMap::form(vec![data.clone(), proxy.clone()]).expect("forms"));
+        for known in [data, proxy, host("data", 7, &["d"])] {
+            assert!(roll.enter(known.clone()).is_ok_and(|map| map.is_some()), "{known:?}");
+        }
+        for stranger in [host("proxy", 3, &[]), host("proxy", 3, &["e"]), host("data", 3, &["e"]), host("data", 3, &[])]
+        {
+            assert!(matches!(roll.enter(stranger.clone()), Err(Error::Membership(_))), "{stranger:?}");
+        }
+        assert!(roll.enter(host("new", 4, &[])).is_ok_and(|map| map.is_none()));
+        assert_eq!(roll.applicant().map(|host| host.name), Some("new".to_owned()));
+    }
+}
