@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use harness::host::{self, Host};
 use harness::{Answer, Server, read_answer, request};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![]).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed"))
     }
@@ -72,7 +73,7 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Self {
-        let (root, authority) = (tempfile::tempdir().expect("temporary directory"), Authority::new());
+        let (root, authority) = (tempfile::tempdir().expect("temporary directory"), Authority::new("first"));
         let files: Vec<Files> = (0..3).map(|number| Files::new(root.path(), &format!("h{number}"))).collect();
         for files in &files {
             authority.issue("127.0.0.1", files);
@@ -161,7 +162,7 @@ fn only_hosts_with_a_certificate_are_talked_to_and_who_forgot_it_is_told() {
     let plain = request(&node, "POST", "/node/1", &[("x-anello-nonce", &"0".repeat(32))], b"hello").expect("an answer");
     assert_eq!((plain.status, plain.body.len()), (426, 0));
     let stranger = Files::new(cluster.root.path(), "stranger");
-    let other = Authority::new();
+    let other = Authority::new("other");
     other.issue("127.0.0.1", &stranger);
     stranger.trust(&[&cluster.authority]);
     // Who has a certificate gets as far as the seal, nobody else to any HTTP.
@@ -201,7 +202,7 @@ fn only_hosts_with_a_certificate_are_talked_to_and_who_forgot_it_is_told() {
 fn certificates_and_authorities_are_replaced_while_the_cluster_serves() {
     let cluster = Cluster::start();
     cluster.works("old");
-    let next = Authority::new();
+    let next = Authority::new("next");
     // What an operator does: the new authority beside the old one, then new certificates, then it alone.
     cluster.files.iter().for_each(|files| files.trust(&[&cluster.authority, &next]));
     cluster.reload();
@@ -231,7 +232,7 @@ fn certificates_and_authorities_are_replaced_while_the_cluster_serves() {
 #[test]
 fn files_that_do_not_serve_are_refused_at_the_start() {
     let root = tempfile::tempdir().expect("temporary directory");
-    let (files, authority) = (Files::new(root.path(), "h0"), Authority::new());
+    let (files, authority) = (Files::new(root.path(), "h0"), Authority::new("first"));
     authority.issue("127.0.0.1", &files);
     files.trust(&[&authority]);
     let host = Host::new(root.path(), 0, &files.settings());

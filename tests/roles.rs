@@ -210,6 +210,9 @@ fn each_host_serves_what_its_role_is_and_clients_work_through_a_proxy_without_da
     assert!(refusal.contains("it needs the role storage until it is drained"), "{refusal}");
     cloud.hosts[leaving].configure(leaving, "roles = [\"storage\"]");
     let again = cloud.hosts[leaving].start();
+    let successor = Host::new(cloud.root.path(), 6, "roles = [\"storage\"]");
+    successor.join(&cloud.hosts[PROXY].run(&["cluster", "token"]));
+    let _successor = successor.start();
     cloud.hosts[PROXY].run(&["cluster", "drain", "h3", "--wait"]);
     assert!(again.terminate().success());
     cloud.hosts[leaving].configure(leaving, "roles = [\"proxy\"]");
