@@ -223,6 +223,50 @@ fn each_host_serves_what_its_role_is_and_clients_work_through_a_proxy_without_da
     }
 }
 
+/// The smallest cluster: its only device is another host's to the proxy, and not the only one for ever.
+#[test]
+fn a_proxy_before_a_single_device_serves_and_the_store_grows() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let mut hosts: Vec<Host> =
+        [(0, ""), (1, "roles = [\"proxy\"]")].map(|(n, text)| Host::new(root.path(), n, text)).into();
+    let urls = control_settings(&hosts[0], &hosts[1]).replace("[\"control\"]", "[\"storage\", \"control\"]");
+    hosts[0].configure(0, &urls);
+    host::found(&hosts);
+    let mut servers = host::start(&hosts);
+    let admin = servers[0].log_in().at(&servers[1].gateway);
+    admin.wait_until_known();
+    let ask = |method, path, body: &[u8]| admin.swift(method, path, body).expect("an answer");
+    assert_eq!(ask("PUT", "/c", b"").status, 201);
+    let bodies = [0, 5000, 400_000].map(|size| "x".repeat(size));
+    for body in &bodies {
+        let path = format!("/c/{}", body.len());
+        assert_eq!(ask("PUT", &path, body.as_bytes()).status, 201);
+        assert_eq!(ask("DELETE", &path, b"").status, 204);
+        assert_eq!(ask("PUT", &path, body.as_bytes()).status, 201);
+    }
+    let are_there = || {
+        let got = bodies.each_ref().map(|body| ask("GET", &format!("/c/{}", body.len()), b"").body.len());
+        got == [0, 5000, 400_000]
+    };
+    assert!(are_there() && ask("GET", "/c", b"").text().lines().count() == 3);
+
+    hosts.push(Host::new(root.path(), 2, "roles = [\"storage\"]"));
+    hosts[2].join(&hosts[1].run(&["cluster", "token"]));
+    servers.push(hosts[2].start());
+    let copies = || {
+        let report: Value = serde_json::from_str(&hosts[0].run(&["cluster", "dispersion", "--json"])).expect("JSON");
+        let rings = report["rings"].as_array().cloned().unwrap_or_default();
+        let is_whole = |ring: &Value| {
+            ring["found"] == ring["copies"] && ring["copies"].as_u64() == ring["partitions"].as_u64().map(|it| 2 * it)
+        };
+        !rings.is_empty() && rings.iter().all(is_whole)
+    };
+    until("both devices have everything", copies);
+    // What the first one had is on the second: the first can go.
+    drop(servers.remove(0));
+    until("the second alone answers", are_there);
+}
+
 /// Without this the cluster waits for ever, or a host is the home of a store that nobody can use.
 #[test]
 fn roles_that_fit_nowhere_are_refused_at_the_start() {
