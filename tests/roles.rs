@@ -235,7 +235,7 @@ fn a_proxy_before_a_single_device_serves_and_the_store_grows() {
     let mut servers = host::start(&hosts);
     let admin = servers[0].log_in().at(&servers[1].gateway);
     admin.wait_until_known();
-    let ask = |method, path, body: &[u8]| admin.swift(method, path, body).expect("an answer");
+    let ask = |method: &str, path: &str, body: &[u8]| admin.swift(method, path, body).expect("an answer");
     assert_eq!(ask("PUT", "/c", b"").status, 201);
     let bodies = [0, 5000, 400_000].map(|size| "x".repeat(size));
     for body in &bodies {

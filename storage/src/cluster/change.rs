@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_host_without_devices_comes_and_goes_and_nothing_moves() {
         let proxy = Host { devices: Vec::new(), ..host(9, "") };
-        let map = ClusterMap::form((1..=3).map(|number| host(number, &format!("d{number}"))).collect()).expect("forms");
+        let map = ClusterMap::form((1..=4).map(|number| host(number, &format!("d{number}"))).collect()).expect("forms");
         let with = map.with_host(&proxy, Timestamp::ZERO).expect("is taken in").expect("is news");
         assert!(with.is_settled() && with.epoch == map.epoch + 1 && with.rings == map.rings);
         assert_eq!(with.with_host(&proxy, Timestamp::ZERO).expect("is known"), None);
