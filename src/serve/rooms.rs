@@ -1,10 +1,11 @@
 //! The rooms and the store behind one face: the only place that knows how they are opened, wired to each
 //! other, asked and closed.
 
+use anello_api::rest::PeerAddress;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
-use anello_proxy::swift::{SwiftConfig, SwiftDoor};
+use anello_proxy::swift::{Endpoint, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
@@ -15,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::connection::Peer;
 use crate::serve::home::Cluster;
 use crate::serve::identity::IdentityService;
 use crate::serve::{daemons, devices};
@@ -38,8 +40,14 @@ impl Rooms {
         let identity = IdentityService::open(config, cluster, store.clone()).await?;
         let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
         let s3_config = S3Config { region, base_domain, ..S3Config::default() };
+        let endpoint = Endpoint {
+            secret: cluster.secret(),
+            public_url: config.gateway.public_url.clone(),
+            is_tls: config.tls.certificate.is_some(),
+        };
         Ok(Self {
-            swift: SwiftDoor::new(SwiftConfig::default(), store.clone(), identity.asked()),
+            swift: SwiftDoor::new(config.swift.clone(), store.clone(), identity.asked())
+                .with_tempauth(config.gateway.tempauth.clone(), &endpoint),
             s3: S3Door::new(s3_config, store.clone(), identity.asked())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
             sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
@@ -48,8 +56,16 @@ impl Rooms {
         })
     }
 
+    /// Whether a request whose path does not say it is Swift's.
+    pub(crate) fn is_swifts(&self, host: &str, path: &str) -> bool {
+        self.swift.answers(host, path)
+    }
+
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
-    pub(crate) async fn swift(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+    pub(crate) async fn swift(&self, peer: Peer, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        if let Some(address) = peer.address {
+            request.extensions_mut().insert(PeerAddress(address.ip()));
+        }
         self.swift.call(request).await.map(ResponseBody::from)
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn metadata(bytes: &[u8]) {
     assert_eq!(octets::length(&text), bytes.len());
     let Some(call) = call(bytes) else { return };
     for kind in [Kind::Account, Kind::Container, Kind::Object] {
-        let _ = (metadata::user_items(&call.headers, kind), metadata::changes(&call.headers, kind));
+        let _ = (metadata::user_items(&call.headers, kind), metadata::changes(&call.headers, kind, true));
     }
     if let Ok(items) = metadata::user_items(&call.headers, Kind::Object) {
         let mut shown = HeaderMap::new();

@@ -67,3 +67,13 @@ pub(super) const DLO_SEGMENTS_MAX: usize = 100_000;
 
 /// Containers of an account's listing whose storage policies are looked up together, where there are several.
 pub(super) const POLICY_LOOKUPS_AT_ONCE: usize = 16;
+
+/// Large objects and links of a container's listing that are looked up together.
+pub(super) const ROW_LOOKUPS_AT_ONCE: usize = 16;
+
+/// Bytes of a listing that a middleware reads: 10,000 entries with names of 1,024 letters that take six each in JSON,
+/// and what stands beside them. More cannot come.
+pub(super) const LISTING_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Versions of an object that are looked through at a time.
+pub(super) const VERSIONS_PAGE: usize = 1_000;

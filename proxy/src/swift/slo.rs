@@ -4,13 +4,10 @@
 //!
 //! Left out on purpose: `async` deletion, which is done at once here, and beats of a heartbeat.
 
-use std::error::Error as StdError;
-
 use anello_storage::store::{ObjectHead, Written};
-use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Precondition};
+use anello_storage::{Content, ObjectInfo, ObjectPath, Precondition};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -19,22 +16,24 @@ use md5::{Digest, Md5};
 use super::SwiftDoor;
 use super::call::{Call, is_true};
 use super::fault::Fault;
+use super::layer::Incoming;
 use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
 use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
 use super::report::{self, Report};
 use super::upload::{self, Wanted};
-use super::{conditions, media_type, metadata};
+use super::{conditions, media_type, metadata, symlink, versioned};
 use crate::body::Body;
 use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
 
 /// PUT of a manifest. A client that asks for a heartbeat expects 202 whatever comes, and the outcome in the
 /// body; the checks take no time that would need beats in between.
-pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+pub(super) async fn put(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    body: Incoming,
+) -> Result<Response<Body>, Fault> {
     let outcome = put_now(door, call, path, body).await;
     if call.query.get("heartbeat").is_some_and(is_true) {
         return Ok(report::heartbeat(call, outcome));
@@ -45,11 +44,7 @@ where
     }
 }
 
-async fn put_now<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Outcome, Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+async fn put_now(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: Incoming) -> Result<Outcome, Fault> {
     let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
     let text = match Limited::new(body, SLO_MANIFEST_BYTES_MAX).collect().await {
         Ok(collected) => collected.to_bytes(),
@@ -125,7 +120,11 @@ async fn check_segment(
     if let Err(fault) = door.authorize(call, Rule::ObjectRead, account, Some(&path.container)).await {
         return Ok(Err(fault.line()));
     }
-    let Some(info) = door.store.object(&path).await? else { return Ok(Err("404 Not Found".into())) };
+    let info = match symlink::find(door, call, &path).await {
+        Ok(Some((_, info))) => info,
+        Ok(None) => return Ok(Err("404 Not Found".into())),
+        Err(fault) => return Ok(Err(fault.line())),
+    };
     if asked.size.is_some_and(|size| size != info.size) {
         return Ok(Err("Size Mismatch".into()));
     }
@@ -184,6 +183,7 @@ async fn store(
     head.etag = etag.clone();
     head.size = Some(size);
     head.content = Content::Segments;
+    versioned::before_put(door, path).await?;
     let written = door.store.object_put(path, text.into(), head, condition).await?;
     Ok((format!("\"{etag}\""), written))
 }
@@ -235,10 +235,10 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             }));
             continue;
         }
-        match door.store.object_delete(&path, &Precondition::default()).await {
-            Ok(Some(_)) => report.deleted += 1,
-            Ok(None) | Err(Error::Missing(_)) => report.not_found += 1,
-            Err(error) => report.errors.push((quoted(&path), Fault::from(error).line())),
+        match versioned::delete(door, &path, &Precondition::default()).await {
+            Ok(true) => report.deleted += 1,
+            Ok(false) => report.not_found += 1,
+            Err(fault) => report.errors.push((quoted(&path), fault.line())),
         }
     }
     let status = if report.errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
