@@ -16,6 +16,8 @@ pub const TARGETS: &[Target] = &[
     ("swift-head", swift::fuzzing::head),
     ("swift-conditions", swift::fuzzing::conditions),
     ("swift-metadata", swift::fuzzing::metadata),
+    ("swift-layers", swift::fuzzing::layers),
+    ("swift-tar", swift::fuzzing::tar),
     ("slo-manifest", swift::fuzzing::manifest),
     ("slo-stored", stored_manifest),
     ("container-acl", container_acl),

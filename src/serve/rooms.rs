@@ -47,7 +47,7 @@ impl Rooms {
         };
         Ok(Self {
             swift: SwiftDoor::new(config.swift.clone(), store.clone(), identity.asked())
-                .with_tempauth(config.gateway.tempauth.clone(), &endpoint),
+                .at(endpoint, config.gateway.tempauth.clone()),
             s3: S3Door::new(s3_config, store.clone(), identity.asked())?,
             reaper: AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
             sweeper: AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),

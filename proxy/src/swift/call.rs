@@ -2,7 +2,7 @@
 
 use anello_api::identity::Caller;
 use anello_base::{Clock, SystemClock, Timestamp};
-use http::{HeaderMap, Method, StatusCode, Uri, Version, request};
+use http::{HeaderMap, Method, StatusCode, Version, request};
 use percent_encoding::percent_decode_str;
 
 use super::fault::Fault;
@@ -22,8 +22,6 @@ pub(super) struct Call {
     pub(super) version: Version,
     /// What it is about.
     pub(super) target: Target,
-    /// Its address as it came.
-    pub(super) uri: Uri,
     /// Its query.
     pub(super) query: Query,
     /// Its headers, as they came.
@@ -49,7 +47,6 @@ impl Call {
         origin.party = origin.party.filter(admits);
         Ok(Self {
             target: Target::parse(parts.uri.path())?,
-            uri: parts.uri.clone(),
             query: Query::parse(parts.uri.query().unwrap_or(""))?,
             method: parts.method,
             version: parts.version,

@@ -38,6 +38,8 @@ pub struct SwiftConfig {
     /// Settings of middlewares.
     pub tempurl: TempUrlConfig,
     /// See there.
+    pub formpost: FormPostConfig,
+    /// See there.
     pub staticweb: StaticWebConfig,
     /// See there.
     pub domain_remap: DomainRemapConfig,
@@ -65,6 +67,8 @@ pub struct ServicePrefix {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Middleware {
+    /// Archives that are unpacked, and lists of objects that are deleted.
+    Bulk,
     /// Limits that resellers set to accounts. Of the core, as the other three that say so: their places in the pipeline
     /// do not matter.
     AccountQuotas,
@@ -74,6 +78,8 @@ pub enum Middleware {
     Crossdomain,
     /// Accounts and containers as host names.
     DomainRemap,
+    /// Uploads by a web form.
+    Formpost,
     /// Names that are not wanted.
     NameCheck,
     /// A cluster that nobody writes to.
@@ -89,8 +95,10 @@ pub enum Middleware {
 }
 
 /// What is offered unless an operator says otherwise.
-const PIPELINE: [Middleware; 6] = [
+const PIPELINE: [Middleware; 8] = [
+    Middleware::Bulk,
     Middleware::Tempurl,
+    Middleware::Formpost,
     Middleware::Staticweb,
     Middleware::AccountQuotas,
     Middleware::ContainerQuotas,
@@ -126,6 +134,20 @@ impl Default for TempUrlConfig {
             outgoing_remove_headers: names(&["x-object-meta-*"]),
             outgoing_allow_headers: names(&["x-object-meta-public-*"]),
         }
+    }
+}
+
+/// `formpost`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FormPostConfig {
+    /// Hashes that signatures may be made with.
+    pub allowed_digests: Vec<Digest>,
+}
+
+impl Default for FormPostConfig {
+    fn default() -> Self {
+        Self { allowed_digests: vec![Digest::Sha256, Digest::Sha512] }
     }
 }
 
@@ -384,6 +406,7 @@ impl Default for SwiftConfig {
             pipeline: PIPELINE.to_vec(),
             info: InfoConfig::default(),
             tempurl: TempUrlConfig::default(),
+            formpost: FormPostConfig::default(),
             staticweb: StaticWebConfig::default(),
             domain_remap: DomainRemapConfig::default(),
             crossdomain: CrossDomainConfig::default(),

@@ -43,7 +43,7 @@ impl Format {
     }
 
     /// The best form for an `Accept`.
-    fn accepted(accept: &str) -> Result<Self, Fault> {
+    pub(super) fn accepted(accept: &str) -> Result<Self, Fault> {
         if accept.trim().is_empty() {
             return Ok(Self::Plain);
         }

@@ -64,8 +64,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
 pub use config::{
-    ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, InfoConfig, Middleware, NameCheckConfig,
-    ReadOnlyConfig, Regexp, ServicePrefix, StaticWebConfig, SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
+    ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, FormPostConfig, InfoConfig, Middleware,
+    NameCheckConfig, ReadOnlyConfig, Regexp, ServicePrefix, StaticWebConfig, SwiftConfig, TempAuthConfig,
+    TempUrlConfig, TempUser,
 };
 pub use limits::HEADER_COUNT_MAX;
 pub use signature::Digest;
@@ -85,6 +86,7 @@ pub struct SwiftDoor {
     config: Arc<SwiftConfig>,
     store: Store,
     identity: Arc<dyn Identity>,
+    endpoint: Arc<Endpoint>,
     tempauth: Option<Arc<TempAuth>>,
     layers: Arc<[Arc<dyn Layer>]>,
 }
@@ -98,14 +100,18 @@ impl fmt::Debug for SwiftDoor {
 impl SwiftDoor {
     /// A door to `store` for those whom `identity` knows.
     pub fn new(config: SwiftConfig, store: Store, identity: Arc<dyn Identity>) -> Self {
-        Self { layers: layer::layers(&config).into(), config: Arc::new(config), store, identity, tempauth: None }
+        let (layers, endpoint) = (layer::layers(&config).into(), Arc::default());
+        Self { config: Arc::new(config), store, identity, endpoint, tempauth: None, layers }
     }
 
-    /// The same, also for tempauth's users where they are enabled.
-    pub fn with_tempauth(mut self, mut config: TempAuthConfig, endpoint: &Endpoint) -> Self {
+    /// The same, which is to be found there; also for tempauth's users where they are enabled.
+    pub fn at(mut self, endpoint: Endpoint, mut tempauth: TempAuthConfig) -> Self {
         let required = |(prefix, it): (&String, &ServicePrefix)| Some((prefix.clone(), it.require_group.clone()?));
-        config.required_groups = self.config.service_prefixes.iter().filter_map(required).collect();
-        self.tempauth = config.enabled.then(|| Arc::new(TempAuth::new(config, self.config.prefixes(), endpoint)));
+        tempauth.required_groups = self.config.service_prefixes.iter().filter_map(required).collect();
+        self.endpoint = Arc::new(endpoint);
+        if tempauth.enabled {
+            self.tempauth = Some(Arc::new(TempAuth::new(tempauth, self.config.prefixes(), &self.endpoint)));
+        }
         self
     }
 

@@ -167,20 +167,16 @@ async fn store(
     Ok((etag, door.store.object_put(path, Bytes::new(), head, condition).await?))
 }
 
-/// Copies a link as such.
+/// Copies a link as such: it names the same container and object, in the account that it is in then.
 pub(super) async fn copy(
     door: &SwiftDoor,
-    (from, info): (&ObjectPath, &ObjectInfo),
+    info: &ObjectInfo,
     to: &ObjectPath,
     mut head: ObjectHead,
     condition: &Precondition,
 ) -> Result<(String, Written), Fault> {
     for (name, value) in info.metadata.iter().filter(|(name, _)| name.starts_with("x-object-sysmeta-symlink-")) {
         metadata::set(&mut head.metadata, name.clone(), value.clone());
-    }
-    // In another account it would lead to another object.
-    if from.account != to.account && link::item(info, link::TARGET_ACCOUNT).is_none() {
-        metadata::set(&mut head.metadata, link::TARGET_ACCOUNT.into(), reply::quoted(&from.account));
     }
     store(door, to, head, condition).await
 }

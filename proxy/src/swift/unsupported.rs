@@ -13,8 +13,8 @@ use super::tempauth::ACCOUNT_ACL;
 /// for what it leads to: where there are no links it changes nothing, and clients send it unasked; so does `versions`, which lists all
 /// versions, where there is one of each object.)
 const PARAMETERS: [(&str, &str, Option<Middleware>); 5] = [
-    ("extract-archive", "archive extraction", None),
-    ("bulk-delete", "bulk deletion", None),
+    ("extract-archive", "archive extraction", Some(Middleware::Bulk)),
+    ("bulk-delete", "bulk deletion", Some(Middleware::Bulk)),
     ("temp_url_sig", "temporary URLs", Some(Middleware::Tempurl)),
     ("temp_url_expires", "temporary URLs", Some(Middleware::Tempurl)),
     ("version-id", "object versioning", None),
@@ -60,7 +60,11 @@ fn check_offers(config: &SwiftConfig, call: &Call) -> Result<(), Fault> {
             return refuse(what);
         }
         let is_form = || value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/form-data");
-        if call.method == http::Method::POST && name == "content-type" && is_form() && is_absent(&None) {
+        if call.method == http::Method::POST
+            && name == "content-type"
+            && is_form()
+            && !config.offers(Middleware::Formpost)
+        {
             return refuse("uploads by web form");
         }
     }

@@ -2,6 +2,8 @@
 //! the devices and the hash have taken the last. Whatever goes wrong before the end (a short body, a
 //! client that falls silent, a tag that doesn't fit) drops the writer, and nothing of the object is left.
 
+use std::sync::Arc;
+
 use anello_storage::store::{ObjectHead, ObjectWriter, Written};
 use anello_storage::{Error, Metadata, ObjectPath, Precondition};
 use bytes::Bytes;
@@ -56,7 +58,7 @@ impl Wanted {
 /// PUT.
 pub(super) async fn put(
     door: &SwiftDoor,
-    call: &Call,
+    call: &Arc<Call>,
     access: Access,
     path: &ObjectPath,
     body: Incoming,

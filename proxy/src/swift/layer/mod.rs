@@ -4,8 +4,10 @@
 //! A layer that asks on behalf of a client asks [`Next`], with the client's own standing: what is behind it authorizes
 //! every request anew.
 
+pub(super) mod bulk;
 mod crossdomain;
 mod domain_remap;
+mod formpost;
 mod name_check;
 mod origin;
 mod read_only;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
@@ -30,6 +32,7 @@ use super::fault::Fault;
 use crate::body::Body;
 use crossdomain::CrossDomain;
 use domain_remap::DomainRemap;
+use formpost::FormPost;
 use name_check::NameCheck;
 pub(super) use origin::{Origin, Party, Pass};
 use read_only::ReadOnly;
@@ -97,8 +100,10 @@ impl Next {
 pub(super) fn layers(config: &SwiftConfig) -> Vec<Arc<dyn Layer>> {
     let layer = |middleware: &Middleware| -> Option<Arc<dyn Layer>> {
         Some(match middleware {
+            Middleware::Bulk => Arc::new(bulk::Bulk),
             Middleware::Crossdomain => Arc::new(CrossDomain::new(config.crossdomain.clone())),
             Middleware::DomainRemap => Arc::new(DomainRemap::new(config.domain_remap.clone(), config.prefixes())),
+            Middleware::Formpost => Arc::new(FormPost::new(config.formpost.clone())),
             Middleware::NameCheck => Arc::new(NameCheck::new(config.name_check.clone())),
             Middleware::ReadOnly => Arc::new(ReadOnly::new(config.read_only.clone())),
             Middleware::Staticweb => Arc::new(StaticWeb::new(config.staticweb.clone())),
@@ -120,26 +125,27 @@ pub(super) struct Generated;
 #[derive(Debug, Clone)]
 pub(super) struct ClientPath(pub(super) String);
 
-/// Headers that are about the body or the version that the client has asked for, and not about another.
-const OWN: [&str; 9] = [
-    "content-length",
-    "content-type",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "range",
-    "transfer-encoding",
-];
+/// Headers that are about the sender and not about what he has asked for.
+const SENDERS: [&str; 6] = ["host", "referer", "user-agent", "x-auth-token", "x-newest", "x-storage-token"];
 
-/// A request for something else, by the same sender and with his standing.
+/// A request for something else, by the same sender and with his standing. Of its headers only those that are about the
+/// sender come along.
 pub(super) fn subrequest(parts: &Parts, method: Method, uri: &str) -> Result<Request<Incoming>, Fault> {
     let mut request = Request::from_parts(parts.clone(), whole(""));
     *request.method_mut() = method;
     *request.uri_mut() = uri.parse().map_err(|_| Fault::status(StatusCode::BAD_REQUEST))?;
-    for name in OWN {
-        request.headers_mut().remove(name);
-    }
+    let headers = request.headers_mut();
+    headers.clear();
+    headers.extend(SENDERS.into_iter().filter_map(|name| {
+        let name = HeaderName::from_static(name);
+        Some((name.clone(), parts.headers.get(&name)?.clone()))
+    }));
     Ok(request)
+}
+
+/// For the fuzzer: a host and a path, and a signed query.
+#[cfg(feature = "fuzzing")]
+pub(super) fn feed(host: &str, path: &str) {
+    domain_remap::feed(host, path);
+    tempurl::feed(path);
 }

@@ -6,7 +6,7 @@ mod page;
 
 use anello_storage::Metadata;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -278,9 +278,12 @@ impl Visit<'_> {
     fn with_slash(&self) -> Response<Body> {
         // The client's own address, where another layer has changed it.
         let uri = self.parts.extensions.get::<super::ClientPath>().map_or(self.parts.uri.path(), |path| &path.0);
-        let location = match &self.web.config.url_base {
-            Some(base) => format!("{}{uri}/", base.trim_end_matches('/')),
-            None => format!("{uri}/"),
+        let host = self.parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let scheme = if self.next.door().endpoint.is_tls { "https" } else { "http" };
+        let location = match (&self.web.config.url_base, host) {
+            (Some(base), _) => format!("{}{uri}/", base.trim_end_matches('/')),
+            (None, Some(host)) => format!("{scheme}://{host}{uri}/"),
+            (None, None) => format!("{uri}/"),
         };
         let mut response = reply::bare(StatusCode::MOVED_PERMANENTLY);
         if let Ok(location) = HeaderValue::from_str(&location) {

@@ -312,6 +312,16 @@ impl Layer for TempUrl {
     }
 }
 
+/// For the fuzzer: what is written of a query is read as the same.
+#[cfg(feature = "fuzzing")]
+pub(super) fn feed(query: &str) {
+    if let Some(Ok(signed)) = Query::parse(query).ok().and_then(|query| Signed::of(&query)) {
+        let again = Query::parse(&signed.query()).ok().and_then(|query| Signed::of(&query));
+        assert!(again.is_some_and(|again| again.is_ok_and(|again| again == signed)), "{signed:?}");
+        let _ = signed.ip_range.as_ref().map(|range| is_within(IpAddr::from([1, 2, 3, 4]), range));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -159,6 +159,12 @@ impl TempAuth {
     }
 }
 
+/// For the fuzzer: opens a token.
+#[cfg(feature = "fuzzing")]
+pub(super) fn open_token(text: &str, key_of: impl Fn(&str) -> Option<Vec<u8>>) -> Option<String> {
+    token::open(text, 0, key_of)
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).filter(|text| !text.is_empty())
 }
