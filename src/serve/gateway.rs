@@ -135,7 +135,7 @@ impl Service for Gateway {
 
     async fn call(&self, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
         let path = request.uri().path();
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = request.headers().get(HOST).and_then(|host| std::str::from_utf8(host.as_bytes()).ok());
         let host = host.or_else(|| request.uri().host()).unwrap_or("");
         // A site's host has no paths of ours.
         let route = match self.shared.rooms.get() {

@@ -106,7 +106,7 @@ impl SwiftDoor {
             return Ok(access);
         }
         if let (Rule::ContainerRead | Rule::ObjectRead | Rule::ObjectWrite, Some(container)) = (rule, container) {
-            let info = self.store.container(account, container).await?;
+            let info = self.store.container_settings(account, container).await?;
             if let Some(info) = info
                 && self.by_acl(call, rule, account, &info).await?
             {
@@ -187,7 +187,7 @@ impl SwiftDoor {
 
     /// The list of an account that tempauth's users may be named in.
     async fn account_acl(&self, account: &str) -> Result<AccountAcl, Fault> {
-        let info = self.store.account(account).await?;
+        let info = self.store.account_settings(account).await?;
         let text = info.as_ref().and_then(|info| metadata::value(&info.metadata, metadata::ACCOUNT_ACL_ITEM));
         // It was checked when it was set.
         Ok(AccountAcl::parse(text.unwrap_or("")).unwrap_or_default())
@@ -209,7 +209,7 @@ impl SwiftDoor {
         if self.is_own(caller, account) {
             return Ok(true);
         }
-        let info = self.store.account(account).await?;
+        let info = self.store.account_settings(account).await?;
         Ok(info.is_some_and(|info| metadata::value(&info.metadata, PROJECT_DOMAIN).is_none_or(is_default)))
     }
 

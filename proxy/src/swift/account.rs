@@ -126,7 +126,7 @@ fn access_list(door: &SwiftDoor, call: &Call, access: Access) -> Result<Option<(
 
 /// Makes sure that the account that a container is about to be made in knows its project's domain.
 pub(super) async fn prepare(door: &SwiftDoor, call: &Call, account: &str) -> Result<(), Fault> {
-    let info = door.store.account(account).await?;
+    let info = door.store.account_settings(account).await?;
     if info.is_none() {
         check_name(account)?;
     }

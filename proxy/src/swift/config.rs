@@ -285,15 +285,11 @@ pub struct TempAuthConfig {
     pub token_life_seconds: u64,
     /// Users by `account:user`.
     pub users: BTreeMap<String, TempUser>,
-    /// Groups that accounts with a prefix need, from [`ServicePrefix::require_group`].
-    #[serde(skip)]
-    pub(super) required_groups: BTreeMap<String, String>,
 }
 
 impl Default for TempAuthConfig {
     fn default() -> Self {
-        let (users, required_groups) = Default::default();
-        Self { enabled: false, token_life_seconds: 86_400, users, required_groups }
+        Self { enabled: false, token_life_seconds: 86_400, users: BTreeMap::new() }
     }
 }
 

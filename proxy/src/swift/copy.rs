@@ -65,7 +65,7 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
     let head = head(call, &source, &wanted);
     let mut shown = head.metadata.clone();
     let (etag, written) = if link::is_link(&source.info) {
-        symlink::copy(door, &source.info, to, head, &wanted.condition).await?
+        symlink::copy(door, call, &source.info, to, head, &wanted.condition).await?
     } else if source.form == Form::Static && large::asks_for_manifest(call) {
         slo::copy(door, call, (source.path(), &source.info), to, head, &wanted.condition).await?
     } else {

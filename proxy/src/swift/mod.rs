@@ -105,12 +105,10 @@ impl SwiftDoor {
     }
 
     /// The same, which is to be found there; also for tempauth's users where they are enabled.
-    pub fn at(mut self, endpoint: Endpoint, mut tempauth: TempAuthConfig) -> Self {
-        let required = |(prefix, it): (&String, &ServicePrefix)| Some((prefix.clone(), it.require_group.clone()?));
-        tempauth.required_groups = self.config.service_prefixes.iter().filter_map(required).collect();
+    pub fn at(mut self, endpoint: Endpoint, tempauth: TempAuthConfig) -> Self {
         self.endpoint = Arc::new(endpoint);
         if tempauth.enabled {
-            self.tempauth = Some(Arc::new(TempAuth::new(tempauth, self.config.prefixes(), &self.endpoint)));
+            self.tempauth = Some(Arc::new(TempAuth::new(tempauth, &self.config, &self.endpoint)));
         }
         self
     }

@@ -103,7 +103,12 @@ pub(super) async fn check(door: &SwiftDoor, access: Access, path: &ObjectPath, b
     let is_over = |quota: Option<&str>, used: u64, more: u64| {
         quota.and_then(|quota| quota.parse::<u64>().ok()).is_some_and(|quota| used.saturating_add(more) > quota)
     };
+    let has =
+        |metadata: &Metadata, part: &str| metadata.iter().any(|(name, value)| name.contains(part) && !value.is_empty());
     if door.config.offers(Middleware::ContainerQuotas)
+        && let Some(settings) = door.store.container_settings(&path.account, &path.container).await?
+        // What is there is counted only where it matters: that takes longer.
+        && has(&settings.metadata, "-quota-")
         && let Some(info) = door.store.container(&path.account, &path.container).await?
         && (is_over(value(&info.metadata, CONTAINER_BYTES), info.bytes_used, bytes)
             || is_over(value(&info.metadata, CONTAINER_COUNT), info.object_count, 1))
@@ -111,6 +116,10 @@ pub(super) async fn check(door: &SwiftDoor, access: Access, path: &ObjectPath, b
         return exceeded("Upload exceeds quota.");
     }
     if access.reseller || !door.config.offers(Middleware::AccountQuotas) {
+        return Ok(());
+    }
+    let settings = door.store.account_settings(&path.account).await?;
+    if !settings.is_some_and(|settings| has(&settings.metadata, "-quota-")) {
         return Ok(());
     }
     let Some(info) = door.store.account(&path.account).await? else { return Ok(()) };

@@ -13,6 +13,7 @@ use quick_xml::escape::escape;
 use serde_json::{Map, Value, json};
 
 use super::fault::{self, Fault};
+use super::limits::HEARTBEAT;
 use super::listing::Format;
 use super::reply;
 use super::slo::Outcome;
@@ -131,14 +132,15 @@ fn bare(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// An answer whose report is still being made. Dropped with the connection, the work ends where it is.
+/// An answer whose report is still being made. Dropped with the connection, the work ends where it is. A manifest's
+/// upload (202) begins with a blank whatever comes.
 pub(super) fn later(
     status: StatusCode,
     format: Format,
     root: &'static str,
-    every: Duration,
     work: BoxFuture<'static, Report>,
 ) -> Response<Body> {
+    let every = if status == StatusCode::ACCEPTED { Duration::ZERO } else { HEARTBEAT };
     let state = Later { work: Some(work), format, root, every, has_begun: false };
     let chunks = stream::unfold(state, |mut state| async move {
         let bytes = state.next().await?;
@@ -162,6 +164,10 @@ struct Later {
 impl Later {
     async fn next(&mut self) -> Option<Bytes> {
         let work = self.work.as_mut()?;
+        if std::mem::replace(&mut self.every, HEARTBEAT).is_zero() {
+            self.has_begun = true;
+            return Some(Bytes::from(if is_xml(self.format) { XML_HEAD } else { " " }));
+        }
         let head = if is_xml(self.format) && !self.has_begun { XML_HEAD } else { "" };
         match tokio::time::timeout(self.every, work).await {
             Ok(report) => {

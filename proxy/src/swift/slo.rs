@@ -20,7 +20,7 @@ use super::SwiftDoor;
 use super::call::{Call, is_true};
 use super::fault::Fault;
 use super::layer::Incoming;
-use super::limits::{HEARTBEAT, SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
+use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
 use super::listing::Format;
 use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
@@ -41,7 +41,7 @@ pub(super) async fn put(
     if call.query.get("heartbeat").is_some_and(is_true) {
         let (door, call, path) = (door.clone(), call.clone(), path.clone());
         let work = async move { report::upload(put_now(&door, &call, &path, body).await) };
-        return Ok(report::later(StatusCode::ACCEPTED, format, "upload", HEARTBEAT, work.boxed()));
+        return Ok(report::later(StatusCode::ACCEPTED, format, "upload", work.boxed()));
     }
     match put_now(door, call, path, body).await? {
         Ok((etag, written)) => Ok(upload::created(&etag, written)),

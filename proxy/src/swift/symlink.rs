@@ -167,9 +167,11 @@ async fn store(
     Ok((etag, door.store.object_put(path, Bytes::new(), head, condition).await?))
 }
 
-/// Copies a link as such: it names the same container and object, in the account that it is in then.
+/// Copies a link as such: it names the same container and object, in the account that it is in then, or that the request
+/// says.
 pub(super) async fn copy(
     door: &SwiftDoor,
+    call: &Call,
     info: &ObjectInfo,
     to: &ObjectPath,
     mut head: ObjectHead,
@@ -177,6 +179,10 @@ pub(super) async fn copy(
 ) -> Result<(String, Written), Fault> {
     for (name, value) in info.metadata.iter().filter(|(name, _)| name.starts_with("x-object-sysmeta-symlink-")) {
         metadata::set(&mut head.metadata, name.clone(), value.clone());
+    }
+    if call.header(TARGET_ACCOUNT).is_some_and(|account| !account.is_empty()) {
+        let account = copy::account_of(call, TARGET_ACCOUNT, &to.account)?;
+        metadata::set(&mut head.metadata, link::TARGET_ACCOUNT.into(), reply::quoted(&account));
     }
     store(door, to, head, condition).await
 }

@@ -80,7 +80,7 @@ async fn archive_of(door: &SwiftDoor, path: &ObjectPath) -> Result<Option<Archiv
     if !door.config.offers(Middleware::VersionedWrites) {
         return Ok(None);
     }
-    let Some(info) = door.store.container(&path.account, &path.container).await? else { return Ok(None) };
+    let Some(info) = door.store.container_settings(&path.account, &path.container).await? else { return Ok(None) };
     let Some(location) = value(&info.metadata, LOCATION).filter(|location| !location.is_empty()) else {
         return Ok(None);
     };

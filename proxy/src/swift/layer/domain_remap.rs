@@ -48,7 +48,7 @@ impl DomainRemap {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
             _ => path,
         };
-        let container = container.map(|container| format!("/{container}")).unwrap_or_default();
+        let container = container.map(|container| format!("/{}", reply::quoted(container))).unwrap_or_default();
         let gap = if path.starts_with('/') { "" } else { "/" };
         Some(Ok(format!("/v1/{}{container}{gap}{path}", reply::quoted(&account))))
     }
@@ -81,7 +81,8 @@ impl Layer for DomainRemap {
 
     fn call<'a>(&'a self, mut request: Request<Incoming>, next: Next) -> BoxFuture<'a, Result<Response<Body>, Fault>> {
         Box::pin(async move {
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+            // Some write letters that no name has.
+            let host = request.headers().get(HOST).and_then(|host| std::str::from_utf8(host.as_bytes()).ok());
             let host = host.or_else(|| request.uri().host()).unwrap_or("").to_owned();
             let path = request.uri().path().to_owned();
             if let Some(remapped) = self.remap(&host, &path) {

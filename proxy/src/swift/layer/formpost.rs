@@ -104,11 +104,11 @@ impl FormPost {
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         let text = form.signed(&decoded);
         let is_signed = |key: &str| signature.fits(key.as_bytes(), &text);
-        let info = door.store.account(&account).await?;
+        let info = door.store.account_settings(&account).await?;
         if keys(info.as_ref().map(|info| &info.metadata), metadata::Kind::Account).any(is_signed) {
             return Ok(Pass { account, container: None });
         }
-        let info = door.store.container(&account, &container).await?;
+        let info = door.store.container_settings(&account, &container).await?;
         if keys(info.as_ref().map(|info| &info.metadata), metadata::Kind::Container).any(is_signed) {
             return Ok(Pass { account, container: Some(container) });
         }

@@ -53,7 +53,7 @@ impl Layer for ReadOnly {
                 Some(account) => percent_decode_str(account).decode_utf8_lossy().into_owned(),
                 None => account.to_owned(),
             };
-            let info = next.door().store.account(&account).await?;
+            let info = next.door().store.account_settings(&account).await?;
             let own = info.as_ref().and_then(|info| metadata::value(&info.metadata, ITEM));
             if own.map_or(self.config.read_only, is_true) {
                 let detail = "Writes are disabled for this account.";

@@ -133,7 +133,7 @@ impl Visit<'_> {
     /// Looks at what the container says.
     async fn look(&mut self) -> Result<(), Fault> {
         let (account, container) = &self.container;
-        let info = self.next.door().store.container(account, container).await?;
+        let info = self.next.door().store.container_settings(account, container).await?;
         self.site = info.map(|info| Site::of(&info.metadata)).unwrap_or_default();
         Ok(())
     }

@@ -163,11 +163,11 @@ impl TempUrl {
                 |method: &&str| signature.fits(key.as_bytes(), &format!("{ip}{method}\n{}\n{path}", signed.expires.1));
             methods.iter().any(fits)
         };
-        let info = door.store.account(&account).await?;
+        let info = door.store.account_settings(&account).await?;
         if keys(info.as_ref().map(|info| &info.metadata), metadata::Kind::Account).any(is_signed) {
             return Ok(Pass { account, container: None });
         }
-        let info = door.store.container(&account, &container).await?;
+        let info = door.store.container_settings(&account, &container).await?;
         if keys(info.as_ref().map(|info| &info.metadata), metadata::Kind::Container).any(is_signed) {
             return Ok(Pass { account, container: Some(container) });
         }

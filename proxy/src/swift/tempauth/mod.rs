@@ -9,12 +9,13 @@ mod acl;
 mod rules;
 mod token;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anello_base::{Clock, SystemClock};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::config::TempAuthConfig;
+use super::config::{Endpoint, SwiftConfig, TempAuthConfig};
 use super::fault::Fault;
 use super::reply;
 use crate::body::Body;
@@ -47,6 +48,8 @@ pub(super) struct TempAuth {
     secret: Vec<u8>,
     /// What accounts' names begin with; the first is also that of tokens.
     prefixes: Vec<String>,
+    /// Groups that users of accounts with a prefix need besides.
+    required_groups: BTreeMap<String, String>,
     /// The gateway's URL, where it is not to be told from the request.
     url: Option<String>,
     is_tls: bool,
@@ -60,9 +63,11 @@ impl std::fmt::Debug for TempAuth {
 
 impl TempAuth {
     /// The users of a configuration, whose tokens are sealed with `secret`.
-    pub(super) fn new(config: TempAuthConfig, prefixes: Vec<String>, endpoint: &super::Endpoint) -> Self {
+    pub(super) fn new(config: TempAuthConfig, door: &SwiftConfig, endpoint: &Endpoint) -> Self {
+        let required = door.service_prefixes.iter();
+        let required = required.filter_map(|(prefix, it)| Some((prefix.clone(), it.require_group.clone()?)));
         let (secret, url, is_tls) = (endpoint.secret.clone(), endpoint.public_url.clone(), endpoint.is_tls);
-        Self { config, secret, prefixes, url, is_tls }
+        Self { config, secret, prefixes: door.prefixes(), required_groups: required.collect(), url, is_tls }
     }
 
     /// Whether a token is one of ours.
@@ -155,7 +160,7 @@ impl TempAuth {
 
     /// The group that users of an account need besides, as its prefix says.
     pub(super) fn required_group(&self, prefix: &str) -> Option<&str> {
-        self.config.required_groups.get(prefix).map(String::as_str)
+        self.required_groups.get(prefix).map(String::as_str)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::swift::call::Query;
 use crate::swift::fault::Fault;
 use crate::swift::limits::{
     BULK_CONTAINERS_MAX, BULK_DELETES_AT_ONCE, BULK_DELETES_MAX, BULK_FAILURES_MAX, BULK_LIST_BYTES_MAX,
-    CONTAINER_NAME_BYTES_MAX, HEARTBEAT, OBJECT_NAME_BYTES_MAX,
+    CONTAINER_NAME_BYTES_MAX, OBJECT_NAME_BYTES_MAX,
 };
 use crate::swift::listing::Format;
 use crate::swift::reply;
@@ -67,7 +67,7 @@ impl Layer for Bulk {
                 let packing = extract::Packing::of(archive)?;
                 let (parts, body) = request.into_parts();
                 let work = extract::run(next, parts, body, target, packing);
-                return Ok(report::later(StatusCode::OK, format, "extract", HEARTBEAT, work.boxed()));
+                return Ok(report::later(StatusCode::OK, format, "extract", work.boxed()));
             }
             let media_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
             if media_type.is_some_and(|media_type| !media_type.starts_with("text/plain")) {
@@ -80,7 +80,7 @@ impl Layer for Bulk {
                 Err(fault) => return Ok(refused(&fault).answer(format, "delete")),
             };
             let work = delete(next, parts, account, names);
-            Ok(report::later(StatusCode::OK, format, "delete", HEARTBEAT, work.boxed()))
+            Ok(report::later(StatusCode::OK, format, "delete", work.boxed()))
         })
     }
 }
