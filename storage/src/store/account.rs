@@ -57,7 +57,7 @@ impl Store {
         self.list(&placement, hash, &placement.account_sets(hash), query).await
     }
 
-    pub(super) async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
+    pub(super) async fn commit_account(&self, mutation: Mutation, hash: KeyHash) -> Result<bool> {
         let placement = self.placement();
         let parts = placement.account_alone(hash);
         let hashes = Hashes { account: Some(hash), ..Hashes::default() };

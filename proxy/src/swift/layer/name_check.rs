@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Incoming, Layer, Next};
 use crate::body::Body;
-use crate::swift::config::NameCheckConfig;
+use crate::swift::config::{NameCheckConfig, Regexp};
 use crate::swift::fault::Fault;
 
 /// The middleware.
@@ -46,7 +46,7 @@ impl Layer for NameCheck {
         let section = json!({
             "forbidden_chars": forbidden_chars,
             "maximum_length": maximum_length,
-            "forbidden_regexp": forbidden_regexp.as_ref().map(|regexp| regexp.text()),
+            "forbidden_regexp": forbidden_regexp.as_ref().map(Regexp::text),
         });
         vec![("name_check", section)]
     }
@@ -65,7 +65,6 @@ impl Layer for NameCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swift::config::Regexp;
 
     #[test]
     fn names_are_refused_for_their_letters_length_and_form() {
