@@ -1,8 +1,10 @@
 //! The Swift door: the object store's v1 API on [`anello_storage::Store`], for Keystone identities.
 //!
-//! A request is read into a `Call`, held to what is offered (`unsupported`, `policy`), authorized
-//! (`access`), and answered by its resource: `account`, `container`, `object` with `download`, `upload`
-//! and `copy`. Large objects (`slo`, `dlo`) are read through their segments (`source`, `large`). What clients can send and see of metadata is decided in `metadata` alone.
+//! A request goes through the middlewares that are configured (`layer`), and comes to the core: it is read into a
+//! `Call`, held to what is offered (`unsupported`, `policy`), authorized (`access`), and answered by its resource:
+//! `account`, `container`, `object` with `download`, `upload` and `copy`. Large objects (`slo`, `dlo`) are read through
+//! their segments (`source`, `large`), links (`symlink`) through what they lead to. What clients can send and see of
+//! metadata is decided in `metadata` alone.
 //!
 //! Memory per request is bounded by what the store's writer and reader hold and by one listing page.
 //!
