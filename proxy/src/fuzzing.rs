@@ -18,6 +18,7 @@ pub const TARGETS: &[Target] = &[
     ("swift-metadata", swift::fuzzing::metadata),
     ("swift-layers", swift::fuzzing::layers),
     ("swift-tar", swift::fuzzing::tar),
+    ("swift-form", swift::fuzzing::form),
     ("slo-manifest", swift::fuzzing::manifest),
     ("slo-stored", stored_manifest),
     ("container-acl", container_acl),

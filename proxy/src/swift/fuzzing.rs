@@ -124,3 +124,8 @@ pub(crate) fn layers(bytes: &[u8]) {
 pub(crate) fn tar(bytes: &[u8]) {
     layer::bulk::feed(bytes);
 }
+
+/// A web form: its media type in the first line.
+pub(crate) fn form(bytes: &[u8]) {
+    layer::formpost::feed(bytes);
+}

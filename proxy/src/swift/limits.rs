@@ -108,3 +108,6 @@ pub(super) const FORM_VALUE_BYTES_MAX: usize = 4096;
 
 /// Fields of a form besides its files. More: 400; it knows nine.
 pub(super) const FORM_FIELDS_MAX: usize = 64;
+
+/// Bytes of the headers of a form's part. More: 400; browsers send some hundred.
+pub(super) const FORM_HEADERS_BYTES_MAX: usize = 8192;

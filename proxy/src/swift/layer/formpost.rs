@@ -1,25 +1,20 @@
 //! Uploads by a web form: a signed form lets whoever has it store so many files of such a size below a path, until it
 //! ends. The fields that are signed come before the files; each file is an upload of its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod multipart;
 
-use bytes::Bytes;
+use std::collections::HashMap;
+
 use futures::future::BoxFuture;
-use futures::stream::{StreamExt, TryStreamExt};
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
-use multer::{Field, Multipart};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_xml::escape::escape;
 use serde_json::{Value, json};
 
 use super::tempurl::keys;
-use super::{BodyFault, Incoming, Layer, Next, Origin, Pass, subrequest};
+use super::{Chunks, Incoming, Layer, Next, Origin, Pass, piped, subrequest};
 use crate::body::Body;
 use crate::swift::SwiftDoor;
 use crate::swift::config::FormPostConfig;
@@ -28,6 +23,7 @@ use crate::swift::limits::{FORM_FIELDS_MAX, FORM_VALUE_BYTES_MAX};
 use crate::swift::signature::Signature;
 use crate::swift::target::Target;
 use crate::swift::{metadata, reply};
+use multipart::{FormError, Head};
 
 /// The middleware.
 #[derive(Debug)]
@@ -37,7 +33,7 @@ pub(super) struct FormPost {
 
 /// A form's fields.
 #[derive(Debug, Default)]
-struct Form(HashMap<String, String>);
+struct Fields(HashMap<String, String>);
 
 /// What the uploads came to.
 struct Outcome {
@@ -47,7 +43,7 @@ struct Outcome {
     shared: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Form {
+impl Fields {
     fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
@@ -86,7 +82,7 @@ impl FormPost {
     }
 
     /// What a form opens, or why it opens nothing.
-    async fn open(&self, door: &SwiftDoor, path: &str, form: &Form) -> Result<Pass, Fault> {
+    async fn open(&self, door: &SwiftDoor, path: &str, form: &Fields) -> Result<Pass, Fault> {
         let end = form.number("expires").map_err(|_| invalid("expired not an integer"))?;
         if end < door.store.clock().wall().seconds() {
             return Err(unauthorized("Form Expired"));
@@ -115,19 +111,17 @@ impl FormPost {
         Err(denied())
     }
 
-    /// Reads the form and stores its files; gives the form as well, which may say where to go then.
-    async fn store(&self, next: &Next, parts: &Parts, mut form: Multipart<'static>) -> Result<(Form, Outcome), Fault> {
-        let (mut fields, mut files) = (Form::default(), 0_u64);
+    /// Reads the form and stores its files; gives the fields as well, which may say where to go then.
+    async fn store(&self, next: &Next, parts: &Parts, mut form: multipart::Form) -> Result<(Fields, Outcome), Fault> {
+        let (mut fields, mut files) = (Fields::default(), 0_u64);
         let mut outcome =
             Outcome { status: StatusCode::BAD_REQUEST, message: "no files to process", shared: Vec::new() };
-        let malformed = |error: multer::Error| invalid(&error.to_string());
-        while let Some(field) = form.next_field().await.map_err(malformed)? {
-            let Some(filename) = field.file_name().filter(|name| !name.is_empty()).map(str::to_owned) else {
+        while let Some(head) = form.next().await.map_err(malformed)? {
+            let Some(filename) = &head.filename else {
                 if fields.0.len() >= FORM_FIELDS_MAX {
                     return Err(invalid("too many fields"));
                 }
-                let (name, value) = value(field).await?;
-                fields.0.insert(name, value);
+                fields.0.insert(head.name.to_lowercase(), value(&head.name, &mut form).await?);
                 continue;
             };
             files += 1;
@@ -136,7 +130,7 @@ impl FormPost {
                 outcome.message = "max file count exceeded";
                 break;
             }
-            outcome = self.file(next, parts, &fields, &filename, field).await?;
+            outcome = self.file(next, parts, &fields, filename, &head, &mut form).await?;
             if !outcome.status.is_success() {
                 break;
             }
@@ -148,9 +142,10 @@ impl FormPost {
         &self,
         next: &Next,
         parts: &Parts,
-        form: &Form,
+        form: &Fields,
         filename: &str,
-        field: Field<'static>,
+        head: &Head,
+        data: &mut multipart::Form,
     ) -> Result<Outcome, Fault> {
         let size_max = form.number("max_file_size")?;
         let path = parts.uri.path();
@@ -160,8 +155,10 @@ impl FormPost {
         let mut request = subrequest(parts, Method::PUT, &format!("{path}{gap}{}", reply::quoted(filename)))?;
         let origin = Origin { party: None, pass: Some(pass), ..Origin::of(&request) };
         request.extensions_mut().insert(origin);
-        let own = |name: HeaderName| field.headers().get(&name).map(|value| (name, value.clone()));
-        let mut headers: Vec<_> = [CONTENT_TYPE, CONTENT_ENCODING].into_iter().filter_map(own).collect();
+        let own = [(CONTENT_TYPE, &head.content_type), (CONTENT_ENCODING, &head.content_encoding)];
+        let own =
+            own.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value.as_ref()?).ok()?)));
+        let mut headers: Vec<_> = own.collect();
         for (name, header) in [
             ("content-type", "content-type"),
             ("content-encoding", "content-encoding"),
@@ -182,13 +179,10 @@ impl FormPost {
         if let Some(origin) = parts.headers.get("origin") {
             request.headers_mut().insert("origin", origin.clone());
         }
-        let is_over = Arc::new(AtomicBool::new(false));
-        *request.body_mut() = capped(field, size_max, is_over.clone());
-
-        let response = next.clone().run(request).await;
-        if is_over.load(Ordering::Relaxed) {
-            return Err(invalid("max_file_size exceeded"));
-        }
+        let (body, chunks) = piped();
+        *request.body_mut() = body;
+        let (response, fed) = futures::join!(next.clone().run(request), feed_file(data, size_max, chunks));
+        fed?;
         let is_shared = |(name, _): &(&HeaderName, &HeaderValue)| name.as_str().starts_with("access-control");
         let shared = response.headers().iter().filter(is_shared);
         let shared = shared.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -196,33 +190,36 @@ impl FormPost {
     }
 }
 
-/// A field that is no file.
-async fn value(mut field: Field<'static>) -> Result<(String, String), Fault> {
-    let name = field.name().unwrap_or("").to_lowercase();
-    let mut value = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| invalid(&error.to_string()))? {
-        if value.len() + chunk.len() > FORM_VALUE_BYTES_MAX {
-            return Err(invalid(&format!("the field {name:?} is too long")));
-        }
-        value.extend_from_slice(&chunk);
-    }
-    Ok((name, String::from_utf8(value).map_err(|_| invalid("a field is not UTF-8"))?))
+fn malformed(error: FormError) -> Fault {
+    invalid(&error.to_string())
 }
 
-/// A file's bytes, up to so many: one more and they end with an error, so that nothing of it is kept.
-fn capped(field: Field<'static>, count_max: u64, is_over: Arc<AtomicBool>) -> Incoming {
-    let fault = |error: String| BodyFault(error.into());
-    let mut taken = 0_u64;
-    let chunks = field.map_err(move |error| fault(error.to_string())).map(move |chunk: Result<Bytes, BodyFault>| {
-        let chunk = chunk?;
-        taken += chunk.len() as u64;
-        if taken > count_max {
-            is_over.store(true, Ordering::Relaxed);
-            return Err(fault("max_file_size exceeded".into()));
+/// The value of a field that is no file.
+async fn value(name: &str, form: &mut multipart::Form) -> Result<String, Fault> {
+    let mut value = Vec::new();
+    while let Some(bytes) = form.data().await.map_err(malformed)? {
+        if value.len() + bytes.len() > FORM_VALUE_BYTES_MAX {
+            return Err(invalid(&format!("the field {name:?} is too long")));
         }
-        Ok(Frame::data(chunk))
-    });
-    StreamBody::new(chunks).boxed_unsync()
+        value.extend_from_slice(&bytes);
+    }
+    String::from_utf8(value).map_err(|_| invalid("a field is not UTF-8"))
+}
+
+/// Gives a file's bytes on, up to so many: with one more the upload ends in an error, so that nothing of it is kept. An
+/// upload that wants no more of them lets the rest pass.
+async fn feed_file(form: &mut multipart::Form, count_max: u64, chunks: Chunks) -> Result<(), Fault> {
+    let mut taken = 0;
+    while let Some(bytes) = form.data().await.map_err(malformed)? {
+        taken += bytes.len() as u64;
+        if taken > count_max {
+            chunks.fail("max_file_size exceeded").await;
+            return Err(invalid("max_file_size exceeded"));
+        }
+        chunks.send(bytes).await;
+    }
+    chunks.end().await;
+    Ok(())
 }
 
 /// Where the browser goes then, with the outcome in the query.
@@ -248,11 +245,11 @@ impl Layer for FormPost {
         Box::pin(async move {
             let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
             let is_form = request.method() == Method::POST && request.uri().path().starts_with("/v1");
-            let boundary = multer::parse_boundary(media_type).ok().filter(|_| is_form);
+            let boundary = multipart::boundary_of(media_type).filter(|_| is_form);
             let Some(boundary) = boundary else { return Ok(next.run(request).await) };
             let (mut parts, body) = request.into_parts();
             parts.headers.remove(ACCEPT);
-            let form = Multipart::new(body.into_data_stream(), boundary);
+            let form = multipart::Form::new(body, &boundary);
             let (form, outcome) = self.store(&next, &parts, form).await?;
             // Where an unsigned form leads, nobody is sent.
             let is_signed = self.open(next.door(), parts.uri.path(), &form).await.is_ok();
@@ -275,3 +272,6 @@ impl Layer for FormPost {
         })
     }
 }
+
+#[cfg(feature = "fuzzing")]
+pub(in crate::swift) use multipart::feed;

@@ -7,7 +7,7 @@
 pub(super) mod bulk;
 mod crossdomain;
 mod domain_remap;
-mod formpost;
+pub(super) mod formpost;
 mod name_check;
 mod origin;
 mod read_only;
@@ -22,9 +22,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::SwiftDoor;
 use super::config::{Middleware, SwiftConfig};
@@ -50,6 +52,49 @@ pub(super) struct BodyFault(pub(super) Box<dyn StdError + Send + Sync>);
 /// A body that is at hand.
 pub(super) fn whole(bytes: impl Into<Bytes>) -> Incoming {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is fed while the request is under way, a piece at a time. It is whole only once it was ended: whatever
+/// drops its [`Chunks`] before makes the request fail.
+pub(super) fn piped() -> (Incoming, Chunks) {
+    let (sender, receiver) = mpsc::channel::<Piece>(1);
+    let stream = futures::stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Piece::Data(bytes)) => Some((Ok(Frame::data(bytes)), Some(receiver))),
+            Some(Piece::End) => None,
+            Some(Piece::Fault(reason)) => Some((Err(BodyFault(reason.into())), None)),
+            None => Some((Err(BodyFault("the rest does not come".into())), None)),
+        }
+    });
+    (StreamBody::new(stream).boxed_unsync(), Chunks(sender))
+}
+
+enum Piece {
+    Data(Bytes),
+    End,
+    Fault(&'static str),
+}
+
+/// What feeds a body.
+pub(super) struct Chunks(mpsc::Sender<Piece>);
+
+impl Chunks {
+    /// Gives a piece on; whether anybody wants it.
+    pub(super) async fn send(&self, bytes: Bytes) -> bool {
+        self.0.send(Piece::Data(bytes)).await.is_ok()
+    }
+
+    /// There is no more.
+    pub(super) async fn end(self) {
+        // Whoever wants no more knows already.
+        let _ = self.0.send(Piece::End).await;
+    }
+
+    /// There is something wrong with it.
+    pub(super) async fn fail(self, reason: &'static str) {
+        let _ = self.0.send(Piece::Fault(reason)).await;
+    }
 }
 
 /// A middleware.

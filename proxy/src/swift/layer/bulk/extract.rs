@@ -5,17 +5,14 @@ use std::io;
 use std::pin::Pin;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder};
-use bytes::Bytes;
 use futures::TryStreamExt;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::BodyExt;
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use super::super::{BodyFault, Incoming, Next, subrequest};
+use super::super::{Chunks, Incoming, Next, piped, subrequest};
 use super::line;
 use super::tar::{Entry, Tar, TarError};
 use crate::swift::fault::Fault;
@@ -167,7 +164,7 @@ impl Extraction {
         }
         let container = name.split('/').next().unwrap_or("");
         let refused = self.container(container).await?;
-        let (body, chunks) = channel();
+        let (body, chunks) = piped();
         let request = self.request(entry, &quoted, body)?;
         let (response, left) = futures::join!(self.next.clone().run(request), feed(tar, entry.size, chunks));
         let (status, left) = (response.status(), left?);
@@ -237,28 +234,17 @@ impl Extraction {
     }
 }
 
-type Chunks = mpsc::Sender<Bytes>;
-
-/// A body, and what feeds it.
-fn channel() -> (Incoming, Chunks) {
-    let (sender, receiver) = mpsc::channel::<Bytes>(1);
-    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-        let bytes = receiver.recv().await?;
-        Some((Ok::<_, BodyFault>(Frame::data(bytes)), receiver))
-    });
-    (StreamBody::new(stream).boxed_unsync(), sender)
-}
-
 /// Gives a file's data on, as long as somebody takes them; tells how many bytes are left.
 async fn feed<R: AsyncRead + Unpin>(tar: &mut Tar<R>, size: u64, chunks: Chunks) -> Result<u64, TarError> {
     let mut left = size;
     while left > 0 {
         let data = tar.data(left.min(TAR_CHUNK_BYTES as u64) as usize).await?;
         left -= data.len() as u64;
-        if chunks.send(data.into()).await.is_err() {
-            break;
+        if !chunks.send(data.into()).await {
+            return Ok(left);
         }
     }
+    chunks.end().await;
     Ok(left)
 }
 
