@@ -53,6 +53,11 @@ impl Acl {
         self.groups.iter().any(|group| caller.roles.iter().any(|role| role.eq_ignore_ascii_case(group)))
     }
 
+    /// Whether the list names a group.
+    pub(crate) fn names_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|named| named == group)
+    }
+
     /// What the referrer designations say of a request: `None` where they don't let it through, otherwise
     /// whether it may also list.
     pub(crate) fn referrer(&self, referrer: Option<&str>) -> Option<bool> {

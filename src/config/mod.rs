@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anello_proxy::swift::{ConfigFault, SwiftConfig, TempAuthConfig};
 use anello_storage::store::AuditOptions;
 use serde::Deserialize;
 
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) roles: Roles,
     pub(crate) data: Vec<PathBuf>,
     pub(crate) gateway: Gateway,
+    pub(crate) swift: SwiftConfig,
     pub(crate) s3: S3,
     pub(crate) identity: Identity,
     pub(crate) storage: Storage,
@@ -46,11 +48,17 @@ pub(crate) struct Gateway {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) metrics_access: MetricsAccess,
+    pub(crate) tempauth: TempAuthConfig,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8080).into(), public_url: None, metrics_access: MetricsAccess::Loopback }
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            public_url: None,
+            metrics_access: MetricsAccess::Loopback,
+            tempauth: TempAuthConfig::default(),
+        }
     }
 }
 
@@ -179,6 +187,8 @@ pub(crate) enum ConfigError {
     Url { key: &'static str, value: String },
     #[error("[identity.remote] needs {0}")]
     RemoteNeeds(&'static str),
+    #[error("{0}")]
+    Swift(#[from] ConfigFault),
     #[error("identity.{0} is for an identity of this host's own, and identity.remote.url says that it is another's")]
     Elsewhere(&'static str),
     #[error("identity.remote.{key}: {reason}")]
@@ -247,6 +257,8 @@ impl Config {
         url("gateway.public_url", &mut self.gateway.public_url)?;
         url("s3.public_url", &mut self.s3.public_url)?;
         self.identity.check()?;
+        self.swift.check()?;
+        self.gateway.tempauth.check()?;
         Ok(self)
     }
 
@@ -347,6 +359,10 @@ mod tests {
             ("[tls]\nkey = \"a\"", "both certificate and key"),
             ("[cluster.tls]\nkey = \"a\"\ncertificate = \"b\"", "needs certificate, key and ca"),
             ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
+            ("[swift]\npipelin = []", "unknown field `pipelin`"),
+            ("[swift]\npipeline = [\"bulk\", \"bulk\"]", "swift.pipeline: Bulk stands there twice"),
+            ("[swift.service_prefixes.AUTH_]", "swift.service_prefixes"),
+            ("[gateway.tempauth.users.\"test\"]\nkey = \"k\"", "gateway.tempauth.users"),
             ("[identity.remote]\nuser = \"anello\"", "[identity.remote] needs url"),
             ("[identity.remote]\nurl = \"keystone:5000\"", "identity.remote.url must be"),
             ("[identity.remote]\nurl = \"http://h\"", "[identity.remote] needs user"),

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tracing::Level;
 
@@ -110,7 +110,7 @@ impl Gateway {
             return fault(StatusCode::NOT_FOUND, &message);
         }
         match (route, self.shared.rooms.get()) {
-            (Route::Swift, Some(rooms)) => rooms.swift(request).await,
+            (Route::Swift, Some(rooms)) => rooms.swift(peer, request).await,
             (Route::Identity, Some(rooms)) => rooms.identity().answer(peer, request).await,
             (Route::Swift | Route::Identity, None) => unavailable("The server is starting."),
             (Route::Health, _) => plain(StatusCode::OK, "ok\n"),
@@ -153,7 +153,14 @@ impl Service for Gateway {
     const TITLE_CASE_HEADERS: bool = true;
 
     async fn call(&self, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
-        let route = Route::of(request.uri().path());
+        let path = request.uri().path();
+        let host = request.headers().get(HOST).and_then(|host| std::str::from_utf8(host.as_bytes()).ok());
+        let host = host.or_else(|| request.uri().host()).unwrap_or("");
+        // A site's host has no paths of ours.
+        let route = match self.shared.rooms.get() {
+            Some(rooms) if rooms.is_swifts(host, path) => Route::Swift,
+            _ => Route::of(path),
+        };
         let must_say = asks_to_keep_alive(&request);
         let answer = |request| self.answer(route, peer, request);
         let mut response = measured(&self.shared, route.door(), peer, request, answer).await;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
+use anello_api::rest::PeerAddress;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::s3::{S3Config, S3Door};
-use anello_proxy::swift::{SwiftConfig, SwiftDoor};
+use anello_proxy::swift::{Endpoint, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
@@ -18,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, Role};
 use crate::serve::body::{RequestBody, ResponseBody};
+use crate::serve::connection::Peer;
 use crate::serve::gateway::fault;
 use crate::serve::home::Cluster;
 use crate::serve::identity::IdentityService;
@@ -43,7 +45,7 @@ impl Rooms {
     pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store, has_news: bool) -> Result<Self> {
         let identity = IdentityService::open(config, cluster, store.clone(), has_news).await?;
         let asked = identity.asked().filter(|_| config.roles.has(Role::Proxy));
-        let doors = asked.map(|asked| doors(config, &store, asked)).transpose()?;
+        let doors = asked.map(|asked| doors(config, cluster, &store, asked)).transpose()?;
         let workers = match config.roles.has(Role::Storage) {
             true => vec![
                 AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
@@ -54,12 +56,18 @@ impl Rooms {
         Ok(Self { store, identity, doors, workers })
     }
 
+    /// Whether a request whose path does not say it is Swift's.
+    pub(crate) fn is_swifts(&self, host: &str, path: &str) -> bool {
+        self.doors.as_ref().is_some_and(|(swift, _)| swift.answers(host, path))
+    }
+
     /// Answers `/v1/…`, `/info`, `/healthcheck`.
-    pub(crate) async fn swift(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        match &self.doors {
-            Some((swift, _)) => fresh_or_marked(request.method().clone(), swift.call(request)).await,
-            None => fault(StatusCode::NOT_FOUND, "Swift is not served here."),
+    pub(crate) async fn swift(&self, peer: Peer, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some((swift, _)) = &self.doors else { return fault(StatusCode::NOT_FOUND, "Swift is not served here.") };
+        if let Some(address) = peer.address {
+            request.extensions_mut().insert(PeerAddress(address.ip()));
         }
+        fresh_or_marked(request.method().clone(), swift.call(request)).await
     }
 
     /// Answers what comes to the S3 listener.
@@ -111,10 +119,21 @@ where
     response.map(ResponseBody::from)
 }
 
-fn doors(config: &Config, store: &Store, identity: Arc<dyn Identity>) -> Result<(SwiftDoor, S3Door)> {
+fn doors(
+    config: &Config,
+    cluster: &Cluster,
+    store: &Store,
+    identity: Arc<dyn Identity>,
+) -> Result<(SwiftDoor, S3Door)> {
     let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());
     let s3 = S3Config { region, base_domain, ..S3Config::default() };
-    let swift = SwiftDoor::new(SwiftConfig::default(), store.clone(), Arc::clone(&identity));
+    let endpoint = Endpoint {
+        secret: cluster.secret(),
+        public_url: config.gateway.public_url.clone(),
+        is_tls: config.tls.certificate.is_some(),
+    };
+    let swift = SwiftDoor::new(config.swift.clone(), store.clone(), Arc::clone(&identity))
+        .at(endpoint, config.gateway.tempauth.clone());
     Ok((swift, S3Door::new(s3, store.clone(), identity)?))
 }
 

@@ -64,3 +64,7 @@ def test_clients_use_a_store_whose_identity_is_another_hosts():
 
 def test_swift_recon_understands_what_a_host_says_of_itself():
     run(HERE / "recon.py")
+
+
+def test_the_swift_command_and_browsers_use_middlewares():
+    run(HERE / "swift_middlewares.py")

@@ -34,6 +34,10 @@ pub const REAP_INTERVAL: Duration = Duration::from_secs(30);
 /// Manifests within manifests. Deeper: the reading ends with an error, for a manifest could lead to itself.
 pub const SEGMENT_DEPTH_MAX: usize = 10;
 
+/// Links that are followed one after another. More: the reading is refused, for they could lead in a circle. Swift's
+/// default.
+pub const LINKS_MAX: usize = 2;
+
 /// Uploads younger than this are none of the sweeper's business.
 pub const SWEEP_AGE: Duration = Duration::from_secs(24 * 3600);
 

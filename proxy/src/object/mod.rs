@@ -8,6 +8,7 @@
 //! objects is the S3 door's work.
 
 pub mod limits;
+pub mod link;
 pub mod names;
 pub mod parts;
 pub mod reaper;
@@ -41,6 +42,8 @@ enum Kind {
 pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
     let Some(reader) = store.object_read(path).await? else { return Ok(None) };
     let kind = match reader.info().content {
+        // A link has no data; whoever follows it does so before.
+        Content::Segments if link::is_link(reader.info()) => Kind::Plain(Box::new(reader)),
         Content::Segments => {
             let info = reader.info().clone();
             Kind::Segments(Box::new(segments::Whole::new(store.clone(), path.clone(), info)))

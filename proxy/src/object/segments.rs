@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Reader;
 use super::limits::SEGMENT_DEPTH_MAX;
+use super::link;
 
 /// MD5 of the manifest's text.
 pub const MANIFEST_ETAG: &str = "x-object-sysmeta-slo-manifest-etag";
@@ -52,7 +53,7 @@ pub struct Stored {
 
 /// Whether an object is a manifest.
 pub fn is_manifest(info: &ObjectInfo) -> bool {
-    info.content == Content::Segments
+    info.content == Content::Segments && !link::is_link(info)
 }
 
 /// MD5 of the manifest's text, where the object is one.
@@ -237,6 +238,15 @@ impl Joined {
             return Err(Error::Precondition);
         }
         let mut reader = super::open(&self.store, path).await?.ok_or(Error::Missing("segment"))?;
+        let resolved;
+        let path = match link::is_link(reader.info()) {
+            false => path,
+            true => {
+                resolved = link::resolve(&self.store, self.gate.as_deref(), path).await?;
+                reader = super::open(&self.store, &resolved).await?.ok_or(Error::Missing("segment"))?;
+                &resolved
+            }
+        };
         let info = reader.info();
         if info.etag != segment.etag || info.size != segment.size {
             tracing::info!(%path, "a segment is not what its manifest says");

@@ -13,7 +13,8 @@ use super::fault::Fault;
 use super::limits::{ACCOUNT_NAME_BYTES_MAX, POLICY_LOOKUPS_AT_ONCE};
 use super::listing::{self, ContainerRow, Format};
 use super::metadata::{self, Kind, PROJECT_DOMAIN};
-use super::reply;
+use super::tempauth::{ACCOUNT_ACL, AccountAcl};
+use super::{quota, reply};
 use crate::body::Body;
 
 /// GET and HEAD.
@@ -63,14 +64,24 @@ async fn with_policies(
 }
 
 /// POST: changes metadata.
-pub(super) async fn update(door: &SwiftDoor, call: &Call, account: &str) -> Result<Response<Body>, Fault> {
-    write(door, call, account).await?;
+pub(super) async fn update(
+    door: &SwiftDoor,
+    call: &Call,
+    access: Access,
+    account: &str,
+) -> Result<Response<Body>, Fault> {
+    write(door, call, access, account).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
 /// PUT: creates the account.
-pub(super) async fn create(door: &SwiftDoor, call: &Call, account: &str) -> Result<Response<Body>, Fault> {
-    let is_new = write(door, call, account).await?;
+pub(super) async fn create(
+    door: &SwiftDoor,
+    call: &Call,
+    access: Access,
+    account: &str,
+) -> Result<Response<Body>, Fault> {
+    let is_new = write(door, call, access, account).await?;
     Ok(reply::bare(if is_new { StatusCode::CREATED } else { StatusCode::ACCEPTED }))
 }
 
@@ -85,23 +96,37 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, account: &str) -> Resu
 }
 
 /// Changes metadata, creating the account where it isn't there; tells whether it was created.
-async fn write(door: &SwiftDoor, call: &Call, account: &str) -> Result<bool, Fault> {
-    let mut changes = metadata::changes(&call.headers, Kind::Account)?;
+async fn write(door: &SwiftDoor, call: &Call, access: Access, account: &str) -> Result<bool, Fault> {
+    let mut changes = metadata::changes(&call.headers, Kind::Account, access.owner)?;
     let info = door.store.account(account).await?;
     if info.is_none() {
         check_name(account)?;
     }
     let current = info.as_ref().map(|info| info.metadata.clone()).unwrap_or_default();
     metadata::check_changed(&current, &changes, Kind::Account)?;
-    for (name, value) in door.project_domain(call, account, info.as_ref()) {
+    let acl = access_list(door, call, access)?;
+    let quotas = quota::account_changes(door, call, access)?;
+    for (name, value) in door.project_domain(call, account, info.as_ref()).into_iter().chain(acl).chain(quotas) {
         metadata::set(&mut changes, name, value);
     }
     Ok(door.store.account_update(account, changes, IfMissing::Create).await?.created)
 }
 
+/// The access list that a request sets, where it does and may.
+fn access_list(door: &SwiftDoor, call: &Call, access: Access) -> Result<Option<(String, String)>, Fault> {
+    let removes = call.headers.contains_key("x-remove-account-access-control").then_some("");
+    let Some(text) = call.header(ACCOUNT_ACL).or(removes).filter(|_| door.tempauth.is_some()) else {
+        return Ok(None);
+    };
+    let acl = AccountAcl::parse(text)
+        .map_err(|reason| Fault::invalid(format!("X-Account-Access-Control invalid: {reason}\n\nInput: {text}\n")))?;
+    let text = if acl.is_empty() { String::new() } else { acl.text() };
+    Ok(access.owner.then(|| (metadata::ACCOUNT_ACL_ITEM.to_owned(), text)))
+}
+
 /// Makes sure that the account that a container is about to be made in knows its project's domain.
 pub(super) async fn prepare(door: &SwiftDoor, call: &Call, account: &str) -> Result<(), Fault> {
-    let info = door.store.account(account).await?;
+    let info = door.store.account_settings(account).await?;
     if info.is_none() {
         check_name(account)?;
     }
@@ -124,6 +149,10 @@ fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut Head
     metadata::show_changes(&info.metadata, Kind::Account, access.owner, headers);
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
+    quota::show(door, &info.metadata, headers);
+    if let Some(acl) = metadata::value(&info.metadata, metadata::ACCOUNT_ACL_ITEM).filter(|_| access.owner) {
+        reply::set(headers, ACCOUNT_ACL, acl);
+    }
     if let Some(domain) = metadata::value(&info.metadata, PROJECT_DOMAIN) {
         reply::set(headers, "x-account-project-domain-id", domain);
     }

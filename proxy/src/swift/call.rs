@@ -1,15 +1,17 @@
 //! One request, read: what it is about, its query, its headers and who makes it; everything but its body.
 
-use std::sync::Arc;
-
 use anello_api::identity::Caller;
 use anello_base::{Clock, SystemClock, Timestamp};
-use http::{HeaderMap, Method, StatusCode, Uri, Version, request};
+use http::{HeaderMap, Method, StatusCode, Version, request};
 use percent_encoding::percent_decode_str;
 
 use super::fault::Fault;
+use super::layer::{Origin, Party};
 use super::limits::HEADER_BYTES_MAX;
 use super::target::Target;
+
+/// The type of this service in the catalog, and in access rules.
+const SERVICE: &str = "object-store";
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -20,34 +22,46 @@ pub(super) struct Call {
     pub(super) version: Version,
     /// What it is about.
     pub(super) target: Target,
-    /// Its address as it came.
-    pub(super) uri: Uri,
     /// Its query.
     pub(super) query: Query,
     /// Its headers, as they came.
     pub(super) headers: HeaderMap,
-    /// Who makes it; `None` where nobody valid is named.
-    pub(super) caller: Option<Arc<Caller>>,
+    /// Who makes it, and what vouches for it.
+    pub(super) origin: Origin,
     /// When it came.
     pub(super) now: Timestamp,
 }
 
 impl Call {
-    /// Reads a request's head. The caller is looked up later.
-    pub(super) fn read(parts: request::Parts) -> Result<Self, Fault> {
+    /// Reads a request's head.
+    pub(super) fn read(mut parts: request::Parts) -> Result<Self, Fault> {
         if let Some((name, _)) = parts.headers.iter().find(|(_, value)| value.len() > HEADER_BYTES_MAX) {
             return Err(Fault::invalid(format!("Header value too long: {name}")));
         }
+        let mut origin: Origin = parts.extensions.remove().unwrap_or_default();
+        // What its access rules do not let pass, it is no token for.
+        let admits = |party: &Party| match party {
+            Party::Keystone { caller, .. } => caller.admits(SERVICE, parts.method.as_str(), parts.uri.path()),
+            Party::Member(_) => true,
+        };
+        origin.party = origin.party.filter(admits);
         Ok(Self {
             target: Target::parse(parts.uri.path())?,
-            uri: parts.uri.clone(),
             query: Query::parse(parts.uri.query().unwrap_or(""))?,
             method: parts.method,
             version: parts.version,
             headers: parts.headers,
-            caller: None,
+            origin,
             now: SystemClock.wall(),
         })
+    }
+
+    /// Identity's caller, where it is one of its tokens that names the sender.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        match &self.origin.party {
+            Some(Party::Keystone { caller, .. }) => Some(caller),
+            _ => None,
+        }
     }
 
     /// A header's value where there is one and it is UTF-8.

@@ -1,7 +1,15 @@
-//! What an operator can set about the Swift door.
+//! What an operator can set about the Swift door: the tables `[swift]` and `[gateway.tempauth]` of the configuration
+//! file. `src/config/default.toml` says what each key means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::signature::Digest;
 
 /// Settings of the Swift door.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SwiftConfig {
     /// What an account's name starts with; the project's id follows.
     pub reseller_prefix: String,
@@ -11,6 +19,10 @@ pub struct SwiftConfig {
     pub reader_roles: Vec<String>,
     /// The role that owns every account.
     pub reseller_admin_role: String,
+    /// The role that reads every account.
+    pub reseller_reader_role: Option<String>,
+    /// What else accounts' names may start with: for accounts that services keep for projects.
+    pub service_prefixes: BTreeMap<String, ServicePrefix>,
     /// Whether accounts can be created by PUT (owners) and deleted (reseller admins).
     pub allow_account_management: bool,
     /// The domain whose projects and users may be named (not only identified) in access lists.
@@ -19,20 +31,383 @@ pub struct SwiftConfig {
     pub cors_allow_origin: Vec<String>,
     /// Whether answers show `Access-Control-*` only to origins that are allowed.
     pub strict_cors_mode: bool,
+    /// The middlewares, in the order in which a request comes to them.
+    pub pipeline: Vec<Middleware>,
+    /// `/info`.
+    pub info: InfoConfig,
+    /// Settings of middlewares.
+    pub tempurl: TempUrlConfig,
+    /// See there.
+    pub formpost: FormPostConfig,
+    /// See there.
+    pub staticweb: StaticWebConfig,
+    /// See there.
+    pub domain_remap: DomainRemapConfig,
+    /// See there.
+    pub crossdomain: CrossDomainConfig,
+    /// See there.
+    pub name_check: NameCheckConfig,
+    /// See there.
+    pub read_only: ReadOnlyConfig,
+}
+
+/// Accounts that a service keeps for projects.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServicePrefix {
+    /// Roles in the project that are needed, in the place of `operator_roles` where there are any.
+    pub operator_roles: Vec<String>,
+    /// Roles of which the service that vouches for a request (`X-Service-Token`) needs one.
+    pub service_roles: Vec<String>,
+    /// The group that users of tempauth need.
+    pub require_group: Option<String>,
+}
+
+/// A middleware, as the pipeline names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Middleware {
+    /// Archives that are unpacked, and lists of objects that are deleted.
+    Bulk,
+    /// Limits that resellers set to accounts. Of the core, as the other three that say so: their places in the pipeline
+    /// do not matter.
+    AccountQuotas,
+    /// Limits that owners set to containers. Of the core.
+    ContainerQuotas,
+    /// `/crossdomain.xml`.
+    Crossdomain,
+    /// Accounts and containers as host names.
+    DomainRemap,
+    /// Uploads by a web form.
+    Formpost,
+    /// Names that are not wanted.
+    NameCheck,
+    /// A cluster that nobody writes to.
+    ReadOnly,
+    /// Static web sites.
+    Staticweb,
+    /// Objects that stand for others. Of the core.
+    Symlink,
+    /// Addresses that are signed.
+    Tempurl,
+    /// Older versions in another container. Of the core.
+    VersionedWrites,
+}
+
+/// What is offered unless an operator says otherwise.
+const PIPELINE: [Middleware; 8] = [
+    Middleware::Bulk,
+    Middleware::Tempurl,
+    Middleware::Formpost,
+    Middleware::Staticweb,
+    Middleware::AccountQuotas,
+    Middleware::ContainerQuotas,
+    Middleware::VersionedWrites,
+    Middleware::Symlink,
+];
+
+/// `tempurl`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TempUrlConfig {
+    /// Methods that may be signed.
+    pub methods: Vec<String>,
+    /// Hashes that signatures may be made with.
+    pub allowed_digests: Vec<Digest>,
+    /// Headers that are taken off signed requests; a name may end in `*`.
+    pub incoming_remove_headers: Vec<String>,
+    /// Exceptions from these.
+    pub incoming_allow_headers: Vec<String>,
+    /// Headers that are taken off their answers.
+    pub outgoing_remove_headers: Vec<String>,
+    /// Exceptions from these.
+    pub outgoing_allow_headers: Vec<String>,
+}
+
+impl Default for TempUrlConfig {
+    fn default() -> Self {
+        Self {
+            methods: names(&["GET", "HEAD", "PUT", "POST", "DELETE"]),
+            allowed_digests: vec![Digest::Sha256, Digest::Sha512],
+            incoming_remove_headers: names(&["x-timestamp", "x-open-expired"]),
+            incoming_allow_headers: Vec::new(),
+            outgoing_remove_headers: names(&["x-object-meta-*"]),
+            outgoing_allow_headers: names(&["x-object-meta-public-*"]),
+        }
+    }
+}
+
+/// `formpost`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FormPostConfig {
+    /// Hashes that signatures may be made with.
+    pub allowed_digests: Vec<Digest>,
+}
+
+impl Default for FormPostConfig {
+    fn default() -> Self {
+        Self { allowed_digests: vec![Digest::Sha256, Digest::Sha512] }
+    }
+}
+
+/// `staticweb`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StaticWebConfig {
+    /// The URL that redirections start with, where the request does not tell it.
+    pub url_base: Option<String>,
+}
+
+/// `domain_remap`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DomainRemapConfig {
+    /// Domains below which accounts and containers are.
+    pub storage_domain: Vec<String>,
+    /// What accounts' names begin with where the host does not say it.
+    pub default_reseller_prefix: Option<String>,
+    /// Whether a path may also begin with `/v1`.
+    pub mangle_client_paths: bool,
+}
+
+impl Default for DomainRemapConfig {
+    fn default() -> Self {
+        Self { storage_domain: names(&["example.com"]), default_reseller_prefix: None, mangle_client_paths: false }
+    }
+}
+
+/// `crossdomain`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CrossDomainConfig {
+    /// What stands in the policy.
+    pub cross_domain_policy: String,
+}
+
+impl Default for CrossDomainConfig {
+    fn default() -> Self {
+        Self { cross_domain_policy: "<allow-access-from domain=\"*\" secure=\"false\" />".into() }
+    }
+}
+
+/// `name_check`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NameCheckConfig {
+    /// Characters that no path may have.
+    pub forbidden_chars: String,
+    /// Bytes of a path.
+    pub maximum_length: usize,
+    /// What no path may fit.
+    pub forbidden_regexp: Option<Regexp>,
+}
+
+impl Default for NameCheckConfig {
+    fn default() -> Self {
+        let regexp = Regexp::try_from(String::from(r"/\./|/\.\./|/\.$|/\.\.$"));
+        Self { forbidden_chars: "'\"`<>".into(), maximum_length: 255, forbidden_regexp: regexp.ok() }
+    }
+}
+
+/// A regular expression.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Regexp(fancy_regex::Regex);
+
+impl Regexp {
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether anything in a text fits, or it takes too long to tell.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text).unwrap_or(true)
+    }
+}
+
+impl TryFrom<String> for Regexp {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        fancy_regex::Regex::new(&text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl PartialEq for Regexp {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Regexp {}
+
+/// `read_only`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadOnlyConfig {
+    /// Whether the cluster is closed to writes.
+    pub read_only: bool,
+    /// Whether deletions go on.
+    pub allow_deletes: bool,
+}
+
+fn names(list: &[&str]) -> Vec<String> {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What `/info` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InfoConfig {
+    /// Whether it tells anything.
+    pub expose: bool,
+    /// Sections that only administrators see.
+    pub disallowed_sections: Vec<String>,
+    /// The key that administrators sign with; without one nobody is one.
+    pub admin_key: Option<String>,
+}
+
+impl Default for InfoConfig {
+    fn default() -> Self {
+        Self { expose: true, disallowed_sections: Vec::new(), admin_key: None }
+    }
+}
+
+/// Users for development, in clear. Off where `enabled` is not set.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TempAuthConfig {
+    /// Whether `/auth/v1.0` is there.
+    pub enabled: bool,
+    /// How long a token lives.
+    pub token_life_seconds: u64,
+    /// Users by `account:user`.
+    pub users: BTreeMap<String, TempUser>,
+}
+
+impl Default for TempAuthConfig {
+    fn default() -> Self {
+        Self { enabled: false, token_life_seconds: 86_400, users: BTreeMap::new() }
+    }
+}
+
+impl std::fmt::Debug for TempAuthConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TempAuthConfig").field("enabled", &self.enabled).field("users", &self.users.len()).finish()
+    }
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TempUser {
+    /// His password.
+    pub key: String,
+    /// His groups. `.admin` owns the account, `.reseller_admin` all accounts, `.reseller_reader` reads them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The URL that he is given, in the place of his account's.
+    #[serde(default)]
+    pub storage_url: Option<String>,
+}
+
+/// Where the door is to be found, and what it seals with.
+#[derive(Clone, Default)]
+pub struct Endpoint {
+    /// The cluster's secret.
+    pub secret: Vec<u8>,
+    /// The gateway's URL, where the operator has set it.
+    pub public_url: Option<String>,
+    /// Whether the listener speaks TLS.
+    pub is_tls: bool,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct ConfigFault {
+    /// The key, below `swift.` or `gateway.`.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl ConfigFault {
+    fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { key: key.into(), reason: reason.into() }
+    }
+}
+
+impl SwiftConfig {
+    /// Whether a middleware is in the pipeline.
+    pub(super) fn offers(&self, middleware: Middleware) -> bool {
+        self.pipeline.contains(&middleware)
+    }
+
+    /// What accounts' names may begin with, longest first.
+    pub(super) fn prefixes(&self) -> Vec<String> {
+        std::iter::once(&self.reseller_prefix).chain(self.service_prefixes.keys()).cloned().collect()
+    }
+
+    /// Looks for what does not make sense.
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.pipeline.iter().find(|middleware| !seen.insert(**middleware)) {
+            return Err(ConfigFault::new("swift.pipeline", format!("{twice:?} stands there twice")));
+        }
+        let prefixes = self.prefixes();
+        for (at, prefix) in prefixes.iter().enumerate() {
+            let is_ambiguous =
+                |(other_at, other): (usize, &String)| at != other_at && other.starts_with(prefix.as_str());
+            if prefix.is_empty() || prefix.contains('/') || prefixes.iter().enumerate().any(is_ambiguous) {
+                let reason = format!("{prefix:?} is no prefix, or another one begins with it");
+                return Err(ConfigFault::new("swift.service_prefixes", reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TempAuthConfig {
+    /// Looks for what does not make sense.
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        for (name, user) in &self.users {
+            let is_name = name.split_once(':').is_some_and(|(account, user)| {
+                !account.is_empty() && !user.is_empty() && !account.contains('/') && !user.contains([',', ':'])
+            });
+            if !is_name || user.key.is_empty() {
+                let key = format!("gateway.tempauth.users.{name:?}");
+                return Err(ConfigFault::new(key, "users are named account:user and have a key"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for SwiftConfig {
     fn default() -> Self {
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
         Self {
             reseller_prefix: "AUTH_".into(),
             operator_roles: names(&["admin", "member", "swiftoperator"]),
             reader_roles: names(&["reader"]),
             reseller_admin_role: "ResellerAdmin".into(),
+            reseller_reader_role: None,
+            service_prefixes: BTreeMap::new(),
             allow_account_management: true,
             default_domain_id: "default".into(),
             cors_allow_origin: Vec::new(),
             strict_cors_mode: true,
+            pipeline: PIPELINE.to_vec(),
+            info: InfoConfig::default(),
+            tempurl: TempUrlConfig::default(),
+            formpost: FormPostConfig::default(),
+            staticweb: StaticWebConfig::default(),
+            domain_remap: DomainRemapConfig::default(),
+            crossdomain: CrossDomainConfig::default(),
+            name_check: NameCheckConfig::default(),
+            read_only: ReadOnlyConfig::default(),
         }
     }
 }

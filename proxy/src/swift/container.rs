@@ -1,19 +1,20 @@
 //! Containers: listings, metadata and access lists.
 
 use anello_storage::store::IfMissing;
-use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectPath, StoragePolicy};
+use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectEntry, ObjectPath, StoragePolicy};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::SwiftDoor;
 use super::access::Access;
 use super::call::Call;
 use super::fault::Fault;
-use super::limits::CONTAINER_NAME_BYTES_MAX;
-use super::listing::{self, Format, ObjectRow};
+use super::limits::{CONTAINER_NAME_BYTES_MAX, ROW_LOOKUPS_AT_ONCE};
+use super::listing::{self, Format, ObjectRow, RowKind};
 use super::metadata::{self, Kind};
-use super::{account, reply};
+use super::{account, quota, reply, versioned};
 use crate::body::Body;
-use crate::object::segments;
+use crate::object::{link, segments};
 
 /// GET and HEAD.
 pub(super) async fn read(
@@ -39,7 +40,7 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// The rows of a listing. Those of static large objects also show their manifest's tag.
+/// The rows of a listing. Those of large objects and links are looked up, several at a time.
 async fn rows(
     door: &SwiftDoor,
     account: &str,
@@ -47,25 +48,46 @@ async fn rows(
     query: &ListQuery,
 ) -> Result<Vec<Listed<ObjectRow>>, Fault> {
     let entries = door.store.container_list(account, container, query).await?;
-    let mut rows = Vec::with_capacity(entries.len());
-    for listed in entries {
-        rows.push(match listed {
-            Listed::Prefix(prefix) => Listed::Prefix(prefix),
-            Listed::Entry(entry) if entry.content == Content::Segments => {
-                let info = door.store.object(&ObjectPath::new(account, container, &entry.name)).await?;
-                let manifest_etag = info.as_ref().and_then(segments::manifest_etag).map(str::to_owned);
-                Listed::Entry(ObjectRow { entry, manifest_etag })
-            }
-            Listed::Entry(entry) => Listed::Entry(ObjectRow { entry, manifest_etag: None }),
-        });
-    }
-    Ok(rows)
+    let lookups: Vec<_> = entries.into_iter().map(|listed| row(door, account, container, listed)).collect();
+    stream::iter(lookups).buffered(ROW_LOOKUPS_AT_ONCE).try_collect().await
+}
+
+async fn row(
+    door: &SwiftDoor,
+    account: &str,
+    container: &str,
+    listed: Listed<ObjectEntry>,
+) -> Result<Listed<ObjectRow>, Fault> {
+    let entry = match listed {
+        Listed::Prefix(prefix) => return Ok(Listed::Prefix(prefix)),
+        Listed::Entry(entry) if entry.content != Content::Segments => {
+            return Ok(Listed::Entry(ObjectRow { entry, kind: RowKind::Plain }));
+        }
+        Listed::Entry(entry) => entry,
+    };
+    let kind = match door.store.object(&ObjectPath::new(account, container, &entry.name)).await? {
+        None => RowKind::Plain,
+        Some(info) => match link::of(&info, account) {
+            Some(link) => RowKind::Link {
+                location: link.location,
+                etag: link.etag,
+                bytes: link::item(&info, link::TARGET_BYTES).and_then(|bytes| bytes.parse().ok()),
+                slo_etag: link::item(&info, link::TARGET_SLO_ETAG).map(str::to_owned),
+            },
+            None => match segments::manifest_etag(&info) {
+                Some(etag) => RowKind::Manifest { etag: etag.to_owned() },
+                None => RowKind::Plain,
+            },
+        },
+    };
+    Ok(Listed::Entry(ObjectRow { entry, kind }))
 }
 
 /// PUT: creates the container, or changes its metadata.
 pub(super) async fn create(
     door: &SwiftDoor,
     call: &Call,
+    access: Access,
     account: &str,
     container: &str,
 ) -> Result<Response<Body>, Fault> {
@@ -74,7 +96,8 @@ pub(super) async fn create(
         return Err(Fault::invalid(detail).on_a_page());
     }
     let wanted = wanted_policy(door, call)?;
-    let changes = metadata::changes(&call.headers, Kind::Container)?;
+    quota::check_container(door, call)?;
+    let changes = changes(door, call, access)?;
     let info = door.store.container(account, container).await?;
     metadata::check_changed(&metadata_of(info.as_ref()), &changes, Kind::Container)?;
     if let (Some(info), Some(wanted)) = (&info, &wanted)
@@ -100,14 +123,25 @@ pub(super) async fn create(
 pub(super) async fn update(
     door: &SwiftDoor,
     call: &Call,
+    access: Access,
     account: &str,
     container: &str,
 ) -> Result<Response<Body>, Fault> {
-    let changes = metadata::changes(&call.headers, Kind::Container)?;
+    quota::check_container(door, call)?;
+    let changes = changes(door, call, access)?;
     let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
     metadata::check_changed(&info.metadata, &changes, Kind::Container)?;
     door.store.container_update(account, container, changes, info.policy, IfMissing::Fail).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
+}
+
+/// What a request changes.
+fn changes(door: &SwiftDoor, call: &Call, access: Access) -> Result<Metadata, Fault> {
+    let mut changes = metadata::changes(&call.headers, Kind::Container, access.owner)?;
+    for (name, value) in versioned::container_changes(door, call)? {
+        metadata::set(&mut changes, name, value);
+    }
+    Ok(changes)
 }
 
 /// DELETE.
@@ -133,6 +167,7 @@ fn show(door: &SwiftDoor, info: &ContainerInfo, access: Access, headers: &mut He
     metadata::show_changes(&info.metadata, Kind::Container, access.owner, headers);
     headers.insert("x-container-object-count", HeaderValue::from(info.object_count));
     headers.insert("x-container-bytes-used", HeaderValue::from(info.bytes_used));
+    versioned::show(&info.metadata, headers);
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
     if let Some(policy) = door.store.policies().get(info.policy) {

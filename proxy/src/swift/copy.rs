@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::SwiftDoor;
+use super::access::Access;
 use super::call::Call;
 use super::conditions::Conditions;
 use super::fault::Fault;
@@ -18,9 +19,10 @@ use super::policy::Rule;
 use super::range::Wanted as WantedRange;
 use super::source::{Form, Source};
 use super::upload::{self, Wanted};
-use super::{dlo, download, large, metadata, reply, slo};
+use super::{dlo, download, large, metadata, quota, reply, slo, symlink, versioned};
 use crate::body::Body;
 use crate::digest::Digester;
+use crate::object::link;
 
 /// COPY: the path is the source, `Destination` says where to. The source has been authorized.
 pub(super) async fn from_path(
@@ -58,14 +60,16 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
     if let Some(status) = of_source.refuse(&source.info.etag, last_modified) {
         return Err(Fault::status(status));
     }
-    door.authorize(call, Rule::ObjectWrite, &to.account, Some(&to.container)).await?;
+    let access = door.authorize(call, Rule::ObjectWrite, &to.account, Some(&to.container)).await?;
     let wanted = Wanted::of(call, to, of_target)?;
     let head = head(call, &source, &wanted);
     let mut shown = head.metadata.clone();
-    let (etag, written) = if source.form == Form::Static && large::asks_for_manifest(call) {
-        slo::copy(door, call, (from, &source.info), to, head, &wanted.condition).await?
+    let (etag, written) = if link::is_link(&source.info) {
+        symlink::copy(door, call, &source.info, to, head, &wanted.condition).await?
+    } else if source.form == Form::Static && large::asks_for_manifest(call) {
+        slo::copy(door, call, (source.path(), &source.info), to, head, &wanted.condition).await?
     } else {
-        data(door, call, &mut source, to, head, &wanted).await?
+        data(door, call, access, &mut source, to, head, &wanted).await?
     };
 
     let mut response = upload::created(&etag, written);
@@ -82,6 +86,7 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
 async fn data(
     door: &SwiftDoor,
     call: &Arc<Call>,
+    access: Access,
     source: &mut Source,
     to: &ObjectPath,
     mut head: ObjectHead,
@@ -101,6 +106,7 @@ async fn data(
     if length > FILE_BYTES_MAX {
         return Err(upload::too_large());
     }
+    quota::check(door, access, to, length).await?;
     let mut writer = door.store.object_write(to, Some(length)).await?;
     let mut digest = Digester::new(false);
     let mut chunks = source.read(door, call, range).await?;
@@ -108,6 +114,7 @@ async fn data(
     while let Some(data) = chunks.next().await? {
         upload::take(&mut writer, &mut digest, data).await?;
     }
+    versioned::before_put(door, to).await?;
     head.etag = hex::encode(digest.finish().await.md5);
     let etag = head.etag.clone();
     Ok((etag, writer.finish(head, &wanted.condition).await?))
@@ -138,7 +145,7 @@ fn conditions(call: &Call) -> (Conditions, Precondition) {
 }
 
 /// The account that a header names, or the request's own.
-fn account_of(call: &Call, header: &str, own: &str) -> Result<String, Fault> {
+pub(super) fn account_of(call: &Call, header: &str, own: &str) -> Result<String, Fault> {
     let Some(text) = call.header(header).filter(|text| !text.is_empty()) else {
         return Ok(own.to_owned());
     };

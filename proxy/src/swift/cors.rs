@@ -62,7 +62,7 @@ pub(super) async fn preflight(door: &SwiftDoor, call: &Call, resource: Resource)
     let (Some(origin), Some((account, container))) = (call.header("origin"), call.target.container()) else {
         return Ok(response);
     };
-    let info = door.store.container(account, container).await?;
+    let info = door.store.container_settings(account, container).await?;
     let metadata = info.map(|info| info.metadata).unwrap_or_default();
     let sharing = Sharing { metadata: &metadata, always: &door.config.cors_allow_origin };
     let asked = call.header("access-control-request-method").unwrap_or("");
@@ -89,7 +89,7 @@ pub(super) async fn share(door: &SwiftDoor, call: &Call, response: &mut Response
     let (Some(origin), Some((account, container))) = (call.header("origin"), call.target.container()) else {
         return Ok(());
     };
-    let info = door.store.container(account, container).await?;
+    let info = door.store.container_settings(account, container).await?;
     let metadata = info.map(|info| info.metadata).unwrap_or_default();
     let sharing = Sharing { metadata: &metadata, always: &door.config.cors_allow_origin };
     if door.config.strict_cors_mode && !sharing.allows(origin) {

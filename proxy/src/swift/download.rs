@@ -16,7 +16,7 @@ use super::conditions::{self, Conditions};
 use super::fault::Fault;
 use super::range::Wanted;
 use super::source::{Chunks, Form, Source};
-use super::{large, metadata, reply};
+use super::{large, metadata, reply, symlink};
 use crate::body::{self, Body};
 use crate::object::segments;
 
@@ -25,7 +25,9 @@ pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) 
     let is_head = call.method == http::Method::HEAD;
     let mut source = Source::open(door, call, path).await?.ok_or_else(Fault::missing)?;
     if large::asks_for_manifest(call) && source.form == Form::Static {
-        return manifest(door, call, path, &source.info).await;
+        let mut response = manifest(door, call, source.path(), &source.info).await?;
+        show_location(&source, response.headers_mut());
+        return Ok(response);
     }
     let last_modified = source.info.meta_timestamp.seconds_ceil();
     if let Some(status) = Conditions::of(call).refuse(&source.info.etag, last_modified) {
@@ -154,6 +156,8 @@ async fn open(
 /// Puts what is known of an object into the headers of an answer.
 fn show(source: &Source, headers: &mut HeaderMap) {
     show_info(&source.info, headers);
+    show_location(source, headers);
+    symlink::show(&source.info, headers);
     if source.form != Form::Plain {
         // As large objects are not what their tag is the MD5 of, Swift quotes it.
         reply::set(headers, "etag", format!("\"{}\"", source.info.etag));
@@ -161,6 +165,13 @@ fn show(source: &Source, headers: &mut HeaderMap) {
     if let Some(etag) = segments::manifest_etag(&source.info) {
         reply::set(headers, "x-static-large-object", "True");
         reply::set(headers, "x-manifest-etag", etag);
+    }
+}
+
+/// Says which object a link has led to.
+fn show_location(source: &Source, headers: &mut HeaderMap) {
+    if let Some(location) = &source.location {
+        reply::set(headers, "content-location", location);
     }
 }
 

@@ -79,7 +79,6 @@ impl Fault {
     }
 
     /// What exactly is wrong, where it says.
-    #[cfg(test)]
     pub(super) fn detail(&self) -> &str {
         self.detail.as_deref().unwrap_or("")
     }

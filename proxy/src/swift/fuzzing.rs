@@ -8,8 +8,10 @@ use super::conditions::{self, Conditions};
 use super::limits::{LISTING_ENTRIES_MAX, RANGES_MAX};
 use super::metadata::Kind;
 use super::range::Wanted;
+use super::signature::Signature;
 use super::target::Target;
-use super::{copy, dlo, expiry, listing, manifest, metadata, octets};
+use super::tempauth::{self, AccountAcl};
+use super::{copy, dlo, expiry, layer, listing, manifest, metadata, octets};
 use crate::fuzzing::request;
 
 /// What is to be sent lies within what there is.
@@ -76,7 +78,7 @@ pub(crate) fn metadata(bytes: &[u8]) {
     assert_eq!(octets::length(&text), bytes.len());
     let Some(call) = call(bytes) else { return };
     for kind in [Kind::Account, Kind::Container, Kind::Object] {
-        let _ = (metadata::user_items(&call.headers, kind), metadata::changes(&call.headers, kind));
+        let _ = (metadata::user_items(&call.headers, kind), metadata::changes(&call.headers, kind, true));
     }
     if let Ok(items) = metadata::user_items(&call.headers, Kind::Object) {
         let mut shown = HeaderMap::new();
@@ -101,4 +103,29 @@ pub(crate) fn manifest(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Query::parse(text);
     }
+}
+
+/// What middlewares read: signatures and their queries, access lists of accounts, tokens, hosts.
+pub(crate) fn layers(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    if let Some(signature) = Signature::parse(first) {
+        assert!(!signature.fits(b"key", rest), "a signature was guessed");
+    }
+    if let Ok(acl) = AccountAcl::parse(text) {
+        let again = AccountAcl::parse(&acl.text());
+        assert!(acl.text().is_ascii() && again.is_ok_and(|again| again == acl), "{text:?}");
+    }
+    assert!(tempauth::open_token(first, |_| Some(b"key".to_vec())).is_none(), "a token was guessed");
+    layer::feed(first, rest);
+}
+
+/// An archive that is to be unpacked.
+pub(crate) fn tar(bytes: &[u8]) {
+    layer::bulk::feed(bytes);
+}
+
+/// A web form: its media type in the first line.
+pub(crate) fn form(bytes: &[u8]) {
+    layer::formpost::feed(bytes);
 }

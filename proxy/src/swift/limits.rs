@@ -67,3 +67,47 @@ pub(super) const DLO_SEGMENTS_MAX: usize = 100_000;
 
 /// Containers of an account's listing whose storage policies are looked up together, where there are several.
 pub(super) const POLICY_LOOKUPS_AT_ONCE: usize = 16;
+
+/// Large objects and links of a container's listing that are looked up together.
+pub(super) const ROW_LOOKUPS_AT_ONCE: usize = 16;
+
+/// Bytes of a listing that a middleware reads: 10,000 entries with names of 1,024 letters that take six each in JSON,
+/// and what stands beside them. More cannot come.
+pub(super) const LISTING_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Versions of an object that are looked through at a time.
+pub(super) const VERSIONS_PAGE: usize = 1_000;
+
+/// Silence of the server while it works on many objects: then a blank shows that it is there. What Swift's
+/// `yield_frequency` is.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Bytes of a list of objects to delete: 10,000 names of the greatest length, partly percent-encoded. More: 413.
+pub(super) const BULK_LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Objects and containers that one bulk request deletes. More: 413.
+pub(super) const BULK_DELETES_MAX: usize = 10_000;
+
+/// Failures after which a bulk request gives up.
+pub(super) const BULK_FAILURES_MAX: usize = 1_000;
+
+/// Containers that are made for one archive. More: 400.
+pub(super) const BULK_CONTAINERS_MAX: usize = 10_000;
+
+/// Objects of one bulk request that are deleted at the same time: they share a group commit, and leave room for others.
+pub(super) const BULK_DELETES_AT_ONCE: usize = 16;
+
+/// Bytes of an archive's long names and extended headers, each. More: the archive is refused.
+pub(super) const TAR_EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of a file that are on their way from an archive to the devices, in pieces.
+pub(super) const TAR_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of a form's field that is no file. More: 400. Swift's figure.
+pub(super) const FORM_VALUE_BYTES_MAX: usize = 4096;
+
+/// Fields of a form besides its files. More: 400; it knows nine.
+pub(super) const FORM_FIELDS_MAX: usize = 64;
+
+/// Bytes of the headers of a form's part. More: 400; browsers send some hundred.
+pub(super) const FORM_HEADERS_BYTES_MAX: usize = 8192;

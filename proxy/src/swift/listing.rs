@@ -43,7 +43,7 @@ impl Format {
     }
 
     /// The best form for an `Accept`.
-    fn accepted(accept: &str) -> Result<Self, Fault> {
+    pub(super) fn accepted(accept: &str) -> Result<Self, Fault> {
         if accept.trim().is_empty() {
             return Ok(Self::Plain);
         }
@@ -159,9 +159,30 @@ trait Row {
 pub(super) struct ObjectRow {
     /// What the store lists.
     pub(super) entry: ObjectEntry,
-    /// The tag of a static large object's manifest: it is the row's hash, and the object's own tag stands
-    /// beside it.
-    pub(super) manifest_etag: Option<String>,
+    /// What else is shown of it.
+    pub(super) kind: RowKind,
+}
+
+/// What an object is, as far as listings show it.
+pub(super) enum RowKind {
+    /// Its own data.
+    Plain,
+    /// A static large object. The tag of its manifest is the row's hash, and the object's own stands beside it.
+    Manifest {
+        /// The tag.
+        etag: String,
+    },
+    /// A link.
+    Link {
+        /// Where it leads.
+        location: String,
+        /// Tag of the only version that it leads to.
+        etag: Option<String>,
+        /// Its size.
+        bytes: Option<u64>,
+        /// Its tag as a large object, where it is one.
+        slo_etag: Option<String>,
+    },
 }
 
 /// A container in an account's listing.
@@ -174,7 +195,10 @@ pub(super) struct ContainerRow {
 
 impl ObjectRow {
     fn hash(&self) -> &str {
-        self.manifest_etag.as_ref().unwrap_or(&self.entry.etag)
+        match &self.kind {
+            RowKind::Manifest { etag } => etag,
+            _ => &self.entry.etag,
+        }
     }
 }
 
@@ -224,9 +248,25 @@ impl Row for ObjectRow {
         out.push_str(",\"content_type\":");
         json_text(&self.entry.content_type, out);
         push(out, format_args!(",\"last_modified\":\"{}\"", self.entry.timestamp.iso8601()));
-        if self.manifest_etag.is_some() {
-            out.push_str(",\"slo_etag\":");
-            json_text(&format!("\"{}\"", self.entry.etag), out);
+        let mut item = |name: &str, text: &str| {
+            push(out, format_args!(",\"{name}\":"));
+            json_text(text, out);
+        };
+        match &self.kind {
+            RowKind::Plain => {}
+            RowKind::Manifest { .. } => item("slo_etag", &format!("\"{}\"", self.entry.etag)),
+            RowKind::Link { location, etag, bytes, slo_etag } => {
+                item("symlink_path", location);
+                if let Some(etag) = etag {
+                    item("symlink_etag", etag);
+                }
+                if let Some(etag) = slo_etag {
+                    item("slo_etag", &format!("\"{etag}\""));
+                }
+                if let Some(bytes) = bytes {
+                    push(out, format_args!(",\"symlink_bytes\":{bytes}"));
+                }
+            }
         }
     }
 
@@ -368,7 +408,7 @@ mod tests {
             content_type: "text/plain".into(),
             content: anello_storage::Content::Plain,
         };
-        vec![Listed::Entry(ObjectRow { entry, manifest_etag: None }), Listed::Prefix("d&/".into())]
+        vec![Listed::Entry(ObjectRow { entry, kind: RowKind::Plain }), Listed::Prefix("d&/".into())]
     }
 
     #[test]

@@ -14,8 +14,19 @@ use crate::acl;
 /// Where an account keeps the domain of its project.
 pub(super) const PROJECT_DOMAIN: &str = "x-account-sysmeta-project-domain-id";
 
+/// Where an account keeps its access list.
+pub(super) const ACCOUNT_ACL_ITEM: &str = "x-account-sysmeta-core-access-control";
+
 /// A container's access lists.
 const ACCESS_LISTS: [&str; 2] = ["x-container-read", "x-container-write"];
+
+/// User metadata that only owners set and see.
+const KEYS: [&str; 4] = [
+    "x-account-meta-temp-url-key",
+    "x-account-meta-temp-url-key-2",
+    "x-container-meta-temp-url-key",
+    "x-container-meta-temp-url-key-2",
+];
 
 /// Headers of an object, besides its user metadata, that are kept and shown as they came.
 const OBJECT_HEADERS: [&str; 7] = [
@@ -93,8 +104,8 @@ pub(super) fn user_items(headers: &HeaderMap, kind: Kind) -> Result<Metadata, Fa
 }
 
 /// What a request changes in an account's or container's metadata; an empty value removes. Where an item is
-/// both set and removed, setting wins.
-pub(super) fn changes(headers: &HeaderMap, kind: Kind) -> Result<Metadata, Fault> {
+/// both set and removed, setting wins. What only owners may change is left alone for others.
+pub(super) fn changes(headers: &HeaderMap, kind: Kind, owner: bool) -> Result<Metadata, Fault> {
     let mut changes = Metadata::new();
     for name in headers.keys() {
         if let Some(item) = name.as_str().strip_prefix(kind.remove_prefix()).filter(|item| !item.is_empty()) {
@@ -104,7 +115,10 @@ pub(super) fn changes(headers: &HeaderMap, kind: Kind) -> Result<Metadata, Fault
     for (name, value) in user_items(headers, kind)? {
         set(&mut changes, name, value);
     }
-    if kind == Kind::Container {
+    if !owner {
+        changes.retain(|(name, _)| !KEYS.contains(&name.as_str()));
+    }
+    if kind == Kind::Container && owner {
         for name in ACCESS_LISTS {
             if headers.contains_key(name) {
                 let list = acl::clean(&received(headers, name, kind)?, name == "x-container-write");
@@ -166,7 +180,8 @@ pub(super) fn show_object(metadata: &Metadata, headers: &mut HeaderMap) {
 /// Puts an account's or container's metadata into the headers of an answer; access lists for owners only.
 pub(super) fn show_changes(metadata: &Metadata, kind: Kind, owner: bool, headers: &mut HeaderMap) {
     let is_shown = |name: &str| {
-        name.starts_with(kind.prefix()) || (owner && kind == Kind::Container && ACCESS_LISTS.contains(&name))
+        let is_secret = KEYS.contains(&name) || ACCESS_LISTS.contains(&name);
+        (name.starts_with(kind.prefix()) || ACCESS_LISTS.contains(&name)) && (owner || !is_secret)
     };
     show(metadata.iter().filter(|(name, _)| is_shown(name)), headers);
 }
@@ -228,7 +243,7 @@ mod tests {
             ("x-container-read", ".r:*,.rlistings"),
             ("x-container-write", ""),
         ]);
-        assert_eq!(changes(&headers, Kind::Container).expect("valid"), want);
+        assert_eq!(changes(&headers, Kind::Container, true).expect("valid"), want);
     }
 
     #[test]
@@ -254,7 +269,7 @@ mod tests {
         let mut shown = HeaderMap::new();
         show_object(&object_items(&sent("x-object-meta-a")).expect("valid"), &mut shown);
         assert_eq!(shown, sent("x-object-meta-a"));
-        let refused = changes(&sent("x-container-meta-a"), Kind::Container);
+        let refused = changes(&sent("x-container-meta-a"), Kind::Container, true);
         assert_eq!(refused.map_err(|fault| fault.code()), Err(400));
     }
 

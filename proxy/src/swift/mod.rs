@@ -1,8 +1,10 @@
 //! The Swift door: the object store's v1 API on [`anello_storage::Store`], for Keystone identities.
 //!
-//! A request is read into a `Call`, held to what is offered (`unsupported`, `policy`), authorized
-//! (`access`), and answered by its resource: `account`, `container`, `object` with `download`, `upload`
-//! and `copy`. Large objects (`slo`, `dlo`) are read through their segments (`source`, `large`). What clients can send and see of metadata is decided in `metadata` alone.
+//! A request goes through the middlewares that are configured (`layer`), and comes to the core: it is read into a
+//! `Call`, held to what is offered (`unsupported`, `policy`), authorized (`access`), and answered by its resource:
+//! `account`, `container`, `object` with `download`, `upload` and `copy`. Large objects (`slo`, `dlo`) are read through
+//! their segments (`source`, `large`), links (`symlink`) through what they lead to. What clients can send and see of
+//! metadata is decided in `metadata` alone.
 //!
 //! Memory per request is bounded by what the store's writer and reader hold and by one listing page.
 //!
@@ -26,6 +28,7 @@ mod fault;
 pub(crate) mod fuzzing;
 mod info;
 mod large;
+mod layer;
 mod limits;
 mod listing;
 mod manifest;
@@ -34,36 +37,50 @@ mod metadata;
 mod object;
 mod octets;
 mod policy;
+mod quota;
 mod range;
 mod reply;
 mod report;
+mod signature;
 mod slo;
 mod source;
+mod symlink;
 mod target;
+mod tempauth;
 #[cfg(test)]
 mod testing;
 mod unsupported;
 mod upload;
+mod versioned;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
+use anello_api::rest::PeerAddress;
 use anello_base::{Clock, SystemClock};
 use anello_storage::Store;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 
-pub use config::SwiftConfig;
+pub use config::{
+    ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, FormPostConfig, InfoConfig, Middleware,
+    NameCheckConfig, ReadOnlyConfig, Regexp, ServicePrefix, StaticWebConfig, SwiftConfig, TempAuthConfig,
+    TempUrlConfig, TempUser,
+};
 pub use limits::HEADER_COUNT_MAX;
+pub use signature::Digest;
 
 use crate::body::Body;
 use access::Access;
 use call::Call;
 use fault::Fault;
+use layer::{BodyFault, Incoming, Layer, Next, Origin};
 use policy::Resource;
 use target::Target;
+use tempauth::TempAuth;
 
 /// The Swift door. Cheap to clone.
 #[derive(Clone)]
@@ -71,6 +88,9 @@ pub struct SwiftDoor {
     config: Arc<SwiftConfig>,
     store: Store,
     identity: Arc<dyn Identity>,
+    endpoint: Arc<Endpoint>,
+    tempauth: Option<Arc<TempAuth>>,
+    layers: Arc<[Arc<dyn Layer>]>,
 }
 
 impl fmt::Debug for SwiftDoor {
@@ -82,33 +102,60 @@ impl fmt::Debug for SwiftDoor {
 impl SwiftDoor {
     /// A door to `store` for those whom `identity` knows.
     pub fn new(config: SwiftConfig, store: Store, identity: Arc<dyn Identity>) -> Self {
-        Self { config: Arc::new(config), store, identity }
+        let (layers, endpoint) = (layer::layers(&config).into(), Arc::default());
+        Self { config: Arc::new(config), store, identity, endpoint, tempauth: None, layers }
+    }
+
+    /// The same, which is to be found there; also for tempauth's users where they are enabled.
+    pub fn at(mut self, endpoint: Endpoint, tempauth: TempAuthConfig) -> Self {
+        self.endpoint = Arc::new(endpoint);
+        if tempauth.enabled {
+            self.tempauth = Some(Arc::new(TempAuth::new(tempauth, &self.config, &self.endpoint)));
+        }
+        self
+    }
+
+    /// Whether a request that is not for `/v1` is answered here: as its path, or its host where hosts are accounts.
+    pub fn answers(&self, host: &str, path: &str) -> bool {
+        (self.tempauth.is_some() && path.starts_with(tempauth::PATH))
+            || self.layers.iter().any(|layer| layer.answers(host, path))
     }
 
     /// Answers a request to `/v1/…`, `/info` or `/healthcheck`. Dropped before it is done, it leaves
     /// nothing behind but what it had acknowledged to itself: a write is whole or not there.
     pub async fn call<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let transaction = reply::transaction(request.headers(), SystemClock.wall());
         let is_head = request.method() == Method::HEAD;
-        let response = self.answer(request).await.unwrap_or_else(Fault::into_response);
-        reply::finish(response, &transaction, is_head)
+        let response =
+            self.answer(request.map(|body| body.map_err(|error| BodyFault(error.into())).boxed_unsync())).await;
+        reply::finish(response.unwrap_or_else(Fault::into_response), &transaction, is_head)
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Body>, Fault>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let (parts, body) = request.into_parts();
-        let mut call = Call::read(parts)?;
-        if call.method != Method::OPTIONS && call.target.account().is_some() {
-            call.caller = self.identify(&call).await?;
+    async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Fault> {
+        if let Some(tempauth) = &self.tempauth
+            && request.uri().path().starts_with(tempauth::PATH)
+        {
+            return tempauth.answer(&request);
         }
-        let call = Arc::new(call);
+        // Whoever asks what is open to everybody is not asked who he is.
+        let is_open = matches!(Target::parse(request.uri().path()), Ok(Target::Info | Target::Health));
+        let party = match !is_open && request.method() != Method::OPTIONS {
+            true => self.identify(request.headers()).await?,
+            false => None,
+        };
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+        request.extensions_mut().insert(Origin { party, pass: None, peer });
+        Ok(Next::first(self.clone()).run(request).await)
+    }
+
+    /// What is behind all layers.
+    async fn core(&self, request: Request<Incoming>) -> Result<Response<Body>, Fault> {
+        let (parts, body) = request.into_parts();
+        let call = Arc::new(Call::read(parts)?);
         let mut response = self.dispatch(&call, body).await.unwrap_or_else(Fault::into_response);
         if call.method != Method::OPTIONS {
             cors::share(self, &call, &mut response).await?;
@@ -117,11 +164,7 @@ impl SwiftDoor {
     }
 
     /// Authorizes a request by the rule of its resource and method, and hands it to the resource.
-    async fn dispatch<B>(&self, call: &Arc<Call>, body: B) -> Result<Response<Body>, Fault>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    async fn dispatch(&self, call: &Arc<Call>, body: Incoming) -> Result<Response<Body>, Fault> {
         let resource = match call.target {
             Target::Info | Target::Health => Resource::Service,
             Target::Account(_) => Resource::Account,
@@ -129,19 +172,19 @@ impl SwiftDoor {
             Target::Object(_) => Resource::Object,
         };
         let Some(rule) = policy::rule(resource, call.method.as_str()) else { return Err(not_allowed(resource)) };
-        unsupported::check(call)?;
+        unsupported::check(self, call)?;
         if call.method == Method::OPTIONS {
             return cors::preflight(self, call, resource).await;
         }
         let access = match call.target.account() {
-            None => Access { owner: false },
+            None => Access::GUEST,
             Some(account) => {
                 let container = call.target.container().map(|(_, container)| container);
                 self.authorize(call, rule, account, container).await?
             }
         };
         match &call.target {
-            Target::Info => Ok(info::read(self)),
+            Target::Info => info::read(self, call),
             Target::Health => Ok(info::health()),
             Target::Account(account) => self.account(call, access, account).await,
             Target::Container(account, container) => self.container(call, access, account, container).await,
@@ -150,7 +193,7 @@ impl SwiftDoor {
                 "PUT" if call.header("x-copy-from").is_some_and(|source| !source.is_empty()) => {
                     copy::to_path(self, call, path).await
                 }
-                "PUT" => upload::put(self, call, path, body).await,
+                "PUT" => upload::put(self, call, access, path, body).await,
                 "POST" => object::update(self, call, path).await,
                 "DELETE" => object::delete(self, call, path).await,
                 "COPY" => copy::from_path(self, call, path).await,
@@ -166,8 +209,8 @@ impl SwiftDoor {
         }
         match call.method.as_str() {
             "GET" | "HEAD" => account::read(self, call, access, account).await,
-            "PUT" => account::create(self, call, account).await,
-            "POST" => account::update(self, call, account).await,
+            "PUT" => account::create(self, call, access, account).await,
+            "POST" => account::update(self, call, access, account).await,
             "DELETE" => account::delete(self, call, account).await,
             _ => Err(not_allowed(Resource::Account)),
         }
@@ -182,8 +225,8 @@ impl SwiftDoor {
     ) -> Result<Response<Body>, Fault> {
         match call.method.as_str() {
             "GET" | "HEAD" => container::read(self, call, access, account, container).await,
-            "PUT" => container::create(self, call, account, container).await,
-            "POST" => container::update(self, call, account, container).await,
+            "PUT" => container::create(self, call, access, account, container).await,
+            "POST" => container::update(self, call, access, account, container).await,
             "DELETE" => container::delete(self, account, container).await,
             _ => Err(not_allowed(Resource::Container)),
         }

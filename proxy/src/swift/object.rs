@@ -1,22 +1,25 @@
 //! Objects: POST and DELETE. Reading is [`super::download`], writing [`super::upload`] and [`super::copy`].
 
 use anello_storage::store::ObjectUpdate;
-use anello_storage::{Error, ObjectInfo, ObjectPath};
+use anello_storage::{ObjectInfo, ObjectPath};
 use http::{Response, StatusCode};
 
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::{conditions, dlo, expiry, metadata, reply, slo};
+use super::{conditions, dlo, expiry, metadata, reply, slo, symlink, versioned};
 use crate::body::Body;
 
 /// POST: replaces what clients set of an object's metadata; the doors' own stays.
 pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
     dlo::check(call)?;
+    symlink::check_post(call)?;
     let items = metadata::object_items(&call.headers)?;
     let delete_at = expiry::delete_at(call)?;
     let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
+    let mut redirected = None;
     let change = |info: &ObjectInfo| {
+        redirected = symlink::redirect(info, &path.account);
         let mut metadata = items.clone();
         for (name, value) in info.metadata.iter().filter(|(name, _)| !metadata::is_shown(name)) {
             metadata::set(&mut metadata, name.clone(), value.clone());
@@ -24,7 +27,10 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         Ok(ObjectUpdate { content_type: content_type.clone(), delete_at, metadata })
     };
     door.store.object_update(path, change).await?;
-    Ok(reply::bare(StatusCode::ACCEPTED))
+    match redirected {
+        Some(redirect) => Err(redirect),
+        None => Ok(reply::bare(StatusCode::ACCEPTED)),
+    }
 }
 
 /// DELETE.
@@ -40,9 +46,8 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
         }
     }
-    match door.store.object_delete(path, &condition).await {
-        Ok(Some(_)) => Ok(reply::bare(StatusCode::NO_CONTENT)),
-        Ok(None) | Err(Error::Missing(_)) => Err(Fault::missing()),
-        Err(error) => Err(error.into()),
+    match versioned::delete(door, path, &condition).await? {
+        true => Ok(reply::bare(StatusCode::NO_CONTENT)),
+        false => Err(Fault::missing()),
     }
 }

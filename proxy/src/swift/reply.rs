@@ -14,7 +14,7 @@ use super::limits::TRANSACTION_EXTRA_BYTES_MAX;
 use crate::body::{self, Body};
 
 /// What stands as it is in a quoted path.
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A path as headers carry it: percent-encoded but for its slashes.
 pub(super) fn quoted(path: &str) -> String {

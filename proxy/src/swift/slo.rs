@@ -2,15 +2,15 @@
 //! `?multipart-manifest=put` checks every segment and stores the list in Swift's own stored form; the
 //! object's tag is the MD5 of its segments' tags, its size theirs together.
 //!
-//! Left out on purpose: `async` deletion, which is done at once here, and beats of a heartbeat.
+//! Left out on purpose: `async` deletion, which is done at once here.
 
-use std::error::Error as StdError;
+use std::sync::Arc;
 
 use anello_storage::store::{ObjectHead, Written};
-use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Precondition};
+use anello_storage::{Content, ObjectInfo, ObjectPath, Precondition};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -19,37 +19,37 @@ use md5::{Digest, Md5};
 use super::SwiftDoor;
 use super::call::{Call, is_true};
 use super::fault::Fault;
+use super::layer::Incoming;
 use super::limits::{SLO_CHECKS_AT_ONCE, SLO_MANIFEST_BYTES_MAX, SLO_SEGMENTS_MAX};
+use super::listing::Format;
 use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
 use super::report::{self, Report};
 use super::upload::{self, Wanted};
-use super::{conditions, media_type, metadata};
+use super::{conditions, media_type, metadata, symlink, versioned};
 use crate::body::Body;
 use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
 
-/// PUT of a manifest. A client that asks for a heartbeat expects 202 whatever comes, and the outcome in the
-/// body; the checks take no time that would need beats in between.
-pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    let outcome = put_now(door, call, path, body).await;
+/// PUT of a manifest. A client that asks for a heartbeat expects 202 whatever comes, and the outcome in the body.
+pub(super) async fn put(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    path: &ObjectPath,
+    body: Incoming,
+) -> Result<Response<Body>, Fault> {
+    let format = Format::accepted(call.header("accept").unwrap_or("")).unwrap_or(Format::Plain);
     if call.query.get("heartbeat").is_some_and(is_true) {
-        return Ok(report::heartbeat(call, outcome));
+        let (door, call, path) = (door.clone(), call.clone(), path.clone());
+        let work = async move { report::upload(put_now(&door, &call, &path, body).await) };
+        return Ok(report::later(StatusCode::ACCEPTED, format, "upload", work.boxed()));
     }
-    match outcome? {
+    match put_now(door, call, path, body).await? {
         Ok((etag, written)) => Ok(upload::created(&etag, written)),
-        Err(report) => Ok(report.answer(call, StatusCode::BAD_REQUEST)),
+        Err(errors) => Ok(report::refusal(format, &errors)),
     }
 }
 
-async fn put_now<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Outcome, Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+async fn put_now(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: Incoming) -> Result<Outcome, Fault> {
     let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
     let text = match Limited::new(body, SLO_MANIFEST_BYTES_MAX).collect().await {
         Ok(collected) => collected.to_bytes(),
@@ -62,8 +62,11 @@ where
     check_and_store(door, call, path, &text, head, &wanted.condition).await
 }
 
+/// Names of segments, and what is wrong with them.
+type Errors = Vec<(String, String)>;
+
 /// A manifest's tag in quotes and what the store made of it, or what is wrong with its segments.
-pub(super) type Outcome = Result<(String, Written), Report>;
+pub(super) type Outcome = Result<(String, Written), Errors>;
 
 /// Takes a client's list.
 async fn check_and_store(
@@ -81,7 +84,7 @@ async fn check_and_store(
     }
     match check(door, call, path, entries).await? {
         Ok(items) => Ok(Ok(store(door, call, path, head, condition, items).await?)),
-        Err(report) => Ok(Err(report)),
+        Err(errors) => Ok(Err(errors)),
     }
 }
 
@@ -91,7 +94,7 @@ async fn check(
     call: &Call,
     path: &ObjectPath,
     entries: Vec<Entry>,
-) -> Result<Result<Vec<Stored>, Report>, Fault> {
+) -> Result<Result<Vec<Stored>, Errors>, Fault> {
     let count = entries.len();
     let checks = entries.into_iter().enumerate().map(|(at, entry)| async move {
         match entry {
@@ -104,14 +107,14 @@ async fn check(
     });
     // Collected in order; boxed because the compiler can't name closures over lifetimes this deep otherwise.
     let found: Vec<_> = stream::iter(checks).buffered(SLO_CHECKS_AT_ONCE).collect().await;
-    let (mut items, mut report) = (Vec::new(), Report::default());
+    let (mut items, mut errors) = (Vec::new(), Errors::new());
     for found in found {
         match found? {
             Ok(item) => items.push(item),
-            Err((name, reason)) => report.errors.push((name, reason)),
+            Err(error) => errors.push(error),
         }
     }
-    Ok(if report.errors.is_empty() { Ok(items) } else { Err(report) })
+    Ok(if errors.is_empty() { Ok(items) } else { Err(errors) })
 }
 
 async fn check_segment(
@@ -125,7 +128,11 @@ async fn check_segment(
     if let Err(fault) = door.authorize(call, Rule::ObjectRead, account, Some(&path.container)).await {
         return Ok(Err(fault.line()));
     }
-    let Some(info) = door.store.object(&path).await? else { return Ok(Err("404 Not Found".into())) };
+    let info = match symlink::find(door, call, &path).await {
+        Ok(Some((_, info))) => info,
+        Ok(None) => return Ok(Err("404 Not Found".into())),
+        Err(fault) => return Ok(Err(fault.line())),
+    };
     if asked.size.is_some_and(|size| size != info.size) {
         return Ok(Err("Size Mismatch".into()));
     }
@@ -184,6 +191,7 @@ async fn store(
     head.etag = etag.clone();
     head.size = Some(size);
     head.content = Content::Segments;
+    versioned::before_put(door, path).await?;
     let written = door.store.object_put(path, text.into(), head, condition).await?;
     Ok((format!("\"{etag}\""), written))
 }
@@ -201,26 +209,27 @@ pub(super) async fn copy(
     let text = segments::text(&door.store, path, info.timestamp).await?;
     let list = manifest::raw(segments::items(&text).unwrap_or_default());
     let outcome = check_and_store(door, call, to, list.as_bytes(), head, condition).await?;
-    outcome.map_err(|report| Fault::invalid(report.plain_errors()))
+    outcome.map_err(|errors| Fault::invalid(report::plain_errors(&errors)))
 }
 
 /// DELETE with `?multipart-manifest=delete`: the segments, then the manifest.
 pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
-    let mut report = Report::default();
+    let format = Format::accepted(call.header("accept").unwrap_or("")).unwrap_or(Format::Plain);
+    let answer = |report: Report| Ok(report.answer(format, "delete"));
     let quoted = |path: &ObjectPath| format!("/{}/{}", path.container, path.object);
     let Some(info) = door.store.object(path).await? else {
-        report.not_found = 1;
-        return Ok(report.answer(call, StatusCode::OK));
+        return answer(report::deletion(StatusCode::OK, 0, 1, Errors::new()));
     };
     if !segments::is_manifest(&info) {
-        report.errors.push((quoted(path), "Not an SLO manifest".into()));
-        return Ok(report.answer(call, StatusCode::BAD_REQUEST));
+        let errors = vec![(quoted(path), "Not an SLO manifest".into())];
+        return answer(report::deletion(StatusCode::BAD_REQUEST, 0, 0, errors));
     }
+    let (mut deleted, mut missing, mut errors) = (0, 0, Errors::new());
     // Depth first, so that a manifest goes after everything that only it leads to.
     let mut waiting = vec![(path.clone(), false)];
     while let Some((path, is_emptied)) = waiting.pop() {
         if door.authorize(call, Rule::ObjectWrite, &path.account, Some(&path.container)).await.is_err() {
-            report.errors.push((quoted(&path), "403 Forbidden".into()));
+            errors.push((quoted(&path), "403 Forbidden".into()));
             continue;
         }
         if !is_emptied
@@ -235,12 +244,12 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             }));
             continue;
         }
-        match door.store.object_delete(&path, &Precondition::default()).await {
-            Ok(Some(_)) => report.deleted += 1,
-            Ok(None) | Err(Error::Missing(_)) => report.not_found += 1,
-            Err(error) => report.errors.push((quoted(&path), Fault::from(error).line())),
+        match versioned::delete(door, &path, &Precondition::default()).await {
+            Ok(true) => deleted += 1,
+            Ok(false) => missing += 1,
+            Err(fault) => errors.push((quoted(&path), fault.line())),
         }
     }
-    let status = if report.errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    Ok(report.answer(call, status))
+    let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    answer(report::deletion(status, deleted, missing, errors))
 }

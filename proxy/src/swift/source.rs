@@ -15,6 +15,8 @@ use super::call::Call;
 use super::dlo;
 use super::fault::Fault;
 use super::large::{self, CallerGate};
+use super::symlink::{self, Found};
+use crate::object::link;
 use crate::object::segments::{self, Joined, Piece};
 use crate::object::{self, Reader};
 
@@ -24,6 +26,8 @@ pub(super) struct Source {
     pub(super) info: ObjectInfo,
     /// Whether and how it is made of others.
     pub(super) form: Form,
+    /// What it was reached through a link as.
+    pub(super) location: Option<String>,
     path: ObjectPath,
     opened: Option<Reader>,
     pieces: Option<Vec<Piece>>,
@@ -41,7 +45,8 @@ pub(super) enum Form {
 }
 
 impl Source {
-    /// The object, ready to be read; `None` where there is none. For HEAD its data are left alone.
+    /// The object, ready to be read, or what it leads to; `None` where there is none. For HEAD its data are left
+    /// alone.
     pub(super) async fn open(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Option<Self>, Fault> {
         let (info, opened) = if call.method == http::Method::HEAD {
             (door.store.object(path).await?, None)
@@ -50,20 +55,31 @@ impl Source {
             (reader.as_ref().map(|reader| reader.info().clone()), reader)
         };
         let Some(info) = info else { return Ok(None) };
-        let mut source = Self { info, form: Form::Plain, path: path.clone(), opened, pieces: None };
+        let mut source = Self { info, form: Form::Plain, location: None, path: path.clone(), opened, pieces: None };
+        if let Some(link) = link::of(&source.info, &path.account)
+            && !symlink::asks_for_link(call)
+        {
+            let Found { path, info, location } = symlink::follow(door, call, link).await?;
+            source = Self { info, path, location: Some(location), opened: None, ..source };
+        }
         if segments::is_manifest(&source.info) {
             source.form = Form::Static;
             source.opened = None;
         } else if !large::asks_for_manifest(call)
             && let Some(prefix) = dlo::prefix_of(&source.info)
         {
-            let segments = dlo::segments(door, call, &path.account, prefix).await?;
+            let segments = dlo::segments(door, call, &source.path.account, prefix).await?;
             source.form = Form::Dynamic;
             source.opened = None;
             (source.info.size, source.info.etag) = (segments.size, segments.etag);
             source.pieces = Some(segments.pieces);
         }
         Ok(Some(source))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &ObjectPath {
+        &self.path
     }
 
     /// What a large object is made of.

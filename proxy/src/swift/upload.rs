@@ -2,7 +2,7 @@
 //! the devices and the hash have taken the last. Whatever goes wrong before the end (a short body, a
 //! client that falls silent, a tag that doesn't fit) drops the writer, and nothing of the object is left.
 
-use std::error::Error as StdError;
+use std::sync::Arc;
 
 use anello_storage::store::{ObjectHead, ObjectWriter, Written};
 use anello_storage::{Error, Metadata, ObjectPath, Precondition};
@@ -11,10 +11,12 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 
 use super::SwiftDoor;
+use super::access::Access;
 use super::call::{Call, is_true};
 use super::fault::Fault;
+use super::layer::Incoming;
 use super::limits::{CLIENT_SILENCE_MAX, FILE_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
-use super::{conditions, dlo, expiry, media_type, metadata, reply, slo};
+use super::{conditions, dlo, expiry, media_type, metadata, quota, reply, slo, symlink, versioned};
 use crate::body::Body;
 use crate::digest::Digester;
 
@@ -54,11 +56,13 @@ impl Wanted {
 }
 
 /// PUT.
-pub(super) async fn put<B>(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: B) -> Result<Response<Body>, Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+pub(super) async fn put(
+    door: &SwiftDoor,
+    call: &Arc<Call>,
+    access: Access,
+    path: &ObjectPath,
+    body: Incoming,
+) -> Result<Response<Body>, Fault> {
     let length = call.content_length()?;
     if call.header("transfer-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("chunked")) {
         return Err(Fault::because(StatusCode::NOT_IMPLEMENTED, "Only the transfer coding chunked is understood."));
@@ -68,6 +72,10 @@ where
     }
     if length.is_some_and(|length| length > FILE_BYTES_MAX) {
         return Err(too_large());
+    }
+    quota::check(door, access, path, length.unwrap_or(0)).await?;
+    if symlink::makes_link(door, call) {
+        return symlink::put(door, call, path, body).await;
     }
     match call.query.get("multipart-manifest") {
         None | Some("get" | "delete") => {}
@@ -80,6 +88,9 @@ where
     }
     let writer = door.store.object_write(path, length).await?;
     let (writer, etag) = receive(writer, body, length).await?;
+    if length.is_none() {
+        quota::check(door, access, path, writer.written()).await?;
+    }
     if let Some(expected) = call.header("etag").map(|tag| tag.trim_matches('"')).filter(|tag| !tag.is_empty())
         && !expected.eq_ignore_ascii_case(&etag)
     {
@@ -93,6 +104,7 @@ where
         metadata: wanted.metadata,
         ..ObjectHead::default()
     };
+    versioned::before_put(door, path).await?;
     let written = writer.finish(head, &wanted.condition).await?;
     Ok(created(&etag, written))
 }
@@ -117,18 +129,17 @@ fn is_framed(call: &Call) -> bool {
 }
 
 /// Takes the whole body; gives back the writer and the body's MD5 in hexadecimal digits.
-async fn receive<B>(mut writer: ObjectWriter, mut body: B, length: Option<u64>) -> Result<(ObjectWriter, String), Fault>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+async fn receive(
+    mut writer: ObjectWriter,
+    mut body: Incoming,
+    length: Option<u64>,
+) -> Result<(ObjectWriter, String), Fault> {
     let (mut digest, mut taken) = (Digester::new(false), 0_u64);
     loop {
         let frame = match tokio::time::timeout(CLIENT_SILENCE_MAX, body.frame()).await {
             Err(_) => return Err(Fault::status(StatusCode::REQUEST_TIMEOUT)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
-                let error: Box<dyn StdError + Send + Sync> = error.into();
                 tracing::debug!(%error, taken, "a client went away during its upload");
                 return Err(Fault::client_gone());
             }

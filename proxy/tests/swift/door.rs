@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
-use anello_proxy::swift::{SwiftConfig, SwiftDoor};
+use anello_proxy::swift::{Endpoint, SwiftConfig, SwiftDoor, TempAuthConfig, TempUser};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
@@ -60,6 +60,16 @@ const CALLERS: [(&str, &str, &str, &[&str]); 7] = [
     ("unscoped", "una", "", &[]),
 ];
 
+/// Tempauth's users, and their groups.
+const TEMPORARY: [(&str, &[&str]); 6] = [
+    ("test:owner", &[".admin"]),
+    ("test:guest", &[]),
+    ("other:owner", &[".admin"]),
+    ("root:admin", &[".admin", ".reseller_admin"]),
+    ("root:reader", &[".reseller_reader"]),
+    ("svc:glance", &["service"]),
+];
+
 struct Directory;
 
 impl Identity for Directory {
@@ -107,10 +117,29 @@ async fn store(root: &Path) -> Store {
 impl Cloud {
     /// An empty store.
     pub(crate) async fn new() -> Self {
+        Self::with(SwiftConfig::default()).await
+    }
+
+    /// An empty store behind a door with settings of its own, and with tempauth's users.
+    pub(crate) async fn with(config: SwiftConfig) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
-        let door = SwiftDoor::new(SwiftConfig::default(), store.clone(), Arc::new(Directory));
+        let user = |(name, groups): &(&str, &[&str])| {
+            let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+            ((*name).to_owned(), TempUser { key: "secret".into(), groups, storage_url: None })
+        };
+        let users = TEMPORARY.iter().map(user).collect();
+        let tempauth = TempAuthConfig { enabled: true, users, ..TempAuthConfig::default() };
+        let endpoint = Endpoint { secret: b"secret".to_vec(), ..Endpoint::default() };
+        let door = SwiftDoor::new(config, store.clone(), Arc::new(Directory)).at(endpoint, tempauth);
         Self { door, store, _directory: directory }
+    }
+
+    /// A token of one of tempauth's users.
+    pub(crate) async fn log_in(&self, user: &str) -> String {
+        let headers = [("x-auth-user", user), ("x-auth-key", "secret")];
+        let answer = self.ask("", "GET /auth/v1.0", &headers, "").await.is(200);
+        answer.header("x-auth-token").expect("a token").to_owned()
     }
 
     /// A store with the container `/v1/AUTH_sea/c`.

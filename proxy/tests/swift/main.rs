@@ -2,12 +2,20 @@
 
 mod access;
 mod account;
+mod bulk;
 mod conditional;
 mod container;
 mod copying;
 mod door;
 mod large;
+mod links;
 mod object;
+mod pipeline;
+mod quotas;
 mod ranges;
 mod sharing;
+mod signed;
+mod sites;
+mod tempauth;
 mod uploads;
+mod versions;

@@ -1,9 +1,10 @@
 //! Accounts: metadata, totals, and the list of their containers.
 
-use super::placement::Hashes;
+use super::placement::{Hashes, Placement};
 use super::quorum::{self, Outcome};
 use super::{IfMissing, Store, Written};
 use crate::error::{Error, Result};
+use crate::key::KeyHash;
 use crate::model::{AccountInfo, ContainerEntry, ListQuery, Listed, Metadata};
 use crate::mutation::Mutation;
 use crate::node::{Node, Write};
@@ -13,8 +14,17 @@ impl Store {
     pub async fn account(&self, account: &str) -> Result<Option<AccountInfo>> {
         let (placement, hash) = (self.placement(), self.hasher().account(account));
         self.settle_statistics(&placement, hash).await;
+        self.account_now(&placement, hash).await
+    }
+
+    /// The same, in less time: its totals may lack what is under way.
+    pub async fn account_settings(&self, account: &str) -> Result<Option<AccountInfo>> {
+        self.account_now(&self.placement(), self.hasher().account(account)).await
+    }
+
+    async fn account_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<AccountInfo>> {
         let ask = |node: Node| async move { node.account(hash).await };
-        self.newest(&placement, |placement| placement.account_sets(hash), ask).await
+        self.newest(placement, |placement| placement.account_sets(hash), ask).await
     }
 
     /// Sets metadata of an account; an empty value removes.
@@ -47,7 +57,7 @@ impl Store {
         self.list(&placement, hash, &placement.account_sets(hash), query).await
     }
 
-    pub(super) async fn commit_account(&self, mutation: Mutation, hash: crate::KeyHash) -> Result<bool> {
+    pub(super) async fn commit_account(&self, mutation: Mutation, hash: KeyHash) -> Result<bool> {
         let placement = self.placement();
         let parts = placement.account_alone(hash);
         let hashes = Hashes { account: Some(hash), ..Hashes::default() };

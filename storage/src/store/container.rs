@@ -18,6 +18,11 @@ impl Store {
         self.container_now(&placement, hash).await
     }
 
+    /// The same, in less time: its counts may lack what is under way.
+    pub async fn container_settings(&self, account: &str, container: &str) -> Result<Option<ContainerInfo>> {
+        self.container_now(&self.placement(), self.hasher().container(account, container)).await
+    }
+
     pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
         let ask = |node: Node| async move { node.container(hash).await };
         self.newest(placement, |placement| placement.container_sets(hash), ask).await
