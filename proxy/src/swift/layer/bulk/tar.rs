@@ -175,9 +175,11 @@ fn text(field: &[u8]) -> &[u8] {
 /// A number: octal digits, or bytes where the first bit says so.
 fn number(field: &[u8]) -> Option<u64> {
     if field.first()? & 0x80 != 0 {
-        let bytes = field.get(field.len().checked_sub(8)?..)?;
-        let is_long = field[1..field.len() - 8].iter().any(|byte| *byte != 0) || field[0] != 0x80;
-        return if is_long { None } else { Some(u64::from_be_bytes(bytes.try_into().ok()?)) };
+        let (front, bytes) = field.split_last_chunk::<8>()?;
+        // What is in front says no more than that bytes follow: larger numbers are none that we store.
+        let (first, rest) = front.split_first()?;
+        let is_short = *first == 0x80 && rest.iter().all(|byte| *byte == 0);
+        return is_short.then(|| u64::from_be_bytes(*bytes));
     }
     let digits = std::str::from_utf8(text(field)).ok()?.trim();
     if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
@@ -319,6 +321,7 @@ mod tests {
         assert_eq!(number(b"     17 "), Some(15));
         assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), Some(256));
         assert_eq!(number(&[0xff; 12]), None);
+        assert_eq!(number(&[0x80; 8]), None, "a checksum has only the one form");
         assert_eq!(number(b"9\0"), None);
     }
 }
