@@ -31,6 +31,12 @@ pub enum Error {
     /// What was decided by an older map of the cluster is not carried out any more.
     #[error("the cluster's map has changed")]
     OldMap,
+    /// The rows of this name are kept by another shard of the container than was thought.
+    #[error("the container's shards have changed")]
+    OldShards,
+    /// This host's clock is ahead of most others' by more than clocks may differ: they would refuse what it writes.
+    #[error("this host's clock is ahead of the others', who would refuse what it writes")]
+    ClockAhead,
     /// The cluster's map can't be changed before the change that is under way is over.
     #[error("the cluster's rings are changing; try again when that is over")]
     Changing,
@@ -206,6 +212,8 @@ impl Error {
             | Self::Replaced
             | Self::Promised { .. }
             | Self::OldMap
+            | Self::OldShards
+            | Self::ClockAhead
             | Self::Changing
             | Self::UnknownPolicy(_)
             | Self::NoQuorum { .. }

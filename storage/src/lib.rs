@@ -21,6 +21,7 @@ pub mod model;
 pub mod mutation;
 pub mod node;
 mod policy;
+mod shards;
 #[cfg(test)]
 mod simulation;
 pub mod store;

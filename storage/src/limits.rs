@@ -65,6 +65,14 @@ pub const COMPACT_DEAD_PERCENT_FULL: u64 = 5;
 /// device is full.
 pub const COMPACT_BYTES_PER_SECOND: u64 = 64 * MIB;
 
+/// What replication and reconstruction move per second and device at the least while clients are served all the time:
+/// a lost disk's copies are made anew in hours. While they are not, nothing but the network holds these up.
+pub const BACKGROUND_BYTES_PER_SECOND_MIN: u64 = 32 * MIB;
+
+/// A reader that has waited this long for a replica's next bytes asks another one, too, and goes on with whichever is
+/// faster.
+pub const READ_HEDGE_DELAY: Duration = Duration::from_millis(100);
+
 /// How often compaction looks for work when there was none.
 pub const COMPACT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -112,6 +120,32 @@ pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a tombstone is kept, as in Swift: a replica that was away for longer may bring back the dead.
 pub const RECLAIM_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Rows above which a container is split into shards, in which half as many are: a listing costs its output whatever a
+/// container holds, but all its writes go to the same devices.
+pub const SHARD_ROWS_MAX: u64 = 10_000_000;
+
+/// How often the sharder looks for work, and counts what the shards of a container come to.
+pub const SHARD_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Rows that the sharder copies or empties per second, so that clients come first.
+pub const SHARD_ROWS_PER_SECOND: u64 = 10_000;
+
+/// Rows that are compared and copied at once.
+pub const SHARD_ROWS_STEP: usize = 1000;
+
+/// Containers that the sharder looks at in one go through the index, and rests for a moment.
+pub const SHARD_CONTAINERS_STEP: usize = 10_000;
+
+/// How long rows that a shard has taken over stay where they were, for listings that began before: far beyond any
+/// request's time.
+pub const SHARD_GRACE: Duration = Duration::from_secs(300);
+
+/// How old a shard is of which no map tells before it counts as lost: whoever made it for a map has long failed.
+pub const SHARD_LOST_AFTER: Duration = Duration::from_secs(3600);
+
+/// Item of an account's metadata that says that it is to be emptied and deleted; its value is the account's name.
+pub(crate) const LEAVING_ITEM: &str = "anello-account-leaving";
 
 /// How often old tombstones are looked for.
 pub const RECLAIM_INTERVAL: Duration = Duration::from_secs(3600);

@@ -66,6 +66,9 @@ pub struct ContainerInfo {
     pub created: Timestamp,
     /// When it or its metadata was last changed by a PUT or POST.
     pub modified: Timestamp,
+    /// When the container that had this name before was deleted; zero where none had.
+    #[serde(default)]
+    pub deleted: Timestamp,
     /// Objects in it.
     pub object_count: u64,
     /// Sum of their sizes in bytes.
@@ -89,6 +92,9 @@ pub struct AccountInfo {
     pub object_count: u64,
     /// Bytes in all of them.
     pub bytes_used: u64,
+    /// Whether it was deleted with all that is in it, which goes piece by piece.
+    #[serde(default)]
+    pub is_leaving: bool,
     /// Metadata, sorted by name.
     pub metadata: Metadata,
 }

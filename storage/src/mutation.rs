@@ -132,6 +132,25 @@ impl Mutation {
         matches!(self, Self::ObjectPut(ObjectPut { body: Body::Extents(_), .. }))
     }
 
+    /// The row that an object's mutation makes, as that of another object: a shard's.
+    pub(crate) fn as_row_of(&self, path: ObjectPath, hashes: PathHashes) -> Self {
+        match self {
+            Self::ObjectPut(put) => {
+                let body = Body::Absent(put.body.len());
+                let (delete_at, metadata) = (None, Metadata::new());
+                Self::ObjectPut(ObjectPut { path, hashes, policy: 0, delete_at, metadata, body, ..put.clone() })
+            }
+            Self::ObjectPost(post) => {
+                let (delete_at, metadata) = (None, Metadata::new());
+                Self::ObjectPost(ObjectPost { path, hashes, policy: 0, delete_at, metadata, ..post.clone() })
+            }
+            Self::ObjectDelete { timestamp, .. } => {
+                Self::ObjectDelete { path, hashes, timestamp: *timestamp, policy: 0 }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Its version.
     pub fn timestamp(&self) -> Timestamp {
         match self {

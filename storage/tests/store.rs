@@ -1,7 +1,7 @@
 //! The store as its doors use it: on one device and on three, open, closed and opened again.
 
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{AuditOptions, IfMissing, ObjectHead, ObjectUpdate, ReplicationOptions, StoreOptions};
+use anello_storage::store::{DaemonOptions, IfMissing, ObjectHead, ObjectUpdate, StoreOptions};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Store};
 use bytes::Bytes;
 use std::path::Path;
@@ -13,8 +13,7 @@ fn options(root: &Path, devices: usize) -> StoreOptions {
         cluster_id: "0123456789abcdef0123456789abcdef".into(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
-        replication: ReplicationOptions::default(),
-        audit: AuditOptions::default(),
+        daemons: DaemonOptions::default(),
     }
 }
 
@@ -246,6 +245,39 @@ async fn an_account_has_many_containers_wherever_they_are() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         assert_eq!(listed, 40, "{devices}");
+        store.close().await.expect("closes");
+    }
+}
+
+/// Without this, what is made from the version that a write replaces could be made from another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_is_made_from_what_it_replaces_and_from_its_own_timestamp() {
+    for size in [10, 1_000_000] {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = with_container(root.path(), 3).await;
+        let write = |expected: Option<&'static str>, etag: String| {
+            let store = store.clone();
+            async move {
+                let mut writer = store.object_write(&path("o"), None).await.expect("begins");
+                writer.write(pattern(size)).await.expect("takes bytes");
+                let head = |current: Option<&anello_storage::ObjectInfo>, timestamp: anello_base::Timestamp| {
+                    if current.map(|info| info.etag.as_str()) != expected {
+                        return Err(Error::Precondition);
+                    }
+                    let metadata = vec![("at".to_owned(), timestamp.to_string())];
+                    Ok(ObjectHead { etag: etag.clone(), metadata, ..ObjectHead::default() })
+                };
+                writer.finish_as(head).await
+            }
+        };
+        let first = write(None, "1".into()).await.expect("nothing is there");
+        assert!(first.created);
+        assert!(matches!(write(None, "2".into()).await, Err(Error::Precondition)));
+        let second = write(Some("1"), "2".into()).await.expect("the first is there");
+        let info = store.object(&path("o")).await.expect("asks").expect("is there");
+        assert_eq!((info.etag.as_str(), info.timestamp), ("2", second.timestamp));
+        assert_eq!(info.metadata, [("at".to_owned(), second.timestamp.to_string())]);
+        assert_eq!(get(&store, "o").await, Some(pattern(size).to_vec()));
         store.close().await.expect("closes");
     }
 }

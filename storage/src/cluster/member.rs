@@ -19,7 +19,7 @@ use crate::node::{
     CLOCK_SKEW_MAX, Epoch, HttpService, HttpTransport, Local, Node, NodeService, PROMISE_LEAD, Peer, PeerStatus, Peers,
     Remote, Transport,
 };
-use crate::store::{AuditOptions, ReplicationOptions};
+use crate::store::DaemonOptions;
 
 /// How often a host asks for the map while the cluster forms.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
@@ -50,10 +50,8 @@ pub struct MemberOptions {
     pub zone: u32,
     /// What it does while there is no map.
     pub part: Part,
-    /// How eagerly replicas are compared.
-    pub replication: ReplicationOptions,
-    /// How eagerly devices are audited.
-    pub audit: AuditOptions,
+    /// How eagerly the daemons work.
+    pub daemons: DaemonOptions,
 }
 
 /// What a host does while there is no map.
@@ -70,8 +68,7 @@ pub struct Member {
     pub(crate) locals: Vec<Local>,
     pub(crate) clock: Arc<HybridClock>,
     pub(crate) cluster_secret: Vec<u8>,
-    pub(crate) replication: ReplicationOptions,
-    pub(crate) audit: AuditOptions,
+    pub(crate) daemons: DaemonOptions,
     pub(crate) me: Host,
     part: Part,
     map_path: PathBuf,
@@ -170,7 +167,7 @@ impl Member {
         let weight = |local: &Local| local.device.status().capacity_bytes / WEIGHT_BYTES;
         let device = |local: &Local| HostDevice { id: local.device.id(), weight: weight(local).max(1), is_lost: false };
         let devices = locals.iter().map(device).collect();
-        let MemberOptions { name, address, region, zone, part, replication, audit, .. } = options;
+        let MemberOptions { name, address, region, zone, part, daemons, .. } = options;
         let clock = Arc::new(HybridClock::within(clock, CLOCK_SKEW_MAX));
         let map_path = options.state_dir.join("cluster.map");
         let map = ClusterMap::read(&map_path)?;
@@ -193,8 +190,7 @@ impl Member {
             epoch,
             clock,
             cluster_secret: options.cluster_secret,
-            replication,
-            audit,
+            daemons,
         })
     }
 

@@ -18,6 +18,8 @@ pub enum Unit {
     Objects,
     /// Multipart uploads.
     Uploads,
+    /// Rows of containers.
+    Rows,
     /// Containers.
     Containers,
     /// Accounts.
@@ -37,6 +39,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Objects => "objects",
             Self::Uploads => "uploads",
+            Self::Rows => "rows",
             Self::Containers => "containers",
             Self::Accounts => "accounts",
             Self::Tombstones => "tombstones",

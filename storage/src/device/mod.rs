@@ -27,6 +27,7 @@ mod forget;
 pub(crate) mod fuzzing;
 pub mod inspect;
 pub(crate) mod opening;
+pub(crate) mod precedence;
 pub(crate) mod quarantine;
 pub(crate) mod reader;
 pub(crate) mod recovery;
@@ -97,6 +98,11 @@ impl Device {
         let encoded = record::encode(&mutation, applies)?;
         let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved: None, done }));
         self.inner.shared.ask(commit).await
+    }
+
+    /// Clients' requests at this device, which background work gives way to.
+    pub(crate) fn precedence(&self) -> &precedence::Precedence {
+        &self.inner.shared.precedence
     }
 
     /// Begins a large object. `size_hint` is its length in bytes where that is known.

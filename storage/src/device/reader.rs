@@ -253,6 +253,13 @@ impl DataReader {
         }
     }
 
+    /// As [`DataReader::next`], for a client.
+    pub(crate) async fn serve(&mut self) -> Result<Option<Bytes>> {
+        let shared = Arc::clone(&self.access);
+        let _in_flight = shared.shared.precedence.enter();
+        self.next().await
+    }
+
     /// The next bytes, `None` at the end. Every byte has passed its block's CRC32. Dropped half-way,
     /// the bytes it waited for are lost to this reader.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {

@@ -132,6 +132,12 @@ impl History {
         there.map(|item| (item.name.clone(), item.value.clone())).collect()
     }
 
+    /// One item of its metadata; empty where it was removed.
+    pub(super) fn item(&self, name: &str) -> Option<&str> {
+        let place = self.items.binary_search_by(|item| item.name.as_str().cmp(name)).ok()?;
+        Some(&self.items[place].value)
+    }
+
     /// Its metadata with their times, removed items included.
     pub(super) fn items(&self) -> Vec<ItemVersion> {
         let item =

@@ -23,6 +23,7 @@ mod lacking;
 mod leaves;
 mod limits;
 mod listing;
+mod lookout;
 mod moves;
 mod overlay;
 mod pending;
@@ -47,11 +48,13 @@ pub use self::digest::{
 };
 pub use self::forget::Forgotten;
 pub use self::lacking::Lacking;
+pub use self::lookout::ToShard;
 use self::overlay::Overlay;
 use self::reclaim::RECLAIMED;
 pub use self::recount::{Counted, Recount};
 use self::shadow::DeadBytes;
 use self::tables::{Table, Tables, behind, row_key};
+pub use self::totals::RowGate;
 use self::totals::{Account, Container, ContainerRow};
 use self::version::{Data, Versions};
 use self::version_codec::{Form, decode_entry};
@@ -260,11 +263,8 @@ impl Index {
         Ok(Known::nothing())
     }
 
-    /// Rows of a container; none where it is not there.
+    /// Rows of a container, whatever is known of itself here: it may have been made elsewhere.
     pub fn list_objects(&self, container: KeyHash, query: &ListQuery) -> Result<Vec<Listed<ObjectEntry>>> {
-        if self.container(container)?.is_none() {
-            return Ok(Vec::new());
-        }
         listing::list(&self.tables, Table::Rows, container, query, decode_entry)
     }
 

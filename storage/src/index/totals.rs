@@ -7,8 +7,10 @@ use super::codec::{Reader, Writer};
 use super::history::History;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
+use crate::limits::LEAVING_ITEM;
 use crate::model::{AccountInfo, ContainerEntry, ContainerInfo};
 use crate::mutation::{Location, Mutation};
+use crate::shards::{self, FENCE_ITEM, TOTALS_ITEM};
 
 /// A container. It is kept also where only rows of it have come, or where it is deleted, as long as a row
 /// or the tombstone of one is.
@@ -48,6 +50,17 @@ pub(super) struct ContainerRow {
     pub(super) container: Option<KeyHash>,
 }
 
+/// Whether a container takes a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowGate {
+    /// It does, or nothing is known of it.
+    Open,
+    /// It was deleted.
+    Deleted,
+    /// The row comes by an older map of its shards than is in force.
+    OldShards,
+}
+
 /// `base + after - before`; an error where the sum was never right.
 pub(super) fn adjust(base: u64, before: u64, after: u64) -> Result<u64> {
     let sum = base.checked_sub(before).and_then(|rest| rest.checked_add(after));
@@ -85,13 +98,30 @@ impl Container {
         self.version = self.version.saturating_add(1).max(timestamp.ticks());
     }
 
+    /// Objects and bytes, those of its shards among them.
+    fn counts(&self) -> (u64, u64) {
+        shards::totals(self.history.item(TOTALS_ITEM), (self.object_count, self.bytes_used))
+    }
+
+    /// Whether it takes a row that comes by the map of shards of this version.
+    pub(super) fn gate(&self, map: Timestamp) -> RowGate {
+        let fence = self.history.item(FENCE_ITEM).and_then(|ticks| ticks.parse().ok()).map(Timestamp::from_ticks);
+        match fence {
+            Some(fence) if fence > map && self.history.exists() => RowGate::OldShards,
+            _ if self.history.deleted.is_some() && !self.history.exists() => RowGate::Deleted,
+            _ => RowGate::Open,
+        }
+    }
+
     /// The container as the index shows it; `None` where it is not there.
     pub(super) fn info(&self) -> Option<ContainerInfo> {
+        let (object_count, bytes_used) = self.counts();
         self.history.exists().then(|| ContainerInfo {
             created: self.history.created(),
             modified: self.history.modified(),
-            object_count: self.object_count,
-            bytes_used: self.bytes_used,
+            deleted: self.history.deleted(),
+            object_count,
+            bytes_used,
             policy: self.history.policy(),
             metadata: self.history.metadata(),
         })
@@ -99,13 +129,14 @@ impl Container {
 
     /// Its row in the account; `hash` is the container's own.
     pub(super) fn row(&self, hash: KeyHash) -> ContainerRow {
+        let (object_count, bytes_used) = self.counts();
         ContainerRow {
             created: self.history.created(),
             modified: self.history.modified(),
             deleted: self.history.deleted(),
             version: self.version,
-            object_count: self.object_count,
-            bytes_used: self.bytes_used,
+            object_count,
+            bytes_used,
             record: None,
             container: Some(hash),
         }
@@ -113,6 +144,7 @@ impl Container {
 
     /// What its account's device is to be told.
     pub(super) fn stats(&self) -> Mutation {
+        let (object_count, bytes_used) = self.counts();
         Mutation::ContainerStats {
             account: self.account.clone(),
             container: self.container.clone(),
@@ -121,8 +153,8 @@ impl Container {
             modified: self.history.modified(),
             deleted: self.history.deleted(),
             version: self.version,
-            object_count: self.object_count,
-            bytes_used: self.bytes_used,
+            object_count,
+            bytes_used,
         }
     }
 
@@ -169,13 +201,18 @@ impl Account {
 
     /// The account as the index shows it; `None` where it is not there.
     pub(super) fn info(&self) -> Option<AccountInfo> {
-        self.history.exists().then(|| AccountInfo {
-            created: self.history.created(),
-            modified: self.history.modified(),
-            container_count: self.container_count,
-            object_count: self.object_count,
-            bytes_used: self.bytes_used,
-            metadata: self.history.metadata(),
+        self.history.exists().then(|| {
+            let (leaving, metadata) =
+                self.history.metadata().into_iter().partition::<Vec<_>, _>(|(name, _)| name == LEAVING_ITEM);
+            AccountInfo {
+                created: self.history.created(),
+                modified: self.history.modified(),
+                container_count: self.container_count,
+                object_count: self.object_count,
+                bytes_used: self.bytes_used,
+                is_leaving: !leaving.is_empty(),
+                metadata,
+            }
         })
     }
 

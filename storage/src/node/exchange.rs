@@ -175,9 +175,12 @@ impl Local {
             other => other?,
         };
         for record in exported {
-            sender.send(Ok(record.head())).await.map_err(|_| Error::Stopped)?;
+            let head = record.head();
+            self.device.precedence().after_clients(head.len()).await;
+            sender.send(Ok(head)).await.map_err(|_| Error::Stopped)?;
             let Some(mut data) = record.data else { continue };
             while let Some(bytes) = data.next().await? {
+                self.device.precedence().after_clients(bytes.len()).await;
                 sender.send(Ok(bytes)).await.map_err(|_| Error::Stopped)?;
             }
         }
@@ -191,6 +194,7 @@ impl Local {
         let mut count = 0;
         while let Some(received) = records.next().await? {
             count += 1;
+            self.device.precedence().after_clients(received.record.len()).await;
             if received.data_length > 0 {
                 self.import_one(received.record, applies, Some(records.data())).await?;
                 continue;

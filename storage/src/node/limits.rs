@@ -20,6 +20,9 @@ pub(crate) const PROMISE_LEAD: Duration = Duration::from_secs(1);
 /// wrong by more would make versions that nobody can replace for as long.
 pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 
+/// The same in ticks of 10 µs.
+pub(super) const CLOCK_SKEW_MAX_TICKS: u64 = CLOCK_SKEW_MAX.as_secs() * 100_000;
+
 /// Difference of two hosts' clocks from which on it is shown as a fault: far more than NTP leaves, and far from what
 /// makes them refuse each other. In ticks of 10 µs.
 pub(super) const CLOCK_SKEW_SHOWN_TICKS: u64 = 100_000;

@@ -13,11 +13,12 @@ use super::{ContainerFound, Write, limits, stripe};
 use crate::device::Device;
 use crate::environment::blocking;
 use crate::error::{Error, Result};
-use crate::index::{Effect, Index, ObjectState};
+use crate::index::{Effect, Index, ObjectState, RowGate};
 use crate::key::{KeyHash, KeyHasher};
 use crate::limits::LISTING_INLINE_MAX;
-use crate::model::{ContainerInfo, Known, ListQuery};
+use crate::model::ListQuery;
 use crate::mutation::{Applies, Mutation};
+use crate::shards;
 
 /// A device of this process.
 #[derive(Debug, Clone)]
@@ -58,12 +59,14 @@ impl Local {
     }
 
     /// Makes a mutation durable and visible here. [`Error::Promised`] where a later one was promised,
-    /// [`Error::Missing`] where a row's container was deleted, [`Error::OldMap`] where its
+    /// [`Error::Missing`] where a row's container was deleted, [`Error::OldShards`] where its rows are kept elsewhere
+    /// now, [`Error::OldMap`] where its
     /// caller goes by an older map than is taken. The same mutation again is acknowledged
     /// again.
     pub(crate) async fn commit(&self, write: Write) -> Result<Effect> {
         let _by_this_map = self.epoch.enter(self.by).await?;
-        let _admitted = match write.restores {
+        let _in_flight = (!write.restores).then(|| self.device.precedence().enter());
+        let admitted = match write.restores {
             true => self.pass_gate(&write.mutation, write.applies).await,
             false => self.admit(&write).await?,
         };
@@ -76,14 +79,22 @@ impl Local {
             Mutation::ObjectPut(put) if applies.object => Some((put.hashes.object, put.etag.clone())),
             _ => None,
         };
+        let fenced = Keys::fenced(&mutation);
+        // Metadata that stand refuse no earlier data.
+        let refuses = applies.object && !matches!(mutation, Mutation::ObjectPost(_));
         let mut effect = self.device.commit(mutation, applies).await?;
         let is_same = effect.stale == Some(timestamp) && self.stands(timestamp, data.as_ref())?;
         if is_same || is_statistics {
             // The same again; or statistics, of which the later ones are as good.
             effect.stale = None;
         }
-        for key in [keys.object.filter(|_| applies.object), keys.deleted].into_iter().flatten() {
+        for key in [keys.object.filter(|_| refuses), keys.deleted].into_iter().flatten() {
             self.gate.promises.fulfilled(key, timestamp);
+        }
+        drop(admitted);
+        if let Some(container) = fenced {
+            // Rows that passed before this stood are to be seen by whoever copies them to other shards.
+            drop(self.gate.containers[stripe(container)].write().await);
         }
         Ok(effect)
     }
@@ -104,11 +115,14 @@ impl Local {
             admitted.container = Some(self.gate.containers[stripe(container)].read().await);
             let is_deletion = matches!(mutation, Mutation::ContainerDelete { .. });
             self.keep_promise(container, timestamp, is_deletion && !is_plain)?;
-            // One that this device has never heard of is on its way here, or was missed: whoever writes has seen it.
-            let is_deleted = |known: Known<ContainerInfo>| known.info.is_none() && known.version > Timestamp::ZERO;
-            let needs_container = matches!(mutation, Mutation::ObjectPut(_)) && !stands_in;
-            if needs_container && is_deleted(self.device.index().known_container(container)?) {
+            if let Mutation::ContainerPut(put) = mutation
+                && shards::are_engines(&put.changes)
+                && self.device.index().row_gate(container, Timestamp::MAX)? == RowGate::Deleted
+            {
                 return Err(Error::Missing("container"));
+            }
+            if keys.object.is_some() && !stands_in {
+                self.keep_rows(container, write)?;
             }
         }
         if let Some(object) = keys.object.filter(|_| applies.object) {
@@ -116,6 +130,18 @@ impl Local {
             self.keep_promise(object, timestamp, !is_plain)?;
         }
         Ok(admitted)
+    }
+
+    /// Whether a row may come to a container here. One that this device has never heard of is on its way here, or was
+    /// missed: whoever writes has seen it.
+    fn keep_rows(&self, container: KeyHash, write: &Write) -> Result<()> {
+        match self.device.index().row_gate(container, write.shards)? {
+            RowGate::OldShards => Err(Error::OldShards),
+            // A shard that was let go of: the row has another place.
+            RowGate::Deleted if write.shards > Timestamp::ZERO => Err(Error::Missing("container")),
+            RowGate::Deleted if matches!(write.mutation, Mutation::ObjectPut(_)) => Err(Error::Missing("container")),
+            RowGate::Deleted | RowGate::Open => Ok(()),
+        }
     }
 
     /// Enters without asking what was promised, which replication does.
@@ -217,6 +243,14 @@ struct Keys {
 }
 
 impl Keys {
+    /// A container that from now on refuses rows which come by an older map of its shards.
+    fn fenced(mutation: &Mutation) -> Option<KeyHash> {
+        match mutation {
+            Mutation::ContainerPut(put) => shards::has_fence(&put.changes).then_some(put.container_hash),
+            _ => None,
+        }
+    }
+
     fn of(mutation: &Mutation) -> Self {
         let object = |object, container| Self { object: Some(object), container: Some(container), deleted: None };
         match mutation {
@@ -231,5 +265,58 @@ impl Keys {
                 Self::default()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceOptions;
+    use crate::key::ObjectPath;
+    use crate::model::{Content, Metadata};
+    use crate::mutation::{Body, ObjectPost, ObjectPut, PathHashes};
+
+    /// Without this two deletions both say that they deleted the same version.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn new_metadata_leave_promises_as_they_are() {
+        let dir = tempfile::tempdir().expect("directory");
+        let device = Device::open(dir.path(), "0123456789abcdef0123456789abcdef", DeviceOptions::default());
+        let hasher = KeyHasher::new(b"secret");
+        let local = Local::open(device.expect("opens"), hasher.clone(), Arc::default()).expect("opens");
+        let path = ObjectPath::new("a", "c", "o");
+        let hashes = PathHashes {
+            account: hasher.account("a"),
+            container: hasher.container("a", "c"),
+            object: hasher.object(&path),
+        };
+        let (at, policy, metadata) = (Timestamp::from_ticks, 0, Metadata::new());
+        let commit = |mutation| {
+            let applies = Applies { object: true, container: false, account: false };
+            local.commit(Write { applies, is_plain: false, ..Write::of(mutation) })
+        };
+        let base = 200_000_000_000_000;
+        let put = ObjectPut {
+            path: path.clone(),
+            hashes,
+            timestamp: at(base),
+            policy,
+            size: 1,
+            etag: "e".to_owned(),
+            content_type: "text/plain".to_owned(),
+            content: Content::Plain,
+            delete_at: None,
+            metadata: metadata.clone(),
+            body: Body::Inline(vec![1].into()),
+        };
+        commit(Mutation::ObjectPut(put)).await.expect("puts");
+        local.prepare_object(hashes.object, at(base + 10)).await.expect("promises");
+        local.prepare_object(hashes.object, at(base + 20)).await.expect("promises");
+        local.prepare_object(hashes.object, at(base + 30)).await.expect("promises");
+        let (timestamp, content_type, delete_at) = (at(base + 30), None, None);
+        let post = ObjectPost { path: path.clone(), hashes, timestamp, policy, content_type, delete_at, metadata };
+        commit(Mutation::ObjectPost(post)).await.expect("posts");
+        // Whoever was promised the time behind it has seen that nothing came before.
+        let deleted = commit(Mutation::ObjectDelete { path, hashes, timestamp: at(base + 10), policy }).await;
+        assert!(matches!(deleted, Err(Error::Promised { until }) if until == at(base + 30)), "{deleted:?}");
     }
 }

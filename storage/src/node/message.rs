@@ -167,6 +167,8 @@ pub(super) enum Fault {
     Stale(Timestamp),
     /// The caller goes by an older map.
     OldMap,
+    /// The caller goes by an older map of a container's shards.
+    OldShards,
     /// The caller's clock is too far ahead.
     Ahead,
     Other {
@@ -201,6 +203,7 @@ impl From<Error> for Fault {
             Error::Missing(_) => Self::Missing(Thing::Object),
             Error::NotEmpty => Self::NotEmpty,
             Error::OldMap => Self::OldMap,
+            Error::OldShards => Self::OldShards,
             Error::Promised { until } => Self::Promised(until),
             Error::Stale { current } => Self::Stale(current),
             error => {
@@ -228,6 +231,7 @@ impl Fault {
             Self::NotEmpty => Error::NotEmpty,
             Self::Promised(until) => Error::Promised { until },
             Self::Stale(current) => Error::Stale { current },
+            Self::OldShards => Error::OldShards,
             Self::OldMap => Error::Node { node, class: Class::Busy, message: "goes by another map".into() },
             Self::Ahead => Error::Node { node, class: Class::Internal, message: "finds our clock ahead".into() },
             Self::Other { class, message } => {

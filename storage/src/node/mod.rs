@@ -102,6 +102,9 @@ pub(crate) struct Write {
     /// The version of the data that new metadata are of: who has other data, or none, does not take them.
     #[serde(default)]
     pub(crate) of_data: Option<Timestamp>,
+    /// The version of the map of shards that the row's place was found by; zero where the container has none.
+    #[serde(default)]
+    pub(crate) shards: Timestamp,
 }
 
 /// A large object on its way to a device.
@@ -283,6 +286,15 @@ impl Found {
 }
 
 impl Source {
+    /// Whether another one is the same device's.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Here(one, ..), Self::Here(other, ..)) => one.id() == other.id(),
+            (Self::There(one, ..), Self::There(other, ..)) => one.device() == other.device(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn info(&self) -> &ObjectInfo {
         match self {
             Self::Here(_, _, row) => &row.info,
@@ -301,7 +313,7 @@ impl Source {
 impl Data {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         match self {
-            Self::Here(reader) => reader.next().await,
+            Self::Here(reader) => reader.serve().await,
             Self::There(stream) => stream.next().await.transpose(),
         }
     }

@@ -11,7 +11,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::epoch::Epoch;
-use super::limits::{CLOCK_SKEW_SHOWN_TICKS, FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION};
+use super::limits::{
+    CLOCK_SKEW_MAX_TICKS, CLOCK_SKEW_SHOWN_TICKS, FAILURES_MAX, LOOK_UP_TIMEOUT, PEERS_MAX, SUSPENSION,
+};
 use super::message::{self, Answer, Call, Envelope, Fault, Reply};
 use super::transport::{DataStream, Transport, nothing};
 use crate::cluster::{ClusterMap, Host, Progress};
@@ -256,6 +258,11 @@ impl Peer {
             }
         }
         self.peers.clock.observe(reply.now);
+    }
+
+    /// Whether our clock, by its last answer, is further ahead of its own than clocks may differ.
+    pub(crate) fn finds_us_ahead(&self) -> bool {
+        self.skew.load(Ordering::Relaxed) < -(CLOCK_SKEW_MAX_TICKS.cast_signed())
     }
 
     /// Whether it is worth asking: it has not failed lately, or has called since.

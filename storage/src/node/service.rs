@@ -223,7 +223,8 @@ impl NodeService {
             }
         }
         let committed = local.commit(write).await;
-        if let (Err(Error::Promised { .. } | Error::Missing(_)), Some(found)) = (&committed, pending) {
+        if let (Err(Error::Promised { .. } | Error::Missing(_) | Error::OldShards), Some(found)) = (&committed, pending)
+        {
             // Nothing was written; the caller may come again with another timestamp.
             self.pending().extend(upload.map(|number| (number, found)));
         }
@@ -268,7 +269,7 @@ fn version(state: ObjectState) -> Version {
 fn stream(reader: DataReader) -> DataStream {
     Box::pin(futures::stream::unfold(Some(reader), |reader| async {
         let mut reader = reader?;
-        match reader.next().await {
+        match reader.serve().await {
             Ok(Some(bytes)) => Some((Ok(bytes), Some(reader))),
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),

@@ -19,9 +19,9 @@ impl World {
             return;
         }
         let mut host = Host::new(self.hosts.len(), self.directory.path(), self.begun);
-        let (network, replication) = (Arc::clone(&self.network), self.replication.clone());
+        let (network, daemons) = (Arc::clone(&self.network), self.daemons.clone());
         self.joining = Some(tokio::spawn(async move {
-            let started = host.start(&network, Part::Join(address(&name(0))), replication).await;
+            let started = host.start(&network, Part::Join(address(&name(0))), daemons).await;
             (host, started)
         }));
     }

@@ -12,6 +12,8 @@ use crate::Store;
 use crate::device::Device;
 use crate::index::{DIGEST_LEAVES, Digest, ObjectRow, Tree};
 use crate::key::KeyHash;
+use crate::model::ListQuery;
+use crate::shards::shards_of;
 
 /// How often it is looked whether replicas agree, and how many times before that is given up.
 const LOOK: Duration = Duration::from_secs(5);
@@ -38,6 +40,7 @@ impl World {
                 continue;
             }
             trace::note(format_args!("replicas agree"));
+            self.count_shards().await?;
             return self.check_all(workload).await;
         }
         Err(format!("replicas do not come together: {apart}"))
@@ -87,6 +90,15 @@ impl World {
             }
         }
         None
+    }
+
+    /// Notes how far containers were split.
+    async fn count_shards(&self) -> Result<(), Finding> {
+        let (_, store, _) = self.doors.any().ok_or("nobody is up")?;
+        let query = ListQuery { limit: 1000, ..ListQuery::default() };
+        let listed = store.account_list(&shards_of(ACCOUNT), &query).await.map_err(|error| error.to_string())?;
+        listed.iter().for_each(|_| trace::count("shards, and their maps"));
+        Ok(())
     }
 
     async fn check_all(&self, workload: &Workload) -> Result<BTreeMap<Name, Option<Value>>, Finding> {

@@ -23,7 +23,7 @@ use crate::device::{Device, DeviceOptions, DeviceState};
 use crate::error::Result;
 use crate::index::Index;
 use crate::limits::ALIGNMENT;
-use crate::store::{AuditOptions, ReplicationOptions};
+use crate::store::DaemonOptions;
 
 pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const SECRET: &[u8] = b"secret";
@@ -137,7 +137,7 @@ impl Host {
         &mut self,
         network: &Arc<Network>,
         part: Part,
-        replication: ReplicationOptions,
+        daemons: DaemonOptions,
     ) -> (Store, CancellationToken) {
         assert!(self.life.is_none(), "{} is up", self.name);
         if self.disk.fails() {
@@ -158,8 +158,7 @@ impl Host {
             region: 1,
             zone: self.number as u32 + 1,
             part,
-            replication,
-            audit: AuditOptions::default(),
+            daemons,
         };
         let clock = SimulatedClock { begun: self.begun, offset: Arc::clone(&self.clock_offset) };
         let link = Link { network: Arc::clone(network), from: address(&self.name), power: power.clone() };

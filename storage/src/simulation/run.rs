@@ -9,7 +9,8 @@ use super::chance;
 use super::trace::{self, Trace};
 use super::workload::Workload;
 use super::world::World;
-use crate::store::ReplicationOptions;
+use crate::limits::SHARD_ROWS_MAX;
+use crate::store::{DaemonOptions, ReplicationOptions, ShardingOptions};
 
 thread_local! {
     /// What panicked first, also in tasks that nobody waits for.
@@ -67,7 +68,15 @@ async fn live() -> Result<u64, String> {
         settle: Duration::from_secs(*chance::pick(&[0, 2, 15])),
         ..ReplicationOptions::default()
     };
-    let mut world = World::form(hosts, replication).await;
+    // So few rows that what clients write is split, again and again.
+    let sharding = ShardingOptions {
+        rows_max: *chance::pick(&[SHARD_ROWS_MAX, 1, 2]),
+        interval: Duration::from_millis(chance::within(200..=8000)),
+        grace: Duration::from_secs(chance::within(1..=20)),
+        ..ShardingOptions::default()
+    };
+    let daemons = DaemonOptions { replication, sharding, ..DaemonOptions::default() };
+    let mut world = World::form(hosts, daemons).await;
     let workload = Workload::new(world.doors.clone());
     let clients = async { workload.run().await };
     let faults = async {

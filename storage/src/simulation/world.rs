@@ -15,7 +15,7 @@ use super::host::{End, Host, address, device_id, name};
 use super::network::Network;
 use crate::Store;
 use crate::cluster::{ClusterMap, Host as MapHost, HostDevice, HostState, Part};
-use crate::store::{IfMissing, ReplicationOptions};
+use crate::store::{DaemonOptions, IfMissing};
 
 pub(crate) const ACCOUNT: &str = "AUTH_a";
 pub(crate) const CONTAINERS: [&str; 2] = ["c0", "c1"];
@@ -60,7 +60,7 @@ pub(crate) struct World {
     pub(crate) doors: Doors,
     /// A host that is not in the cluster yet.
     pub(super) joining: Option<JoinHandle<(Host, Started)>>,
-    pub(super) replication: ReplicationOptions,
+    pub(super) daemons: DaemonOptions,
     pub(super) directory: TempDir,
     /// The simulation's time zero.
     pub(super) begun: Instant,
@@ -71,7 +71,7 @@ pub(crate) type Started = (Store, CancellationToken);
 
 impl World {
     /// A cluster of so many hosts.
-    pub(crate) async fn form(hosts: usize, replication: ReplicationOptions) -> Self {
+    pub(crate) async fn form(hosts: usize, daemons: DaemonOptions) -> Self {
         let root = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("anello-simulation").tempdir_in(root).expect("a directory");
         let map = MAPS.with_borrow_mut(|maps| maps.entry(hosts).or_insert_with(|| map_of(hosts)).clone());
@@ -79,7 +79,7 @@ impl World {
         let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, directory.path(), begun)).collect();
         hosts.iter().for_each(|host| map.write(&host.dir.join("cluster.map")).expect("writes"));
         let (network, doors) = (Network::new(), Doors::default());
-        let mut world = Self { network, hosts, doors, joining: None, replication, directory, begun };
+        let mut world = Self { network, hosts, doors, joining: None, daemons, directory, begun };
         for number in 0..world.hosts.len() {
             world.start(number).await;
         }
@@ -97,9 +97,9 @@ impl World {
 
     /// Starts a host.
     pub(crate) async fn start(&mut self, number: usize) {
-        let (network, replication) = (Arc::clone(&self.network), self.replication.clone());
+        let (network, daemons) = (Arc::clone(&self.network), self.daemons.clone());
         let host = &mut self.hosts[number];
-        let started = host.start(&network, Part::Join(address(&name(0))), replication).await;
+        let started = host.start(&network, Part::Join(address(&name(0))), daemons).await;
         self.open_door(number, started);
     }
 

@@ -8,11 +8,12 @@ use futures::stream::FuturesUnordered;
 
 use super::Store;
 use super::placement::{Keyed, Placement, Slot};
+use super::sharding::Seen;
 use crate::environment::random;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::majority::{majority, readers};
-use crate::model::{ContainerInfo, Known, ObjectInfo};
+use crate::model::ObjectInfo;
 use crate::node::{ContainerFound, Found, Node, Source};
 use crate::policy::is_fragments;
 
@@ -46,7 +47,8 @@ impl Prepared {
 #[derive(Debug)]
 pub(super) struct PreparedContainer {
     pub(super) timestamp: Timestamp,
-    pub(super) container: Option<ContainerInfo>,
+    pub(super) container: Option<Seen>,
+    /// It has no rows itself; its shards were not asked.
     pub(super) is_empty: bool,
 }
 
@@ -82,9 +84,8 @@ impl Store {
         let prepare = |node: Node, until| async move { node.prepare_container(hash, until).await };
         let (timestamp, found) = self.promises(placement, &placement.container_sets(hash), prepare, |_| true).await?;
         let is_empty = found.iter().all(|(_, found)| found.is_empty);
-        let known = found.into_iter().map(|(_, ContainerFound { container, .. })| container);
-        let newest = known.max_by_key(|known| (known.version, known.changes)).unwrap_or_else(Known::nothing);
-        Ok(PreparedContainer { timestamp, container: newest.info, is_empty })
+        let known = found.into_iter().map(|(_, ContainerFound { container, .. })| container).collect();
+        Ok(PreparedContainer { timestamp, container: self.seen(hash, known)?, is_empty })
     }
 
     /// The promise of the only device there is.

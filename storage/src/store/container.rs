@@ -1,14 +1,22 @@
 //! Containers: metadata, statistics, and the list of their objects.
 
+use std::sync::Arc;
+
+use anello_base::Timestamp;
+use tokio::time::Instant;
+
 use super::agree::{attempts, pause};
 use super::placement::{Hashes, Placement};
 use super::quorum::{self, Outcome};
-use super::{IfMissing, Store, Written};
+use super::read::ask_majority;
+use super::sharding::Seen;
+use super::{IfMissing, Store, Written, freshness};
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
 use crate::model::{ContainerInfo, ListQuery, Listed, Metadata, ObjectEntry};
 use crate::mutation::{ContainerPut, Mutation};
 use crate::node::{Node, Write};
+use crate::shards::ShardMap;
 
 impl Store {
     /// The container, if it is there.
@@ -24,8 +32,34 @@ impl Store {
     }
 
     pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
+        Ok(self.container_seen(placement, hash).await?.map(|(info, _)| info))
+    }
+
+    /// The container, and the map of its shards, where it has some.
+    pub(super) async fn container_seen(&self, placement: &Placement, hash: KeyHash) -> Result<Option<Seen>> {
         let ask = |node: Node| async move { node.container(hash).await };
-        self.newest(placement, |placement| placement.container_sets(hash), ask).await
+        if let Some(node) = placement.only() {
+            return self.seen(hash, vec![ask(node.clone()).await?]);
+        }
+        let answers = ask_majority(placement, &placement.container_sets(hash), ask).await;
+        match (self.seen(hash, answers.found)?, answers.lacking) {
+            (None, Some(lacking)) => Err(lacking),
+            (seen, lacking) => {
+                lacking.iter().for_each(|_| freshness::doubt());
+                Ok(seen)
+            }
+        }
+    }
+
+    /// The map of a container's shards, where it has some, that a majority vouches for: in an older one rows may be
+    /// where they are no more.
+    async fn shards_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<Arc<ShardMap>>> {
+        let ask = |node: Node| async move { node.container(hash).await };
+        let answers = ask_majority(placement, &placement.container_sets(hash), ask).await;
+        match answers.lacking {
+            Some(lacking) => Err(lacking),
+            None => Ok(self.seen(hash, answers.found)?.ok_or(Error::Missing("container"))?.1),
+        }
     }
 
     /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a
@@ -41,8 +75,16 @@ impl Store {
         let account_hash = self.hasher().account(account);
         let container_hash = self.hasher().container(account, container);
         let placement = self.placement();
-        if missing == IfMissing::Fail && self.container_now(&placement, container_hash).await?.is_none() {
-            return Err(Error::Missing("container"));
+        match missing {
+            IfMissing::Fail if self.container_now(&placement, container_hash).await?.is_none() => {
+                return Err(Error::Missing("container"));
+            }
+            IfMissing::Create
+                if self.account_now(&placement, account_hash).await?.is_some_and(|account| account.is_leaving) =>
+            {
+                return Err(Error::Missing("account"));
+            }
+            IfMissing::Fail | IfMissing::Create => {}
         }
         for attempt in attempts() {
             pause(attempt).await;
@@ -59,6 +101,7 @@ impl Store {
             match self.commit_container(&placement, container_hash, account_hash, Mutation::ContainerPut(put)).await? {
                 Outcome::Done { created } => return Ok(Written { timestamp, created }),
                 Outcome::Refused(later) => self.clock().observe(later),
+                Outcome::Resharded { .. } => {}
             }
         }
         Err(Error::Contended)
@@ -69,14 +112,23 @@ impl Store {
         let account_hash = self.hasher().account(account);
         let container_hash = self.hasher().container(account, container);
         let placement = self.placement();
+        let mut closed = Timestamp::ZERO;
         for attempt in attempts() {
             pause(attempt).await;
             let rows_are_there = self.inner.settling.settle(container_hash).await;
             let prepared = self.prepare_container(&placement, container_hash).await?;
             drop(rows_are_there);
-            prepared.container.ok_or(Error::Missing("container"))?;
-            if !prepared.is_empty {
-                return Err(Error::NotEmpty);
+            let (_, map) = prepared.container.ok_or(Error::Missing("container"))?;
+            let is_empty = match &map {
+                Some(map) => map.version == closed && map.is_closed,
+                None => prepared.is_empty,
+            };
+            if map.is_some() && !is_empty && closed == Timestamp::ZERO {
+                closed = self.close_shards(account, container).await?;
+                continue;
+            }
+            if !is_empty {
+                return Err(if map.is_some() { Error::Contended } else { Error::NotEmpty });
             }
             let mutation = Mutation::ContainerDelete {
                 account: account.to_owned(),
@@ -86,11 +138,30 @@ impl Store {
                 timestamp: prepared.timestamp,
             };
             match self.commit_container(&placement, container_hash, account_hash, mutation).await? {
-                Outcome::Done { .. } => return Ok(()),
+                Outcome::Done { .. } => {
+                    self.remove_shards(account, container).await;
+                    return Ok(());
+                }
                 Outcome::Refused(later) => self.clock().observe(later),
+                Outcome::Resharded { .. } => {}
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Sets items under a version that was chosen before.
+    pub(super) async fn container_set(
+        &self,
+        account: &str,
+        container: &str,
+        timestamp: Timestamp,
+        changes: Metadata,
+    ) -> Result<Outcome> {
+        let (account_hash, container_hash) =
+            (self.hasher().account(account), self.hasher().container(account, container));
+        let (account, container) = (account.to_owned(), container.to_owned());
+        let put = ContainerPut { account, container, account_hash, container_hash, timestamp, policy: 0, changes };
+        self.commit_container(&self.placement(), container_hash, account_hash, Mutation::ContainerPut(put)).await
     }
 
     async fn commit_container(
@@ -100,6 +171,7 @@ impl Store {
         account: KeyHash,
         mutation: Mutation,
     ) -> Result<Outcome> {
+        self.require_clock()?;
         let hashes = Hashes { object: None, container: Some(container), account: Some(account) };
         let parts = placement.container_and_account(container, account);
         let under_way = self.begin(placement, hashes, false).await;
@@ -118,7 +190,16 @@ impl Store {
         query: &ListQuery,
     ) -> Result<Vec<Listed<ObjectEntry>>> {
         let (placement, hash) = (self.placement(), self.hasher().container(account, container));
-        self.container_now(&placement, hash).await?.ok_or(Error::Missing("container"))?;
-        self.list(&placement, hash, &placement.container_sets(hash), query).await
+        loop {
+            let began = Instant::now();
+            let rows = match self.shards_now(&placement, hash).await? {
+                Some(map) => self.list_shards(&placement, (account, container), &map, query).await?,
+                None => self.list(&placement, hash, &placement.container_sets(hash), query).await?,
+            };
+            // Rows that have gone elsewhere meanwhile stay where they were for a while, and not for ever.
+            if began.elapsed() < self.inner.sharding.grace {
+                return Ok(rows);
+            }
+        }
     }
 }

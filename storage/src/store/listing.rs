@@ -2,6 +2,7 @@
 //! what only some show is looked up at the others: it may have come later, or may have been deleted. So a
 //! listing shows every row that was acknowledged and none whose deletion was.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
@@ -61,6 +62,23 @@ impl Row for ContainerEntry {
 
     async fn known(node: Node, parent: KeyHash, names: Vec<String>) -> Result<Vec<Known<Self>>> {
         node.container_rows(parent, names).await
+    }
+}
+
+/// Which of the versions that several replicas know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Newest,
+    Oldest,
+}
+
+impl Of {
+    /// How a version that is chosen compares to another one.
+    fn order(self) -> Ordering {
+        match self {
+            Self::Newest => Ordering::Greater,
+            Self::Oldest => Ordering::Less,
+        }
     }
 }
 
@@ -162,20 +180,35 @@ impl Store {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let ask = |node| E::known(node, parent, names.clone());
+        let newest = self.known_rows(placement, parent, sets, &names, Of::Newest).await?;
+        Ok(names.into_iter().zip(newest.into_iter().map(|known| known.info)).collect())
+    }
+
+    /// The newest version of each name that a majority knows, or the oldest: all of them have that, or a later one.
+    pub(super) async fn known_rows<E: Row>(
+        &self,
+        placement: &Placement,
+        parent: KeyHash,
+        sets: &[Vec<Slot>],
+        names: &[String],
+        of: Of,
+    ) -> Result<Vec<Known<E>>> {
+        let ask = |node| E::known(node, parent, names.to_vec());
         let answers = ask_majority(placement, sets, ask).await;
         if let Some(lacking) = answers.lacking {
             return Err(lacking);
         }
-        let mut newest: Vec<Known<E>> = names.iter().map(|_| Known::nothing()).collect();
-        for known in answers.found {
-            for (newest, known) in newest.iter_mut().zip(known) {
-                if (known.version, known.changes) > (newest.version, newest.changes) {
-                    *newest = known;
+        let mut answers = answers.found.into_iter();
+        let mut chosen = answers.next().unwrap_or_default();
+        for known in answers {
+            for (chosen, known) in chosen.iter_mut().zip(known) {
+                let order = (known.version, known.changes).cmp(&(chosen.version, chosen.changes));
+                if order == of.order() {
+                    *chosen = known;
                 }
             }
         }
-        Ok(names.into_iter().zip(newest.into_iter().map(|known| known.info)).collect())
+        Ok(chosen)
     }
 
     /// Whether a prefix that only some replicas show has rows below it.

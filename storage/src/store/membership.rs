@@ -31,6 +31,15 @@ const CONTAINER: &str = "membership";
 const OBJECT: &str = "map";
 
 impl Store {
+    /// [`Error::ClockAhead`] where this host had better not write: what only its own devices take would count as later
+    /// than all that is acknowledged until then.
+    pub(super) fn require_clock(&self) -> Result<()> {
+        match &self.inner.cluster {
+            Some(cluster) if cluster.is_clock_ahead() => Err(Error::ClockAhead),
+            _ => Ok(()),
+        }
+    }
+
     /// One look at how the cluster stands: takes over a newer map, tells this host's progress, and where it is this
     /// host's turn, takes the next step.
     pub(super) async fn steward(&self, watch: &Watch) -> Result<()> {

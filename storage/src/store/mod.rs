@@ -18,8 +18,10 @@ mod quorum;
 mod read;
 mod replication;
 mod settling;
+mod sharding;
 mod state;
 mod streams;
+mod whereabouts;
 mod worker;
 mod write;
 
@@ -45,7 +47,9 @@ use crate::policy::PolicyStatus;
 pub use dispersion::{Dispersion, DispersionReport};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
+pub use sharding::ShardingOptions;
 pub use state::ContainerState;
+pub use whereabouts::{DeviceAddress, Whereabouts};
 pub use worker::PartsToDelete;
 pub use write::ObjectWriter;
 
@@ -54,6 +58,7 @@ use policies::ContainerPolicies;
 use quorum::Share;
 use replication::Replication;
 use settling::{Settling, UnderWay};
+use sharding::KnownMaps;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -68,10 +73,19 @@ pub struct StoreOptions {
     pub cluster_secret: Vec<u8>,
     /// How each device is opened.
     pub device: DeviceOptions,
+    /// How eagerly the daemons work.
+    pub daemons: DaemonOptions,
+}
+
+/// How eagerly the daemons work.
+#[derive(Debug, Clone, Default)]
+pub struct DaemonOptions {
     /// How eagerly replicas are compared, where there are several.
     pub replication: ReplicationOptions,
     /// How eagerly devices are audited.
     pub audit: AuditOptions,
+    /// When huge containers are split.
+    pub sharding: ShardingOptions,
 }
 
 /// All that is stored. Cheap to clone.
@@ -86,6 +100,9 @@ struct Inner {
     settling: Settling,
     replication: Replication,
     audit: AuditOptions,
+    /// Told when an account was deleted with all that is in it.
+    sharding: ShardingOptions,
+    shard_maps: KnownMaps,
     /// The devices of this process.
     locals: Vec<Local>,
     cluster: Option<Cluster>,
@@ -128,6 +145,12 @@ impl Cluster {
 
     fn peers(&self) -> Vec<Arc<Peer>> {
         held(&self.peers).clone()
+    }
+
+    /// Whether most of the other hosts find this one's clock ahead.
+    fn is_clock_ahead(&self) -> bool {
+        let peers = held(&self.peers);
+        peers.iter().filter(|peer| peer.finds_us_ahead()).count() * 2 > peers.len()
     }
 }
 
@@ -218,15 +241,7 @@ impl Store {
         let policies = policies::read(&options.state_dir)?;
         let placement = Placement::of_one_host(&options.state_dir, policies, &locals)?;
         let clock = Arc::new(HybridClock::new(clock));
-        Self::start(
-            clock,
-            &options.cluster_secret,
-            locals,
-            placement,
-            options.replication,
-            options.audit,
-            Site::Alone(options.state_dir),
-        )
+        Self::start(clock, &options.cluster_secret, locals, placement, options.daemons, Site::Alone(options.state_dir))
     }
 
     /// Opens the store of a cluster that is complete.
@@ -234,7 +249,7 @@ impl Store {
         let (nodes, peers) = member.nodes(map);
         let placement = Placement::of_cluster(map, nodes)?;
         let (clock, secret, locals) = (Arc::clone(&member.clock), member.cluster_secret.clone(), member.locals.clone());
-        let (replication, audit) = (member.replication.clone(), member.audit.clone());
+        let daemons = member.daemons.clone();
         let cluster = Cluster {
             member,
             map: Mutex::new(Arc::new(map.clone())),
@@ -244,7 +259,7 @@ impl Store {
             waits_for: Mutex::default(),
             adopting: tokio::sync::Mutex::default(),
         };
-        Self::start(clock, &secret, locals, placement, replication, audit, Site::Cluster(Box::new(cluster)))
+        Self::start(clock, &secret, locals, placement, daemons, Site::Cluster(Box::new(cluster)))
     }
 
     fn start(
@@ -252,8 +267,7 @@ impl Store {
         cluster_secret: &[u8],
         locals: Vec<Local>,
         placement: Placement,
-        replication: ReplicationOptions,
-        audit: AuditOptions,
+        daemons: DaemonOptions,
         site: Site,
     ) -> Result<Self> {
         for local in &locals {
@@ -274,8 +288,10 @@ impl Store {
                 state_dir,
                 container_policies: ContainerPolicies::default(),
                 settling: Settling::new(),
-                replication: Replication::new(replication),
-                audit,
+                replication: Replication::new(daemons.replication),
+                audit: daemons.audit,
+                sharding: daemons.sharding,
+                shard_maps: KnownMaps::default(),
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 watches: Mutex::default(),
@@ -341,7 +357,7 @@ impl Store {
             let (node, applies) = (placement.node(slot).clone(), duty.applies());
             let stand_ins = if alone { Vec::new() } else { placement.stand_ins(hashes, applies) };
             let write = write(slot, applies).map(|write| Write { applies, ..write });
-            Share { node, duty, write, stand_ins, under_way: under_way.clone() }
+            Share { node, duty, shard: 0, write, stand_ins, under_way: under_way.clone() }
         };
         parts.into_iter().map(share).collect()
     }
@@ -372,6 +388,11 @@ impl Store {
 
     fn placement(&self) -> Arc<Placement> {
         Arc::clone(&self.inner.placement.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there is one device only.
+    fn is_single(&self) -> bool {
+        self.inner.placement.read().unwrap_or_else(PoisonError::into_inner).is_single()
     }
 
     fn set_placement(&self, placement: Placement) {

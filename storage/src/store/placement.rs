@@ -147,6 +147,14 @@ impl Placement {
         rows.into_iter().chain(self.objects.iter().map(of_policy)).collect()
     }
 
+    /// Whether this device of this process is the first of the primaries in force that can be reached.
+    pub(super) fn is_first(&self, device: &str, sets: &[Vec<Slot>]) -> bool {
+        let mut nodes = sets[0].iter().map(|slot| self.node(*slot));
+        nodes
+            .find(|node| node.is_reachable())
+            .is_some_and(|node| matches!(node, Node::Here(_)) && node.name() == device)
+    }
+
     /// The storage policies.
     pub(super) fn policies(&self) -> &Policies {
         &self.policies
@@ -245,6 +253,14 @@ impl Placement {
         let partition = Partition(partition);
         let rings = [Some(&tables.now), tables.next.as_ref()].into_iter().flatten();
         union(rings.map(|table| table.slots(table.ring.primaries(partition).iter().copied()).collect()))
+    }
+
+    /// The partition of what is kept in a tree, and its primaries as the ring in force names them.
+    pub(super) fn addresses(&self, tree: Tree, hash: KeyHash) -> (u32, Vec<anello_ring::Device>) {
+        let table = &self.tables(tree).now;
+        let partition = table.partition(hash);
+        let devices = table.ring.primaries(partition).iter().filter_map(|id| table.ring.device(*id).cloned());
+        (partition.0, devices.collect())
     }
 
     /// Whether a device keeps an account, or is to.

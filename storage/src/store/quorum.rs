@@ -20,6 +20,8 @@ use crate::node::{Node, Write};
 pub(super) struct Share {
     pub(super) node: Node,
     pub(super) duty: Duty,
+    /// Of an object whose row goes to several shards: which of them this is for; 0 is the object itself.
+    pub(super) shard: usize,
     pub(super) write: Result<Write>,
     /// Who takes which part where the device can't.
     pub(super) stand_ins: Vec<(Node, Applies)>,
@@ -34,6 +36,16 @@ pub(super) enum Outcome {
     Done { created: bool },
     /// Nobody has taken it: this later version stands, or was promised.
     Refused(Timestamp),
+    /// Its row has another place than was thought. It is to be written there under the same version.
+    Resharded { created: bool, object: Taken },
+}
+
+/// By how many devices an object was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Taken {
+    Nobody,
+    Some,
+    Majority,
 }
 
 /// What one device made of its share.
@@ -68,7 +80,8 @@ impl Share {
             Err(error) => error,
         };
         for (node, applies) in self.stand_ins {
-            let Some(write) = kept.as_ref().filter(|_| !is_missing(&error)) else { break };
+            let is_refused = is_missing(&error) || matches!(error, Error::OldShards);
+            let Some(write) = kept.as_ref().filter(|_| !is_refused) else { break };
             if let Err(error) = node.commit(stands_in(write, applies)).await {
                 tracing::debug!(%error, "a stand-in failed, too");
             }
@@ -81,23 +94,28 @@ impl Share {
 #[derive(Debug, Clone, Copy)]
 struct Tally {
     concerns: fn(&Duty) -> bool,
+    shard: usize,
     wanted: usize,
     done: usize,
     open: usize,
 }
 
 impl Tally {
-    fn of(shares: &[Share], at_least: usize, concerns: fn(&Duty) -> bool) -> Self {
-        let replicas = shares.iter().filter(|share| concerns(&share.duty)).count();
+    fn of(shares: &[Share], at_least: usize, shard: usize, concerns: fn(&Duty) -> bool) -> Self {
+        let replicas = shares.iter().filter(|share| share.shard == shard && concerns(&share.duty)).count();
         let wanted = if replicas == 0 { 0 } else { majority(replicas).max(at_least) };
-        Self { concerns, wanted, done: 0, open: replicas }
+        Self { concerns, shard, wanted, done: 0, open: replicas }
     }
 
-    fn count(&mut self, duty: &Duty, taken: bool) {
-        if (self.concerns)(duty) {
+    fn count(&mut self, shard: usize, duty: &Duty, taken: bool) {
+        if self.shard == shard && (self.concerns)(duty) {
             self.open -= 1;
             self.done += usize::from(taken);
         }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.done >= self.wanted
     }
 }
 
@@ -116,40 +134,49 @@ pub(super) async fn commit_on(at_least: usize, mut shares: Vec<Share>, backgroun
             Answer::Taken { created } => Ok(Outcome::Done { created }),
             Answer::Refused(later) => Ok(Outcome::Refused(later)),
             Answer::Lost(_) => Err(Error::Contended),
+            Answer::Failed(Error::OldShards) => Ok(Outcome::Resharded { created: false, object: Taken::Nobody }),
             Answer::Failed(error) => Err(error),
         };
     }
-    let mut tallies = vec![
-        Tally::of(&shares, at_least, |duty| duty.now.object),
-        Tally::of(&shares, at_least, |duty| duty.next.object),
-        Tally::of(&shares, at_least, |duty| duty.now.container),
-        Tally::of(&shares, at_least, |duty| duty.next.container),
-    ];
+    let tally = |shard, concerns| Tally::of(&shares, at_least, shard, concerns);
+    let mut tallies = vec![tally(0, |duty| duty.now.object), tally(0, |duty| duty.next.object)];
+    for shard in 0..=shares.last().map_or(0, |share| share.shard) {
+        tallies.extend([tally(shard, |duty| duty.now.container), tally(shard, |duty| duty.next.container)]);
+    }
     if tallies[0].wanted == 0 {
         // An object's write changes the account only where a container's device happens to keep that, too.
-        tallies.push(Tally::of(&shares, at_least, |duty| duty.now.account));
-        tallies.push(Tally::of(&shares, at_least, |duty| duty.next.account));
+        tallies.extend([tally(0, |duty| duty.now.account), tally(0, |duty| duty.next.account)]);
     }
     let mut commits = JoinSet::new();
     for share in shares {
-        commits.spawn(async move { (share.duty, share.commit().await) });
+        commits.spawn(async move { (share.shard, share.duty, share.commit().await) });
     }
     let (mut created, mut refused, mut failure) = (false, None, None);
-    let mut is_lost = false;
-    while let Some(Ok((duty, answer))) = commits.join_next().await {
-        tallies.iter_mut().for_each(|tally| tally.count(&duty, matches!(answer, Answer::Taken { .. })));
+    let (mut is_lost, mut is_elsewhere) = (false, false);
+    while let Some(Ok((shard, duty, answer))) = commits.join_next().await {
+        tallies.iter_mut().for_each(|tally| tally.count(shard, &duty, matches!(answer, Answer::Taken { .. })));
         match answer {
-            Answer::Taken { created: new } => created |= new,
+            Answer::Taken { created: new } => created |= new && (shard == 0),
+            Answer::Failed(Error::OldShards) => is_elsewhere = true,
             Answer::Refused(later) => refused = refused.max(Some(later)),
             Answer::Lost(later) => (refused, is_lost) = (refused.max(Some(later)), true),
             // One that lacks the container may only be behind.
             Answer::Failed(error) if failure.is_none() || !is_missing(&error) => failure = Some(error),
             Answer::Failed(_) => {}
         }
-        if tallies.iter().all(|tally| tally.done >= tally.wanted) {
+        if tallies.iter().all(Tally::is_reached) {
             background.spawn(async move { while commits.join_next().await.is_some() {} });
             return Ok(Outcome::Done { created });
         }
+    }
+    if is_elsewhere && refused.is_none() {
+        let object = &tallies[..2];
+        let object = match object.iter().all(|tally| tally.done == 0) {
+            true => Taken::Nobody,
+            false if object.iter().all(Tally::is_reached) => Taken::Majority,
+            false => Taken::Some,
+        };
+        return Ok(Outcome::Resharded { created, object });
     }
     match verdict(&tallies, refused, failure) {
         // To begin again takes the data.
@@ -171,7 +198,7 @@ fn verdict(tallies: &[Tally], refused: Option<Timestamp>, failure: Option<Error>
         (Some(later), None) if taken == 0 => Ok(Outcome::Refused(later)),
         (_, Some(error)) if is_missing(&error) => Err(error),
         (refused, failure) => {
-            let lost = tallies.iter().find(|tally| tally.done < tally.wanted).unwrap_or(&tallies[0]);
+            let lost = tallies.iter().find(|tally| !tally.is_reached()).unwrap_or(&tallies[0]);
             let contended = refused.map(|until| Error::Promised { until });
             let cause = Box::new(failure.or(contended).unwrap_or(Error::Stopped));
             Err(Error::NoQuorum { done: lost.done, wanted: lost.wanted, cause })
@@ -186,7 +213,7 @@ mod tests {
     /// A writer that began again would meet itself: a deletion would say that nothing was there.
     #[test]
     fn what_a_device_of_the_next_rings_alone_has_taken_is_not_refused_by_all() {
-        let tally = |wanted, done| Tally { concerns: |_| true, wanted, done, open: 0 };
+        let tally = |wanted, done| Tally { concerns: |_| true, shard: 0, wanted, done, open: 0 };
         let later = Some(Timestamp::from_seconds(1));
         for (now, next, is_refused) in [((2, 0), (2, 0), true), ((2, 0), (2, 1), false), ((2, 1), (0, 0), false)] {
             // Its rows may have been taken.

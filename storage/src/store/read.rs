@@ -1,11 +1,14 @@
 //! Reading: the newest version among a majority of the replicas, and its data from whichever has them whole.
 
 use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::erasure::{FragmentsReader, Layout};
 use super::placement::{Keyed, Placement, Slot};
@@ -14,6 +17,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
 use crate::key::{KeyHash, ObjectPath};
+use crate::limits::READ_HEDGE_DELAY;
 use crate::majority::readers;
 use crate::model::{Content, Known, ObjectInfo};
 use crate::mutation::PathHashes;
@@ -295,6 +299,7 @@ impl Replicas {
         self.range = range.start.min(end)..end;
     }
 
+    /// A replica that takes long is not waited for alone: see [`READ_HEDGE_DELAY`].
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.range.is_empty() {
@@ -322,27 +327,90 @@ impl Replicas {
         }
     }
 
-    /// Asks every device, once, for this version; the last replica may be tried once more.
+    /// Asks every device, once, for this version; the last replica may be tried once more. Who takes long to answer is
+    /// left out.
     async fn look_further(&mut self) {
         let Some((store, object)) = self.further.take() else { return };
         let placement = store.placement();
         let keepers = placement.object_alone(object);
         let asked = keepers.into_iter().map(|(slot, _)| placement.node(slot).object(object.hash));
-        let version = self.info().timestamp;
-        for found in join_all(asked).await.into_iter().flatten() {
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let (version, until) = (self.info().timestamp, Instant::now() + LOOK_FURTHER);
+        while let Ok(Some(found)) = timeout_at(until, asked.next()).await {
+            let Ok(found) = found else { continue };
             let same = found.live().filter(|source| source.info().timestamp == version);
             self.replicas.splice(0..0, same.cloned());
         }
     }
 
     async fn step(&mut self) -> Result<Option<Bytes>> {
-        let data = match &mut self.data {
-            Some(data) => data,
-            None => {
-                let opened = self.serving().open(self.range.clone()).await?;
-                self.data.insert(opened)
+        let is_alone = self.replicas.len() == 1 && self.further.as_ref().is_none_or(|(store, _)| store.is_single());
+        if is_alone {
+            let data = match &mut self.data {
+                Some(data) => data,
+                None => {
+                    let opened = self.serving().open(self.range.clone()).await?;
+                    self.data.insert(opened)
+                }
+            };
+            return data.next().await;
+        }
+        let serving = advance(self.serving().clone(), self.data.take(), self.range.clone());
+        let (bytes, data) = self.hedged(pin!(serving)).await;
+        self.data = data;
+        bytes
+    }
+
+    /// What the serving replica says, or another one where that takes long.
+    async fn hedged(&mut self, mut serving: Pin<&mut (impl Future<Output = Step> + ?Sized)>) -> Step {
+        if let Ok(step) = timeout(READ_HEDGE_DELAY, &mut serving).await {
+            return step;
+        }
+        let other = {
+            let looking = pin!(self.other());
+            match select(&mut serving, looking).await {
+                Either::Left((step, _)) => return step,
+                Either::Right((other, _)) => other,
             }
         };
-        data.next().await
+        let Some(other) = other else { return serving.await };
+        match select(&mut serving, pin!(advance(other, None, self.range.clone()))).await {
+            Either::Left((step, _)) => step,
+            Either::Right(((Err(_), _), serving)) => serving.await,
+            Either::Right((step, _)) => {
+                // The slow one is the last to be asked from here on.
+                self.replicas.rotate_right(1);
+                step
+            }
+        }
     }
+
+    /// The replica that would be asked after the one that serves.
+    async fn other(&mut self) -> Option<Source> {
+        if self.replicas.len() == 1 {
+            self.look_further().await;
+            // What it serves from is among those who answered.
+            let serving = self.serving().clone();
+            self.replicas.retain(|source| !source.is_at(&serving));
+            self.replicas.push(serving);
+        }
+        self.replicas.iter().rev().nth(1).cloned()
+    }
+}
+
+/// How long others are waited for, to tell which version they have.
+const LOOK_FURTHER: Duration = Duration::from_millis(500);
+
+/// A replica's next bytes, and its stream for those behind them.
+type Step = (Result<Option<Bytes>>, Option<Data>);
+
+async fn advance(source: Source, data: Option<Data>, range: Range<u64>) -> Step {
+    let mut data = match data {
+        Some(data) => data,
+        None => match source.open(range).await {
+            Ok(data) => data,
+            Err(error) => return (Err(error), None),
+        },
+    };
+    (data.next().await, Some(data))
 }

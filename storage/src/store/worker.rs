@@ -70,6 +70,7 @@ impl Store {
             let healer = self.watch("healer", Unit::Objects);
             self.repeat(healer, HEAL_INTERVAL, |store, watch| async move { store.heal(&watch).await });
         }
+        self.start_sharder();
         self.start_sweeper();
         let expirer = self.watch("expirer", Unit::Objects);
         self.repeat(expirer, EXPIRY_INTERVAL, |store, watch| async move { store.delete_expired(&watch).await });
@@ -77,7 +78,7 @@ impl Store {
         self.repeat(reclaimer, RECLAIM_INTERVAL, |store, watch| async move { store.reclaim(&watch) });
     }
 
-    fn repeat<F>(
+    pub(super) fn repeat<F>(
         &self,
         watch: Arc<Watch>,
         every: Duration,

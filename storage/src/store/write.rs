@@ -13,14 +13,15 @@ use bytes::Bytes;
 use super::agree::{attempts, pause};
 use super::erasure::Cutter;
 use super::placement::{Hashes, Keyed, Placement, Slot};
-use super::quorum::{self, Outcome};
+use super::quorum::{self, Outcome, Taken};
 use super::read::as_seen;
+use super::settling::UnderWay;
 use super::streams::{Bodies, Stream, join, write_to_all};
 use super::{ObjectHead, ObjectUpdate, Store, Written};
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
-use crate::model::{Content, ObjectInfo, Precondition};
+use crate::model::{Content, ListQuery, Listed, ObjectInfo, Precondition};
 use crate::mutation::{Applies, Body, Mutation, ObjectPost, ObjectPut, PathHashes};
 use crate::node::Write;
 use crate::policy::PolicyKind;
@@ -35,6 +36,11 @@ impl Store {
         placement.policy(policy)?;
         let (store, path) = (self.clone(), path.clone());
         Ok(ObjectWriter { store, placement, path, hashes, policy, is_whole: false, size_hint, written: 0, data })
+    }
+
+    /// The same for a list of parts or segments, which readers need first: it is not cut into fragments.
+    pub async fn object_write_whole(&self, path: &ObjectPath, size: u64) -> Result<ObjectWriter> {
+        Ok(ObjectWriter { is_whole: true, ..self.object_write(path, Some(size)).await? })
     }
 
     /// Writes a whole small object at once.
@@ -62,7 +68,7 @@ impl Store {
         let (placement, hashes) = (self.placement(), self.hashes(path));
         let policy = self.policy_now(&placement, hashes.container).await?;
         let made = self
-            .replace(&placement, hashes, policy, |current, timestamp| {
+            .replace(&placement, (path, hashes, policy), |current, timestamp| {
                 let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
                 let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
                 let of_data = Some(current.timestamp);
@@ -81,8 +87,10 @@ impl Store {
         Ok(deleted.map(|info| as_seen(&info)).filter(|info| !self.is_expired(info)))
     }
 
-    /// Deletes what is there, expired or not, if `condition` holds for it.
-    pub(super) async fn object_delete_if(
+    /// Deletes what is there, expired or not, if `condition` holds for it; tells what that was. Where nothing is there,
+    /// the row goes that a failed write has left. Any write of the object that follows has a later timestamp than this
+    /// process gave before, also where nothing was there.
+    pub async fn object_delete_if(
         &self,
         path: &ObjectPath,
         condition: impl Fn(Option<&ObjectInfo>) -> bool + Sync,
@@ -90,7 +98,7 @@ impl Store {
         let (placement, hashes) = (self.placement(), self.hashes(path));
         let policy = self.policy_now(&placement, hashes.container).await?;
         let made = self
-            .replace(&placement, hashes, policy, |current, timestamp| {
+            .replace(&placement, (path, hashes, policy), |current, timestamp| {
                 if !condition(current) {
                     return Err(Error::Precondition);
                 }
@@ -98,7 +106,27 @@ impl Store {
                 Ok(current.map(|_| move |_, _| Ok(Write::of(delete.clone()))))
             })
             .await?;
+        if made.before.is_none() && self.is_listed(path).await? {
+            self.replace(&placement, (path, hashes, policy), |current, timestamp| {
+                let delete = Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy };
+                Ok(current.is_none().then_some(move |_, _| Ok(Write::of(delete.clone()))))
+            })
+            .await?;
+        }
         Ok(made.before)
+    }
+
+    /// Whether the container lists an object.
+    async fn is_listed(&self, path: &ObjectPath) -> Result<bool> {
+        let (prefix, limit) = (path.object.clone(), 1);
+        match self
+            .container_list(&path.account, &path.container, &ListQuery { prefix, limit, ..ListQuery::default() })
+            .await
+        {
+            Ok(rows) => Ok(rows.iter().any(|row| matches!(row, Listed::Entry(entry) if entry.name == path.object))),
+            Err(Error::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// A write that depends on what it replaces. `decide` sees that, and the version to write under; it makes the
@@ -106,15 +134,14 @@ impl Store {
     async fn replace<M>(
         &self,
         placement: &Placement,
-        hashes: PathHashes,
-        policy: u32,
+        object: Place<'_>,
         mut decide: impl FnMut(Option<&ObjectInfo>, Timestamp) -> Result<Option<M>>,
     ) -> Result<Replaced>
     where
         M: Fn(Slot, Applies) -> Result<Write>,
     {
-        let keys = Hashes::of(hashes, policy);
-        let under_way = self.begin(placement, keys, true).await;
+        let (_, hashes, policy) = object;
+        let under_way = self.begin(placement, Hashes::of(hashes, policy), true).await;
         for attempt in attempts() {
             pause(attempt).await;
             let prepared = self.prepare(placement, Keyed { hash: hashes.object, policy }).await?;
@@ -125,13 +152,59 @@ impl Store {
                 Err(refused) => return Err(refused),
             };
             let write = |slot, applies| write(slot, applies).map(|write| Write { is_plain: false, ..write });
-            let shares = self.shares(placement, placement.all(hashes, policy), keys, &under_way, write);
-            match quorum::commit(shares, self.background()).await? {
-                Outcome::Done { created } => {
+            match self.commit_object(placement, object, &under_way, write).await? {
+                Ok(created) => {
                     let written = Some(Written { timestamp: prepared.timestamp, created });
                     return Ok(Replaced { before: prepared.current().cloned(), written });
                 }
-                Outcome::Refused(later) => self.clock().observe(later),
+                Err(later) => self.clock().observe(later),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Commits a write of an object and its row, wherever that has its place. The later version where nobody has taken it.
+    async fn commit_object(
+        &self,
+        placement: &Placement,
+        object: Place<'_>,
+        under_way: &UnderWay,
+        write: impl Fn(Slot, Applies) -> Result<Write>,
+    ) -> Result<Result<bool, Timestamp>> {
+        self.require_clock()?;
+        let (path, hashes, _) = object;
+        let (mut was_created, mut taken) = (false, Taken::Nobody);
+        for attempt in attempts() {
+            pause(attempt).await;
+            let rows = match self.rows_of(path, hashes) {
+                Err(Error::OldShards) => {
+                    self.look_for_shards(placement, hashes).await?;
+                    continue;
+                }
+                rows => rows?,
+            };
+            // An object that stands is not written again: others may have been promised to replace it.
+            let shares = match taken {
+                Taken::Majority => self.row_shares(placement, (path, &rows), under_way, &write),
+                Taken::Nobody | Taken::Some => self.object_shares(placement, object, &rows, under_way, &write),
+            };
+            let version = shares.iter().find_map(|share| Some(share.write.as_ref().ok()?.mutation.timestamp()));
+            match quorum::commit(shares, self.background()).await {
+                Ok(Outcome::Done { created }) => return Ok(Ok(created || was_created)),
+                Ok(Outcome::Refused(later)) if taken == Taken::Nobody => return Ok(Err(later)),
+                // To begin again, as if nobody had seen it, would be to meet itself.
+                Ok(Outcome::Refused(_)) => {
+                    let is_overtaken = taken == Taken::Majority
+                        && self.has_row(placement, path, &rows, version.unwrap_or_default()).await?;
+                    return if is_overtaken { Ok(Ok(was_created)) } else { Err(Error::Contended) };
+                }
+                Ok(Outcome::Resharded { created, object }) => {
+                    (was_created, taken) = (was_created || created, taken.max(object));
+                    self.look_for_shards(placement, hashes).await?;
+                }
+                Err(Error::Missing(_))
+                    if rows.are_in_shards() && self.have_rows_moved(placement, path, hashes, &rows).await? => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Contended)
@@ -164,6 +237,7 @@ impl Store {
             match quorum::commit(shares, self.background()).await? {
                 Outcome::Done { .. } => return Ok(()),
                 Outcome::Refused(later) => self.clock().observe(later),
+                Outcome::Resharded { .. } => {}
             }
         }
         Err(Error::Contended)
@@ -173,27 +247,28 @@ impl Store {
     async fn write_over(
         &self,
         placement: &Placement,
-        hashes: PathHashes,
-        policy: u32,
+        object: Place<'_>,
         chosen: Option<Timestamp>,
         write: impl Fn(Timestamp, Slot, Applies) -> Result<Write>,
     ) -> Result<Written> {
         for attempt in attempts() {
             pause(attempt).await;
-            let keys = Hashes::of(hashes, policy);
-            let under_way = self.begin(placement, keys, false).await;
+            let (_, hashes, policy) = object;
+            let under_way = self.begin(placement, Hashes::of(hashes, policy), false).await;
             let timestamp = chosen.unwrap_or_else(|| self.clock().tick());
             let make = |slot, applies| write(timestamp, slot, applies);
-            let shares = self.shares(placement, placement.all(hashes, policy), keys, &under_way, make);
-            match quorum::commit(shares, self.background()).await? {
-                Outcome::Done { created } => return Ok(Written { timestamp, created }),
-                Outcome::Refused(current) if chosen.is_some() => return Err(Error::Stale { current }),
-                Outcome::Refused(later) => self.clock().observe(later),
+            match self.commit_object(placement, object, &under_way, make).await? {
+                Ok(created) => return Ok(Written { timestamp, created }),
+                Err(current) if chosen.is_some() => return Err(Error::Stale { current }),
+                Err(later) => self.clock().observe(later),
             }
         }
         Err(Error::Contended)
     }
 }
+
+/// An object: its name, that name's hashes, and its policy.
+type Place<'a> = (&'a ObjectPath, PathHashes, u32);
 
 /// What a write that depends on what it replaces came to.
 struct Replaced {
@@ -278,6 +353,25 @@ impl ObjectWriter {
 
     /// Makes the object durable and visible. When it returns, a majority of the primaries has synced it.
     pub async fn finish(self, head: ObjectHead, condition: &Precondition) -> Result<Written> {
+        if condition.is_empty() {
+            return self.finish_by(Finish::Over(head)).await;
+        }
+        let head =
+            |current: Option<&ObjectInfo>, _| condition.holds(current).then(|| head.clone()).ok_or(Error::Precondition);
+        self.finish_as(head).await
+    }
+
+    /// The same, where the head depends on what the object replaces: `head` makes it from the version that stands,
+    /// which nothing else replaces meanwhile, and from the timestamp that the new one gets. It may be asked more than
+    /// once; [`Error::Precondition`] is how it refuses.
+    pub async fn finish_as(
+        self,
+        mut head: impl FnMut(Option<&ObjectInfo>, Timestamp) -> Result<ObjectHead> + Send,
+    ) -> Result<Written> {
+        self.finish_by(Finish::As(&mut head)).await
+    }
+
+    async fn finish_by(self, finish: Finish<'_>) -> Result<Written> {
         let Self { store, placement, path, hashes, policy, written, data, .. } = self;
         let (bodies, layout) = match data {
             Data::Gathered(chunks) => (Bodies::Inline(join(chunks)), None),
@@ -287,8 +381,8 @@ impl ObjectWriter {
                 (Bodies::Inline(layout.encode().into()), Some(layout))
             }
         };
-        let content = if layout.is_some() { Content::Fragments } else { head.content };
-        let make = |timestamp, slot, applies: Applies| {
+        let is_cut = layout.is_some();
+        let make = |head: &ObjectHead, timestamp, slot, applies: Applies| {
             let (body, upload) = if applies.object { bodies.of(slot, written)? } else { (Body::Absent(written), None) };
             let ObjectHead { etag, content_type, metadata, .. } = head.clone();
             let put = ObjectPut {
@@ -299,23 +393,27 @@ impl ObjectWriter {
                 size: head.size.unwrap_or(written),
                 etag,
                 content_type,
-                content,
+                content: if is_cut { Content::Fragments } else { head.content },
                 delete_at: head.delete_at,
                 metadata,
                 body,
             };
             Ok(Write { upload, ..Write::of(Mutation::ObjectPut(put)) })
         };
-        let outcome = if condition.is_empty() {
-            store.write_over(&placement, hashes, policy, head.timestamp, make).await
-        } else {
-            let decide = |current: Option<&ObjectInfo>, timestamp| {
-                let visible = current.filter(|info| !store.is_expired(info));
-                let holds = condition.holds(visible);
-                holds.then_some(Some(move |slot, applies| make(timestamp, slot, applies))).ok_or(Error::Precondition)
-            };
-            let replaced = store.replace(&placement, hashes, policy, decide).await;
-            replaced.and_then(|made| made.written.ok_or(Error::Precondition))
+        let outcome = match finish {
+            Finish::Over(head) => {
+                let make = |timestamp, slot, applies| make(&head, timestamp, slot, applies);
+                store.write_over(&placement, (&path, hashes, policy), head.timestamp, make).await
+            }
+            Finish::As(decide) => {
+                let decide = |current: Option<&ObjectInfo>, timestamp| {
+                    let head = decide(current.filter(|info| !store.is_expired(info)), timestamp)?;
+                    let make = &make;
+                    Ok(Some(move |slot, applies| make(&head, timestamp, slot, applies)))
+                };
+                let replaced = store.replace(&placement, (&path, hashes, policy), decide).await;
+                replaced.and_then(|made| made.written.ok_or(Error::Precondition))
+            }
         };
         match &outcome {
             // Nobody has it.
@@ -332,6 +430,17 @@ impl ObjectWriter {
     }
 }
 
+/// Makes a head from what stands and the new version's timestamp.
+type MakeHead<'a> = dyn FnMut(Option<&ObjectInfo>, Timestamp) -> Result<ObjectHead> + Send + 'a;
+
+/// How a write is finished.
+enum Finish<'a> {
+    /// Whatever stands.
+    Over(ObjectHead),
+    /// As what stands decides.
+    As(&'a mut MakeHead<'a>),
+}
+
 impl std::fmt::Debug for ObjectWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ObjectWriter").field("path", &self.path).field("written", &self.written).finish_non_exhaustive()
@@ -340,8 +449,17 @@ impl std::fmt::Debug for ObjectWriter {
 
 impl Write {
     /// A mutation; [`Store::shares`] says which parts concern the device.
-    pub(super) fn of(mutation: Mutation) -> Self {
+    pub(crate) fn of(mutation: Mutation) -> Self {
         let applies = Applies { object: false, container: false, account: false };
-        Self { mutation, applies, upload: None, stands_in: false, restores: false, is_plain: true, of_data: None }
+        Self {
+            mutation,
+            applies,
+            upload: None,
+            stands_in: false,
+            restores: false,
+            is_plain: true,
+            of_data: None,
+            shards: Timestamp::ZERO,
+        }
     }
 }

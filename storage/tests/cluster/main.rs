@@ -6,5 +6,7 @@ mod growth;
 mod histories;
 mod linearizability;
 mod network;
+mod reads;
 mod replication;
+mod sharding;
 mod writes;

@@ -9,10 +9,11 @@ use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::{Device, DeviceOptions};
 use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
-use anello_storage::store::{AuditOptions, IfMissing, ObjectHead, ReplicationOptions};
+use anello_storage::store::{DaemonOptions, IfMissing, ObjectHead};
 use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
+use futures::stream::StreamExt;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
@@ -108,7 +109,15 @@ impl Transport for Link {
             let (message, data) = service.ok_or_else(unreachable)?.answer(Incoming { message, data }).await?;
             self.network.pass(&self.from, address).await;
             back.take(address).await?;
-            Ok(Incoming { message, data })
+            let (network, from, to) = (Arc::clone(&self.network), self.from.clone(), address.to_owned());
+            let data = data.then(move |piece| {
+                let (network, from, to) = (Arc::clone(&network), from.clone(), to.clone());
+                async move {
+                    network.pass(&from, &to).await;
+                    piece
+                }
+            });
+            Ok(Incoming { message, data: Box::pin(data) })
         })
     }
 }
@@ -117,10 +126,10 @@ pub(crate) struct Cluster {
     pub(crate) network: Arc<Network>,
     pub(crate) stores: Vec<Store>,
     pub(crate) directory: TempDir,
-    pub(crate) replication: ReplicationOptions,
+    pub(crate) daemons: DaemonOptions,
 }
 
-fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOptions) -> MemberOptions {
+fn options(root: &Path, host: usize, part: Part, daemons: &DaemonOptions) -> MemberOptions {
     let root = root.join(format!("h{host}"));
     MemberOptions {
         devices: vec![root.join("d0")],
@@ -133,8 +142,7 @@ fn options(root: &Path, host: usize, part: Part, replication: &ReplicationOption
         region: 1,
         zone: 1 + host as u32,
         part,
-        replication: replication.clone(),
-        audit: AuditOptions::default(),
+        daemons: daemons.clone(),
     }
 }
 
@@ -159,15 +167,15 @@ pub(crate) fn name(host: usize) -> String {
 
 impl Cluster {
     pub(crate) async fn form(hosts: usize) -> Self {
-        Self::form_with(hosts, ReplicationOptions::default()).await
+        Self::form_with(hosts, DaemonOptions::default()).await
     }
 
-    pub(crate) async fn form_with(hosts: usize, replication: ReplicationOptions) -> Self {
+    pub(crate) async fn form_with(hosts: usize, daemons: DaemonOptions) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let network = Arc::new(Network::default());
         let members = (0..hosts).map(|host| {
             let part = if host == 0 { Part::Found(hosts) } else { Part::Join(name(0)) };
-            open(&network, options(directory.path(), host, part, &replication))
+            open(&network, options(directory.path(), host, part, &daemons))
         });
         let mut stores = Vec::new();
         let members: Vec<Member> = join_all(members).await;
@@ -178,7 +186,7 @@ impl Cluster {
         for (member, map) in members.into_iter().zip(&maps) {
             stores.push(Store::open_member(member, map).expect("opens"));
         }
-        let cluster = Self { network, stores, directory, replication };
+        let cluster = Self { network, stores, directory, daemons };
         cluster.stores[0].container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
         cluster
     }
@@ -186,7 +194,7 @@ impl Cluster {
     /// One more host comes.
     pub(crate) async fn join(&mut self) {
         let host = self.stores.len();
-        let options = options(self.directory.path(), host, Part::Join(name(0)), &self.replication);
+        let options = options(self.directory.path(), host, Part::Join(name(0)), &self.daemons);
         let member = open(&self.network, options).await;
         self.network.hosts.lock().expect("lock").insert(name(host), member.service());
         let map = member.map().await.expect("the map");
@@ -209,7 +217,7 @@ impl Cluster {
         let old = self.stores.remove(host);
         old.close().await.expect("closes");
         drop(old);
-        let mut options = options(self.directory.path(), host, Part::Join(name(0)), &self.replication);
+        let mut options = options(self.directory.path(), host, Part::Join(name(0)), &self.daemons);
         change(&mut options);
         let member = open(&self.network, options).await;
         self.network.hosts.lock().expect("lock").insert(name(host), member.service());

@@ -5,19 +5,24 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use anello_storage::index::{DIGEST_LEAVES, Tree};
-use anello_storage::store::{IfMissing, ObjectUpdate, ReplicationOptions};
+use anello_storage::store::{DaemonOptions, IfMissing, ObjectUpdate, ReplicationOptions};
 use anello_storage::{KeyHasher, Precondition, Store};
 
 use crate::network::{Cluster, all, get, list, path, pattern, put};
 
 /// Passes follow each other at once, and leave nothing out.
-pub(crate) fn eager() -> ReplicationOptions {
-    ReplicationOptions { interval: Duration::from_millis(100), settle: Duration::ZERO, ..ReplicationOptions::default() }
+pub(crate) fn eager() -> DaemonOptions {
+    let defaults = ReplicationOptions::default();
+    with(ReplicationOptions { interval: Duration::from_millis(100), settle: Duration::ZERO, ..defaults })
 }
 
 /// No pass at all.
-pub(crate) fn idle() -> ReplicationOptions {
-    ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() }
+pub(crate) fn idle() -> DaemonOptions {
+    with(ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() })
+}
+
+fn with(replication: ReplicationOptions) -> DaemonOptions {
+    DaemonOptions { replication, ..DaemonOptions::default() }
 }
 
 pub(crate) const OBJECTS: Tree = Tree::Objects { policy: 0 };
@@ -139,6 +144,29 @@ async fn handoffs_give_what_they_kept_to_its_primaries_and_keep_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handoffs_give_up_rows_of_containers_that_were_deleted_meanwhile() {
+    let mut cluster = Cluster::form_with(5, idle()).await;
+    cluster.cut(4);
+    for at in 0..20 {
+        let (store, account) = (&cluster.stores[at % 4], format!("AUTH_{at}"));
+        store.container_update(&account, "c", vec![], 0, IfMissing::Create).await.expect("a container");
+    }
+    cluster.heal();
+    all_are_asked(&cluster).await;
+    for at in 0..20 {
+        cluster.stores[at % 4].container_delete(&format!("AUTH_{at}"), "c").await.expect("deletes");
+    }
+    cluster.daemons = eager();
+    for host in 0..5 {
+        cluster.restart(host).await;
+    }
+    // Three of each account, and of the row of its container.
+    let total = || cluster.stores.iter().map(|store| entries(store, Tree::Accounts)).sum::<u64>();
+    eventually("nobody has what is others'", || total() == 21 * 2 * 3).await;
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_which_copies_are_not_where_they_should_be() {
     let mut cluster = Cluster::form_with(4, idle()).await;
     let rings = async |store: &Store| store.dispersion().await.expect("a report");
@@ -170,7 +198,7 @@ async fn an_operator_sees_which_copies_are_not_where_they_should_be() {
     assert!(objects.found < objects.copies && objects.misplaced > 0, "what stands in for it: {report:?}");
 
     // They come to where they belong.
-    cluster.replication = eager();
+    cluster.daemons = eager();
     for host in 0..4 {
         cluster.restart(host).await;
     }

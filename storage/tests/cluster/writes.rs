@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anello_base::Class;
-use anello_storage::store::{ObjectHead, ObjectUpdate};
-use anello_storage::{Error, Etags, KeyHasher, ListQuery, Precondition};
+use anello_storage::store::{IfMissing, ObjectHead, ObjectUpdate};
+use anello_storage::{Error, Etags, KeyHasher, ListQuery, ObjectPath, Precondition};
 use bytes::Bytes;
 use futures::future::join_all;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::network::{Cluster, Weather, all, get, list, name, path, pattern, put};
+use crate::replication::{all_are_asked, idle};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_in_through_one_host_comes_out_through_every_other() {
@@ -291,5 +292,27 @@ async fn a_containers_state_changes_with_every_write_through_any_host_and_with_n
     cluster.cut(0);
     assert!(cluster.stores[2].container_state("AUTH_a", "c").await.is_err(), "one of three knows nothing");
     cluster.heal();
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_listed_also_where_its_container_has_not_been_heard_of() {
+    let cluster = Cluster::form_with(3, idle()).await;
+    let stores = &cluster.stores;
+    cluster.cut(2);
+    stores[0].container_update("AUTH_a", "d", vec![], 0, IfMissing::Create).await.expect("a container");
+    cluster.heal();
+    all_are_asked(&cluster).await;
+    cluster.cut(0);
+    let (path, head) = (ObjectPath::new("AUTH_a", "d", "o"), ObjectHead { etag: "e".into(), ..ObjectHead::default() });
+    stores[1].object_put(&path, pattern(10), head, &Precondition::default()).await.expect("put");
+    cluster.heal();
+    all_are_asked(&cluster).await;
+    cluster.cut(1);
+    for store in [&stores[0], &stores[2]] {
+        let listed = store.container_list("AUTH_a", "d", &all()).await.expect("lists");
+        assert_eq!(listed.len(), 1);
+        assert!(matches!(store.container_delete("AUTH_a", "d").await, Err(Error::NotEmpty)));
+    }
     cluster.close().await;
 }

@@ -93,8 +93,7 @@ impl<'a> Model<'a> {
 
     pub(crate) fn rows(&self) -> Vec<(String, String, Vec<ObjectEntry>)> {
         let rows = |(account, container): (String, String)| {
-            let is_there = self.container(&account, &container).is_some();
-            let rows = if is_there { self.live_rows(&account, &container) } else { vec![] };
+            let rows = self.live_rows(&account, &container);
             (account, container, rows)
         };
         containers().into_iter().map(rows).collect()
@@ -118,6 +117,7 @@ impl<'a> Model<'a> {
         Some(ContainerInfo {
             created: puts.first()?.timestamp,
             modified: puts.last()?.timestamp,
+            deleted,
             object_count: rows.len() as u64,
             bytes_used: rows.iter().map(|row| row.size).sum(),
             policy: puts.first()?.policy,
@@ -203,6 +203,7 @@ impl<'a> Model<'a> {
             container_count: rows.len() as u64,
             object_count: rows.iter().map(|row| row.object_count).sum(),
             bytes_used: rows.iter().map(|row| row.bytes_used).sum(),
+            is_leaving: false,
             metadata: metadata(own.iter().map(|(_, changes)| *changes)),
         })
     }

@@ -20,6 +20,7 @@ use super::codec::record::Encoded;
 use super::disk::Disk;
 use super::status::{Counters, DeviceState, StateCell};
 use super::volume::Volume;
+use crate::device::precedence::Precedence;
 use crate::error::{Error, Result};
 use crate::index::Effect;
 use crate::key::KeyHash;
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     tail_volume: AtomicU32,
     /// Objects to be healed from a replica.
     damaged: Mutex<BTreeSet<KeyHash>>,
+    /// Clients' requests, which others give way to.
+    pub(crate) precedence: Precedence,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +125,7 @@ impl Shared {
             records: AtomicUsize::new(0),
             tail_volume: AtomicU32::new(0),
             damaged: Mutex::default(),
+            precedence: Precedence::default(),
         }
     }
 

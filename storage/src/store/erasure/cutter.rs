@@ -164,6 +164,7 @@ impl Cutter {
                 Outcome::Done { .. } => return Ok(()),
                 // A later version was promised of something else that shares the list of promises.
                 Outcome::Refused(later) => self.store.clock().observe(later),
+                Outcome::Resharded { .. } => {}
             }
         }
         Err(Error::Contended)

@@ -84,6 +84,9 @@ impl Store {
         for at in 0..layout.stripes() {
             let stripe = reader.stripe(at).await?;
             let unit = reader.unit_of(&stripe, index)?;
+            for device in self.devices() {
+                device.precedence().after_clients(unit.len()).await;
+            }
             if is_small {
                 gathered.push(unit);
             } else {

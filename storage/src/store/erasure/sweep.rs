@@ -141,7 +141,7 @@ mod tests {
     use crate::policy::fragments_of;
     use crate::store::erasure::{Cutter, indices};
     use crate::store::placement::Keyed;
-    use crate::store::{AuditOptions, IfMissing, ObjectHead, ReplicationOptions, StoreOptions};
+    use crate::store::{DaemonOptions, IfMissing, ObjectHead, StoreOptions};
 
     const FRAGMENTS: Tree = Tree::Objects { policy: 1 << 31 | 1 };
 
@@ -164,8 +164,7 @@ mod tests {
             cluster_id: "c".into(),
             cluster_secret: b"secret".to_vec(),
             device: DeviceOptions::default(),
-            replication: ReplicationOptions::default(),
-            audit: AuditOptions::default(),
+            daemons: DaemonOptions::default(),
         };
         let open = tokio::task::spawn_blocking(|| Store::open_with_clock(options, clock));
         let store = open.await.expect("no panic").expect("opens");

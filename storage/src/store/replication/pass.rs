@@ -241,9 +241,12 @@ impl Replicator {
                 for target in keepers {
                     let node = placement.node(*target);
                     let found = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
+                    // Who was sent an account's row and shows another one has later statistics.
+                    let is_row = |key: &EntryKey| tree == Tree::Accounts && key.name.is_some();
+                    let sent: HashSet<_> = found.wants.iter().map(|want| want.key.clone()).filter(is_row).collect();
                     self.bring_all(placement, *target, tree, found.wants).await?;
                     let left = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
-                    missing.extend(left.wants.into_iter().map(|want| want.key));
+                    missing.extend(left.wants.into_iter().map(|want| want.key).filter(|key| !sent.contains(key)));
                     through = match (through, left.through) {
                         (Some(one), Some(other)) => Some(one.min(other)),
                         (one, other) => one.or(other),
