@@ -22,11 +22,15 @@ pub const TARGETS: &[Target] = &[
     ("slo-manifest", swift::fuzzing::manifest),
     ("slo-stored", stored_manifest),
     ("container-acl", container_acl),
+    ("deletion-job", crate::object::deletions::feed),
     ("part-list", part_list),
     ("s3-head", s3::fuzzing::head),
     ("s3-signature", s3::fuzzing::signature),
     ("s3-tags", s3::fuzzing::tags),
     ("s3-text", s3::fuzzing::text),
+    ("s3-form", s3::fuzzing::form),
+    ("s3-policy", s3::fuzzing::policy),
+    ("version-name", crate::object::versions::fuzzing::names),
 ];
 
 /// A request's head: the first line is its address, the rest are headers.

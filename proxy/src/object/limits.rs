@@ -24,6 +24,10 @@ pub const REAP_SEEN_MAX: usize = 4_096;
 /// Waiting objects that the reaper counts, for the status; more are shown as this many.
 pub const REAP_COUNT_MAX: usize = 100_000;
 
+/// How often the reaper looks again where an object's parts are listed, if the object changes meanwhile. Then it leaves
+/// it for the next step.
+pub const REAP_LOOKS_MAX: usize = 8;
+
 /// How long a replaced object's parts are left alone after the reaper first saw it, so that a download
 /// that had begun before comes to its end.
 pub const REAP_GRACE: Duration = Duration::from_secs(600);
@@ -54,4 +58,23 @@ pub const SWEEP_PAGE: usize = 1_000;
 /// rounds.
 pub const SWEEP_FOUND_MAX: usize = 50_000;
 
+/// Jobs of deletions in the background that a step looks at: each is at most a thousand objects.
+pub const DELETION_JOBS_PAGE: usize = 100;
+
+/// The deleter's pause when it found nothing to do: how long who asked for a deletion waits for its space.
+pub const DELETION_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a job is its host's alone: longer than a thousand deletions take on disks that are busy. Later another host
+/// takes it.
+pub const DELETION_CLAIM: Duration = Duration::from_secs(600);
+
 const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);
+
+/// How often deleted accounts are looked for: a look goes through all that the host keeps.
+pub const ACCOUNT_REAP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Objects of deleted accounts that a host deletes per second, so that clients come first.
+pub const ACCOUNT_REAP_PER_SECOND: u64 = 1_000;
+
+/// Names of a deleted account that are listed at once.
+pub const ACCOUNT_REAP_PAGE: usize = 1_000;

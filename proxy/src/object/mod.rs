@@ -4,17 +4,23 @@
 //!
 //! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
 //! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
-//! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind. Making joined
+//! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind, and [`deletions`] what is to
+//! be deleted in the background. Making joined
 //! objects is the S3 door's work.
 
+pub mod deletions;
 pub mod limits;
 pub mod link;
+pub(crate) mod lock;
 pub mod names;
 pub mod parts;
 pub mod reaper;
 pub mod segments;
 pub mod sweeper;
+pub mod versions;
+pub mod writer;
 
+pub mod account_reaper;
 mod joined;
 
 use std::ops::Range;
@@ -72,9 +78,11 @@ impl Reader {
         }
     }
 
-    /// The parts in order, where the object is joined.
+    /// The parts in order, where the object is joined of parts that a client gave.
     pub fn parts(&self) -> Option<&[Part]> {
-        self.list().map(|list| list.parts.as_slice())
+        let parts = self.list()?.parts.as_slice();
+        // The data of a version that came in one piece are one part without a number.
+        (!parts.iter().any(|part| part.number == 0)).then_some(parts)
     }
 
     /// Reads only this range of the whole; to be called before the first [`Reader::next`].

@@ -4,7 +4,7 @@
 //!
 //! An object is left alone for a while after it was first seen, so that a download that was under way
 //! comes to its end. Parts that the object now standing under the same name also lists are kept: an upload
-//! that was completed twice lists them twice.
+//! that was completed twice lists them twice, and a version is copied when another takes its place.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,8 +16,12 @@ use anello_storage::store::PartsToDelete;
 use anello_storage::{Error, ObjectPath, Precondition, Result, Store};
 use futures::{StreamExt, TryStreamExt};
 
-use super::limits::{REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL, REAP_SEEN_MAX};
+use super::limits::{
+    REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL, REAP_LOOKS_MAX, REAP_SEEN_MAX,
+};
+use super::names;
 use super::parts::PartList;
+use super::versions::Versions;
 
 /// What identifies a waiting object between two steps.
 type Key = (Timestamp, String);
@@ -119,15 +123,7 @@ impl Reaper {
 
 /// Deletes the parts of a list that nothing needs any more; tells how many.
 async fn delete_parts(store: &Store, list: &PartList) -> Result<usize> {
-    let kept: HashSet<ObjectPath> = match super::open(store, &list.owner).await {
-        Ok(current) => current
-            .as_ref()
-            .and_then(super::Reader::list)
-            .map(|current| current.parts.iter().map(|part| current.path(part)).collect())
-            .unwrap_or_default(),
-        Err(Error::Missing(_)) => HashSet::new(),
-        Err(error) => return Err(error),
-    };
+    let kept = parts_in_use(store, list).await?;
     let paths: Vec<_> = list.parts.iter().map(|part| list.path(part)).filter(|path| !kept.contains(path)).collect();
     let count = paths.len();
     let delete = |path: ObjectPath| async move {
@@ -138,4 +134,36 @@ async fn delete_parts(store: &Store, list: &PartList) -> Result<usize> {
     };
     futures::stream::iter(paths).map(delete).buffer_unordered(REAP_CONCURRENCY).try_collect::<Vec<()>>().await?;
     Ok(count)
+}
+
+/// The parts that the owner of a list still lists, or a version of it.
+async fn parts_in_use(store: &Store, list: &PartList) -> Result<HashSet<ObjectPath>> {
+    let owner = &list.owner;
+    let versions = Versions::of_container(store, &owner.account, &owner.container).await?;
+    let upload = list.parts.first().and_then(|part| Some(names::split_part(&part.name)?.0));
+    let (Some(versions), Some(upload)) = (versions, upload) else { return listed(store, owner).await };
+    for _ in 0..REAP_LOOKS_MAX {
+        let before = store.object(owner).await?.map(|info| info.timestamp);
+        let mut parts = HashSet::new();
+        for place in versions.places_of_upload(&owner.object, upload).await? {
+            parts.extend(listed(store, &place).await?);
+        }
+        // A version that went from one place to the other meanwhile may have been seen at neither.
+        if before == store.object(owner).await?.map(|info| info.timestamp) {
+            return Ok(parts);
+        }
+    }
+    Err(Error::Contended)
+}
+
+/// The parts that an object lists, if it is there.
+pub(super) async fn listed(store: &Store, path: &ObjectPath) -> Result<HashSet<ObjectPath>> {
+    match super::open(store, path).await {
+        Ok(reader) => {
+            let list = reader.as_ref().and_then(super::Reader::list);
+            Ok(list.map(|list| list.parts.iter().map(|part| list.path(part)).collect()).unwrap_or_default())
+        }
+        Err(Error::Missing(_)) => Ok(HashSet::new()),
+        Err(error) => Err(error),
+    }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Reader;
 use super::limits::SEGMENT_DEPTH_MAX;
-use super::link;
+use super::{link, versions};
 
 /// MD5 of the manifest's text.
 pub const MANIFEST_ETAG: &str = "x-object-sysmeta-slo-manifest-etag";
@@ -78,7 +78,8 @@ pub async fn text(store: &Store, path: &ObjectPath, version: Timestamp) -> Resul
 /// What the manifest lists.
 pub async fn pieces(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Vec<Piece>> {
     let text = text(store, path, version).await?;
-    let pieces = items(&text).and_then(|items| items.into_iter().map(|item| piece(&path.account, item)).collect());
+    let account = versions::account_of(path);
+    let pieces = items(&text).and_then(|items| items.into_iter().map(|item| piece(account, item)).collect());
     pieces.ok_or_else(|| {
         tracing::error!(%path, "a stored manifest can't be read");
         Error::Missing("manifest")

@@ -13,6 +13,8 @@ use anello_storage::{Error, ListQuery, Listed, ObjectEntry, ObjectPath, Precondi
 use super::limits::{SWEEP_AGE, SWEEP_FOUND_MAX, SWEEP_INTERVAL, SWEEP_PAGE, SWEEP_PAUSE};
 use super::names;
 use super::parts::PARTS_ACCOUNT;
+use super::reaper::listed;
+use super::versions::Versions;
 
 /// The worker. One per store.
 #[derive(Debug)]
@@ -137,13 +139,16 @@ impl Sweeper {
         if self.store.object(&record).await?.is_some() {
             return Ok(Vec::new());
         }
-        let object = super::open(&self.store, &ObjectPath::new(account, bucket, key)).await?;
-        let listed: HashSet<&str> = object
-            .as_ref()
-            .and_then(super::Reader::parts)
-            .map(|parts| parts.iter().map(|part| part.name.as_str()).collect())
-            .unwrap_or_default();
-        let is_unlisted = |row: &&ObjectEntry| !listed.contains(row.name.as_str());
+        let owner = ObjectPath::new(account, bucket, key);
+        let places = match Versions::of_container(&self.store, account, bucket).await? {
+            Some(versions) => versions.places_of_upload(key, id).await?,
+            None => vec![owner],
+        };
+        let mut in_use = HashSet::new();
+        for place in &places {
+            in_use.extend(listed(&self.store, place).await?.into_iter().map(|path| path.object));
+        }
+        let is_unlisted = |row: &&ObjectEntry| !in_use.contains(&row.name);
         Ok(rows.iter().filter(is_unlisted).map(|row| row.name.clone()).collect())
     }
 

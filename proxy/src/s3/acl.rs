@@ -17,9 +17,11 @@ use anello_storage::store::IfMissing;
 use anello_storage::{ContainerInfo, Metadata};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
+use super::bucket_policy::Block;
 use super::error::OrNoBucket;
 use super::front::{Front, owner_id};
 use super::policy::Granted;
+use super::version;
 use crate::acl::Acl;
 
 /// Container metadata that holds who may read.
@@ -38,19 +40,38 @@ pub(super) enum Grant {
     Write,
 }
 
-/// Whether the container's lists let somebody do it who may not by role. `is_own` where the caller is of
-/// the project that owns the container; names of roles count for those only. Users and projects count by
-/// their ids: names are unique within a domain only.
-pub(super) fn permits(
-    container: &ContainerInfo,
-    caller: Option<&Caller>,
-    is_own: bool,
-    referrer: Option<&str>,
-    grant: Grant,
-) -> bool {
+/// Somebody who wants something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Visitor<'a> {
+    /// Who calls; `None` for anonymous callers.
+    pub(super) caller: Option<&'a Caller>,
+    /// Whether he is of the project that owns the container; names of roles count for those only.
+    pub(super) is_own: bool,
+    /// The page that led here, as the client says.
+    pub(super) referrer: Option<&'a str>,
+    /// Whether what is given to the public doesn't count.
+    pub(super) is_public_ignored: bool,
+}
+
+/// Whether an item of a list is given to the public.
+fn is_for_all(item: &str) -> bool {
+    item == "*:*" || item.starts_with(".r:")
+}
+
+/// Whether a container's lists give anything to the public.
+pub(super) fn is_public(container: &ContainerInfo) -> bool {
+    let lists = container.metadata.iter().filter(|(name, _)| name == READ || name == WRITE);
+    lists.flat_map(|(_, items)| items.split(',')).any(is_for_all)
+}
+
+/// Whether the container's lists let somebody do it who may not by role. Users and projects count by their ids: names
+/// are unique within a domain only.
+pub(super) fn permits(container: &ContainerInfo, visitor: Visitor<'_>, grant: Grant) -> bool {
+    let Visitor { caller, is_own, referrer, is_public_ignored } = visitor;
     let name = if grant == Grant::Write { WRITE } else { READ };
     let Some((_, text)) = container.metadata.iter().find(|(found, _)| found == name) else { return false };
-    let acl = Acl::parse(text);
+    let items: Vec<_> = text.split(',').filter(|item| !(is_public_ignored && is_for_all(item))).collect();
+    let acl = Acl::parse(&items.join(","));
     if caller.is_some_and(|caller| acl.names(caller, false) || (is_own && acl.grants_role(caller))) {
         return true;
     }
@@ -160,6 +181,10 @@ pub(super) async fn put_bucket(
         (None, Some(policy)) => from_policy(policy, &granted.account)?,
         _ => return Err(s3_error!(InvalidRequest, "Specify either a canned ACL or an access control policy.")),
     };
+    let opens = changes.iter().any(|(_, items)| items.split(',').any(is_for_all));
+    if opens && Block::of(granted.container()?).new_lists {
+        return Err(S3ErrorCode::AccessDenied.into());
+    }
     front.store.container_update(&granted.account, &input.bucket, changes, 0, IfMissing::Fail).await.or_no_bucket()?;
     Ok(S3Response::new(dto::PutBucketAclOutput::default()))
 }
@@ -194,8 +219,8 @@ pub(super) async fn get_object(
     req: S3Request<dto::GetObjectAclInput>,
 ) -> S3Result<S3Response<dto::GetObjectAclOutput>> {
     let granted = Granted::of(&req)?;
-    front.only_current(req.input.version_id.as_deref())?;
-    front.info(&granted, &req.input.bucket, &req.input.key).await?;
+    let version = req.input.version_id.as_deref();
+    version::find(front, &granted, &req.input.bucket, &req.input.key, version).await?;
     let container = front.container(&granted, &req.input.bucket).await?;
     let mut grants = grants(&granted.account, &container);
     grants.retain(|grant| grant.permission.as_ref().is_some_and(|given| given.as_str() != dto::Permission::WRITE));
@@ -210,7 +235,6 @@ pub(super) async fn put_object(
 ) -> S3Result<S3Response<dto::PutObjectAclOutput>> {
     let granted = Granted::of(&req)?;
     let input = &req.input;
-    front.only_current(input.version_id.as_deref())?;
     check_object(
         input.acl.as_ref(),
         &[
@@ -226,7 +250,7 @@ pub(super) async fn put_object(
     {
         return Err(not_supported());
     }
-    front.info(&granted, &input.bucket, &input.key).await?;
+    version::find(front, &granted, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     Ok(S3Response::new(dto::PutObjectAclOutput::default()))
 }
 
@@ -240,6 +264,7 @@ mod tests {
         ContainerInfo {
             created: Timestamp::ZERO,
             modified: Timestamp::ZERO,
+            deleted: Timestamp::ZERO,
             object_count: 0,
             bytes_used: 0,
             policy: 0,
@@ -252,8 +277,10 @@ mod tests {
         let signed = Caller { user_id: "u".into(), project_id: Some("p".into()), ..Caller::default() };
         let check = |name: &str, caller: Option<&Caller>, want: [bool; 3]| {
             let found = [Grant::List, Grant::Read, Grant::Write]
-                .map(|grant| permits(&container(name), caller, false, None, grant));
+                .map(|grant| permits(&container(name), Visitor { caller, ..Visitor::default() }, grant));
             assert_eq!(found, want, "{name} {}", caller.is_some());
+            let ignoring = Visitor { caller, is_public_ignored: true, ..Visitor::default() };
+            assert!(!permits(&container(name), ignoring, Grant::Read), "{name}");
         };
         check("private", None, [false; 3]);
         check("private", Some(&signed), [false; 3]);

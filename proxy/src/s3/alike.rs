@@ -55,9 +55,6 @@ macro_rules! check_extras {
         $crate::s3::put::Extras {
             encryption: $input.server_side_encryption.as_ref(),
             website_redirect: $input.website_redirect_location.as_ref(),
-            has_lock: $input.object_lock_mode.is_some()
-                || $input.object_lock_legal_hold_status.is_some()
-                || $input.object_lock_retain_until_date.is_some(),
         }
         .check()?;
         $crate::s3::acl::check_object(
@@ -65,6 +62,17 @@ macro_rules! check_extras {
             &[&$input.grant_full_control, &$input.grant_read, &$input.grant_read_acp, &$input.grant_write_acp],
         )?;
     }};
+}
+
+/// What the inputs that make an object say of its locks ([`super::lock::Wanted`]).
+macro_rules! lock_wanted {
+    ($input:ident) => {
+        $crate::s3::lock::Wanted {
+            mode: $input.object_lock_mode.take(),
+            until: $input.object_lock_retain_until_date.take(),
+            hold: $input.object_lock_legal_hold_status.take(),
+        }
+    };
 }
 
 /// Refuses keys of the client's own, for either side of a copy.
@@ -107,4 +115,4 @@ macro_rules! asked {
     };
 }
 
-pub(super) use {asked, check_copy_keys, check_extras, described, wanted, with_checksum};
+pub(super) use {asked, check_copy_keys, check_extras, described, lock_wanted, wanted, with_checksum};

@@ -13,9 +13,11 @@ use super::acl;
 use super::error::OrNoBucket;
 use super::front::{Front, STORAGE_CLASS};
 use super::limits::{BUCKETS_MAX, PAGE_MAX};
+use super::lock;
 use super::multipart;
 use super::policy::Granted;
 use super::registry::Claimed;
+use crate::object::versions;
 
 /// The region that S3 shows as none at all.
 const CLASSIC_REGION: &str = "us-east-1";
@@ -41,11 +43,12 @@ pub(super) async fn create(
     if grants.iter().any(|grant| grant.is_some()) {
         return Err(s3_error!(NotImplemented, "Grants in headers are not implemented; use a canned ACL."));
     }
-    if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(s3_error!(NotImplemented, "Object Lock is not implemented."));
-    }
     let policy = wanted_policy(front, &req.headers, input.create_bucket_configuration.as_ref())?;
-    let settings = input.acl.as_ref().map(|acl| acl::canned(acl.as_str())).transpose()?.unwrap_or_default();
+    let mut settings = input.acl.as_ref().map(|acl| acl::canned(acl.as_str())).transpose()?.unwrap_or_default();
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        settings.extend(lock::of_new_bucket(&granted.account, bucket));
+        settings.sort();
+    }
     match front.registry.claim(bucket, &granted.account).await.or_no_bucket()? {
         Claimed::Now => {}
         Claimed::Before => return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
@@ -107,7 +110,7 @@ pub(super) async fn delete(
     let granted = Granted::of(&req)?;
     let bucket = req.input.bucket.as_str();
     front.container(&granted, bucket).await?;
-    front.store.container_delete(&granted.account, bucket).await.or_no_bucket()?;
+    versions::remove(&front.store, &granted.account, bucket).await.or_no_bucket()?;
     multipart::forget_bucket(front, &granted.account, bucket).await;
     front.registry.release(bucket, &granted.account).await.or_no_bucket()?;
     Ok(S3Response::new(dto::DeleteBucketOutput::default()))
@@ -173,14 +176,4 @@ pub(super) async fn location(
     front.container(&granted, &req.input.bucket).await?;
     let region = Some(front.region.clone()).filter(|region| region != CLASSIC_REGION);
     Ok(S3Response::new(dto::GetBucketLocationOutput { location_constraint: region.map(Into::into) }))
-}
-
-/// GetBucketVersioning: no status, which is how S3 says that versioning was never switched on.
-pub(super) async fn versioning(
-    front: &Front,
-    req: S3Request<dto::GetBucketVersioningInput>,
-) -> S3Result<S3Response<dto::GetBucketVersioningOutput>> {
-    let granted = Granted::of(&req)?;
-    front.container(&granted, &req.input.bucket).await?;
-    Ok(S3Response::new(dto::GetBucketVersioningOutput::default()))
 }

@@ -65,6 +65,17 @@ impl Algorithm {
         }
     }
 
+    /// The XML element that shows it.
+    pub(super) fn element(self) -> &'static str {
+        match self {
+            Self::Crc32 => "ChecksumCRC32",
+            Self::Crc32c => "ChecksumCRC32C",
+            Self::Crc64Nvme => "ChecksumCRC64NVME",
+            Self::Sha1 => "ChecksumSHA1",
+            Self::Sha256 => "ChecksumSHA256",
+        }
+    }
+
     /// By S3's name, in any case.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
@@ -209,7 +220,7 @@ impl Checksum {
     }
 
     /// For XML answers.
-    pub(super) fn to_dto(&self) -> dto::Checksum {
+    fn to_dto(&self) -> dto::Checksum {
         let mut shown = dto::Checksum { checksum_type: Some(self.kind.name().to_owned().into()), ..Default::default() };
         let slot = match self.algorithm {
             Algorithm::Crc32 => &mut shown.checksum_crc32,

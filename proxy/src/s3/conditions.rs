@@ -5,6 +5,8 @@ use anello_storage::{Etags, ObjectInfo, Precondition};
 use s3s::S3ErrorCode;
 use s3s::dto::{ETagCondition, Timestamp};
 
+use crate::object::versions;
+
 /// The conditions of a GET, a HEAD or a copy's source.
 #[derive(Debug, Default)]
 pub(super) struct ReadConditions {
@@ -57,9 +59,10 @@ impl ReadConditions {
     }
 }
 
-/// Second of the last change, of data or metadata, as `Last-Modified` shows it.
+/// Second of the last change, of data or metadata, as `Last-Modified` shows it; of a version, when it was made.
 pub(super) fn last_modified(info: &ObjectInfo) -> u64 {
-    info.meta_timestamp.max(info.timestamp).seconds_ceil()
+    // A version may be a copy of its record, made when another took its place.
+    versions::made(info).unwrap_or_else(|| info.meta_timestamp.max(info.timestamp)).seconds_ceil()
 }
 
 /// The condition of a write.

@@ -7,30 +7,35 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, try_unfold};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::alike::{check_copy_keys, check_extras, with_checksum};
+use super::alike::{check_copy_keys, check_extras, lock_wanted, with_checksum};
 use super::checksum::{Algorithm, Checksum};
 use super::conditions::ReadConditions;
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
-use super::get::{self};
 use super::limits::PUT_BYTES_MAX;
 use super::metadata::{Described, copied, keep_systems};
-use super::policy::{self, Asking, Granted, Rule};
+use super::policy::{self, Asking, Granted};
 use super::put::{plain_head, written_or};
 use super::receive::{Promise, receive};
-use super::tagging;
+use super::{tagging, version};
 use crate::object::Reader;
+use crate::object::versions::Stamp;
+use crate::object::writer::Writer;
 
 /// A copy's source, opened: the caller may read it and its conditions hold.
 pub(super) struct Source {
     pub(super) path: ObjectPath,
+    /// Its version, where its bucket keeps versions.
+    pub(super) version: Option<String>,
+    /// Whether the request says which version.
+    is_chosen: bool,
     pub(super) reader: Reader,
 }
 
 /// Opens a copy's source.
 pub(super) async fn open(
     front: &Front,
-    granted: &Granted,
+    asking: Asking<'_>,
     source: &dto::CopySource,
     expected_owner: Option<&str>,
     conditions: &ReadConditions,
@@ -38,17 +43,20 @@ pub(super) async fn open(
     let dto::CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(s3_error!(NotImplemented, "Access points are not implemented."));
     };
-    front.only_current(version_id.as_deref())?;
-    let asking = Asking { caller: granted.caller.clone(), referrer: None };
-    let theirs = policy::authorize(front, asking, Some(bucket), Rule::Read).await?;
+    let query = version_id.as_deref().map(|id| format!("versionId={id}")).unwrap_or_default();
+    let asking = Asking { query: &query, ..asking };
+    let theirs = policy::authorize(front, asking, "GetObject", Some(bucket), Some(key)).await?;
     if expected_owner.is_some_and(|expected| expected != super::front::owner_id(&theirs.account)) {
         return Err(S3ErrorCode::AccessDenied.into());
     }
-    let reader = get::open(front, &theirs, bucket, key).await?;
+    let reader = version::open(front, &theirs, bucket, key, version_id.as_deref()).await?;
     if conditions.check(reader.info()).is_err() {
         return Err(S3ErrorCode::PreconditionFailed.into());
     }
-    Ok(Source { path: ObjectPath::new(&*theirs.account, &**bucket, &**key), reader })
+    let path = ObjectPath::new(&*theirs.account, &**bucket, &**key);
+    let is_kept = version::of(front, &theirs, bucket)?.is_some();
+    let version = is_kept.then(|| Stamp::of(reader.info()).id.to_string());
+    Ok(Source { path, version, is_chosen: version_id.is_some(), reader })
 }
 
 impl Source {
@@ -66,6 +74,8 @@ pub(super) async fn copy(
     req: S3Request<dto::CopyObjectInput>,
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
     let granted = Granted::of(&req)?;
+    let (headers, connection) = (req.headers, req.extensions.get().copied().unwrap_or_default());
+    let asking = Asking { caller: granted.caller.clone(), connection, headers: &headers, query: "" };
     let mut input = req.input;
     refuse(&input)?;
     front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
@@ -76,7 +86,7 @@ pub(super) async fn copy(
         input.copy_source_if_unmodified_since.take(),
     );
     let owner = input.expected_source_bucket_owner.as_deref();
-    let source = open(front, &granted, &input.copy_source, owner, &conditions).await?;
+    let source = open(front, asking, &input.copy_source, owner, &conditions).await?;
     let target = ObjectPath::new(&*granted.account, input.bucket.as_str(), input.key.as_str());
     let algorithm = match &input.checksum_algorithm {
         Some(name) => Some(
@@ -85,9 +95,10 @@ pub(super) async fn copy(
         ),
         None => None,
     };
+    let lock = lock_wanted!(input);
     let replaces = is_replace(input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str))?;
     let describe = describe(input, replaces)?;
-    if source.path == target {
+    if source.path == target && !source.is_chosen {
         if !replaces {
             return Err(s3_error!(
                 InvalidRequest,
@@ -95,10 +106,14 @@ pub(super) async fn copy(
                  object's metadata, storage class, website redirect location or encryption attributes."
             ));
         }
-        return replace_metadata(front, &target, &conditions, describe).await;
+        // Where versions are kept, it makes a new one.
+        if version::of(front, &granted, &target.container)?.is_none() {
+            return replace_metadata(front, &target, &conditions, describe).await;
+        }
     }
-    let (content_type, metadata) = describe(source.reader.info());
-    store(front, source, &target, content_type, metadata, algorithm).await
+    let (content_type, mut metadata) = describe(source.reader.info());
+    lock.store(front, granted.container()?, &mut metadata)?;
+    store(front, &granted, source, &target, content_type, metadata, algorithm).await
 }
 
 fn refuse(input: &dto::CopyObjectInput) -> S3Result<()> {
@@ -148,6 +163,7 @@ fn describe(input: dto::CopyObjectInput, replaces: bool) -> S3Result<impl Fn(&Ob
 
 async fn store(
     front: &Front,
+    granted: &Granted,
     source: Source,
     target: &ObjectPath,
     content_type: String,
@@ -163,7 +179,8 @@ async fn store(
     }
     let kept = Checksum::stored(&info.metadata, &info.etag).map(|checksum| checksum.algorithm);
     let promise = Promise::length(info.size, algorithm.or(kept));
-    let mut writer = front.store.object_write(target, Some(info.size)).await.or_no_bucket()?;
+    let source_version = source.version.clone();
+    let mut writer = Writer::begin(&front.store, granted.container()?, target, Some(info.size)).await.or_no_bucket()?;
     let received = receive(source.into_stream(), promise, None, &mut writer).await?;
     let etag = hex::encode(received.md5);
     if let Some(checksum) = &received.checksum {
@@ -172,9 +189,11 @@ async fn store(
     }
     let condition = Precondition::default();
     let written = writer.finish(plain_head(etag.clone(), content_type, metadata), &condition).await;
-    let timestamp = written.as_ref().map(|written| written.timestamp).unwrap_or_default();
-    written_or(front, target, &condition, written.map(drop)).await?;
-    Ok(answer(etag, timestamp.seconds_ceil(), received.checksum.as_ref()))
+    let (written, stamp) = written_or(front, target, &condition, written).await?;
+    let mut answer = answer(etag, written.timestamp.seconds_ceil(), received.checksum.as_ref());
+    answer.output.copy_source_version_id = source_version;
+    answer.output.version_id = version::made(stamp.as_ref());
+    Ok(answer)
 }
 
 async fn replace_metadata(

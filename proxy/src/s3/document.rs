@@ -95,6 +95,14 @@ impl Document {
         self.close("LastModified");
     }
 
+    /// `Owner`.
+    pub(super) fn owner(&mut self, owner: &str) {
+        self.open("Owner");
+        self.text("ID", Some(owner));
+        self.text("DisplayName", Some(owner));
+        self.close("Owner");
+    }
+
     /// `ETag`, with the quotes that it has in headers.
     pub(super) fn etag(&mut self, etag: &str) {
         self.text.push_str("<ETag>&quot;");

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_base::{Clock, SystemClock};
-use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath, Store};
+use anello_storage::{ContainerInfo, Store};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
 use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 
-use super::error::{OrNoBucket, from_storage};
+use super::bucket_policy::Policies;
+use super::error::OrNoBucket;
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
 use super::registry::Registry;
@@ -23,6 +24,7 @@ pub(super) struct Front {
     pub(super) registry: Registry,
     pub(super) region: String,
     pub(super) part_bytes_min: u64,
+    pub(super) policies: Policies,
     identity: Arc<dyn Identity>,
     keys: Cache<String, Arc<KnownKey>>,
 }
@@ -54,7 +56,15 @@ impl KnownKey {
 impl Front {
     pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
         let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
-        Self { registry: Registry::new(store.clone()), store, region, part_bytes_min, identity, keys }
+        Self {
+            registry: Registry::new(store.clone()),
+            store,
+            region,
+            part_bytes_min,
+            policies: Policies::default(),
+            identity,
+            keys,
+        }
     }
 
     /// The secret and owner of an access key.
@@ -129,31 +139,6 @@ impl Front {
             None | Some(dto::StorageClass::STANDARD) => Ok(()),
             Some(wanted) if wanted.eq_ignore_ascii_case(&self.class(granted, bucket).await?) => Ok(()),
             Some(_) => Err(S3ErrorCode::InvalidStorageClass.into()),
-        }
-    }
-
-    /// The object without its data; NoSuchKey or NoSuchBucket otherwise.
-    pub(super) async fn info(&self, granted: &Granted, bucket: &str, key: &str) -> S3Result<ObjectInfo> {
-        let path = ObjectPath::new(&*granted.account, bucket, key);
-        match self.store.object(&path).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))? {
-            Some(info) => Ok(info),
-            None => Err(self.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
-        }
-    }
-
-    /// Why a thing in a bucket is missing: because the bucket is, or else `code`.
-    pub(super) async fn missing(&self, granted: &Granted, bucket: &str, code: S3ErrorCode) -> s3s::S3Error {
-        match self.container(granted, bucket).await {
-            Ok(_) => code.into(),
-            Err(error) => error,
-        }
-    }
-
-    /// No bucket keeps versions: the only one has the id `null`.
-    pub(super) fn only_current(&self, version: Option<&str>) -> S3Result<()> {
-        match version {
-            None | Some("null") => Ok(()),
-            Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::bucket_policy::{Asker, Facts, Policy, Verdict};
 use super::checksum::Algorithm;
 use super::lane;
-use super::{gate, listing, tagging};
+use super::{form, gate, listing, tagging};
 use crate::fuzzing::request;
 use crate::s3::receive::Promise;
 
@@ -35,6 +36,22 @@ pub(crate) fn tags(bytes: &[u8]) {
     assert_eq!(tagging::stored(&metadata), tags);
 }
 
+/// A policy that is taken decides in no time to speak of, and lets nobody in whom nothing is known of unless it is public.
+pub(crate) fn policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(policy) = Policy::parse(text, "b") else { return };
+    let mut facts = Facts::default();
+    for key in ["aws:username", "s3:prefix", "aws:SourceIp", "aws:CurrentTime", "s3:max-keys"] {
+        facts.add(key, text.get(..16).unwrap_or("1"));
+    }
+    let is_public = policy.is_public();
+    for resource in ["arn:aws:s3:::b", "arn:aws:s3:::b/k/x"] {
+        let verdict = policy.decide(Asker::default(), "s3:GetObject", resource, &Facts::default());
+        assert!(is_public || verdict != Verdict::Allow, "nobody is let in by a policy that is not public");
+        let _ = policy.decide(Asker { signed: Some(("p", "u", "n")) }, "s3:GetObject", resource, &facts);
+    }
+}
+
 /// Continuation tokens and digests.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -51,4 +68,11 @@ pub(crate) fn text(bytes: &[u8]) {
         headers.insert("x-amz-trailer", value);
         let _ = Promise::from_headers(&headers, Some(1));
     }
+}
+
+/// A form: the first line is its media type.
+pub(crate) fn form(bytes: &[u8]) {
+    let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else { return };
+    let boundary = std::str::from_utf8(&bytes[..at]).ok().and_then(form::boundary);
+    form::read_all(&bytes[at + 1..], boundary.as_deref().unwrap_or("B"));
 }

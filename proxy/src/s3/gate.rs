@@ -1,5 +1,4 @@
-//! What is seen to around `s3s`, so that it answers as S3 does: browser forms and stale requests of
-//! Signature Version 2 are refused, a `Range` that makes no sense is ignored, and a document that is not
+//! What is seen to around `s3s`, so that it answers as S3 does: stale requests of Signature Version 2 are refused, a `Range` that makes no sense is ignored, and a document that is not
 //! what was signed is told so.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +18,6 @@ use super::limits::{CLOCK_SKEW, PRESIGNED_SECONDS_MAX};
 
 /// Why a request does not even get to `s3s`.
 pub(super) fn refuse<B>(request: &Request<B>) -> Result<(), S3Error> {
-    if is_form(request) {
-        return Err(s3_error!(NotImplemented, "Uploads by browser forms are not implemented."));
-    }
     check_expiry(request.uri().query().unwrap_or_default())?;
     check_date(request.headers())
 }
@@ -41,9 +37,9 @@ fn check_expiry(query: &str) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// Uploads by browser forms are held in memory by `s3s` before anybody asked who sends them, and are not
-/// offered: they are refused before their body is read.
-fn is_form<B>(request: &Request<B>) -> bool {
+/// Whether it is an upload by a browser's form. `s3s` would hold its file in memory before anybody asked who sends it, so
+/// [`super::form`] takes it.
+pub(super) fn is_form<B>(request: &Request<B>) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let form = b"multipart/form-data";
     request.method() == Method::POST

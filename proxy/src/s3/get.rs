@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use anello_storage::{ObjectInfo, ObjectPath};
+use anello_storage::ObjectInfo;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{BoxStream, try_unfold};
@@ -15,15 +15,16 @@ use http_body_util::StreamBody;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
 use super::alike::wanted;
-use super::checksum::{Checksum, shown};
+use super::checksum::Checksum;
 use super::conditions::{ReadConditions, last_modified};
+use super::document::Document;
 use super::error::{from_storage, with_headers};
 use super::front::Front;
-use super::limits::PAGE_MAX;
 use super::listing;
 use super::metadata;
 use super::policy::Granted;
-use crate::object::{self, Part, Reader};
+use super::version;
+use crate::object::{Part, Reader};
 
 /// What part of an object is wanted, and on which conditions.
 #[derive(Debug, Default)]
@@ -118,15 +119,6 @@ fn part_range(number: i32, parts: Option<&[Part]>, size: u64) -> S3Result<Range<
     }
 }
 
-/// Opens an object; NoSuchKey or NoSuchBucket where there is none.
-pub(super) async fn open(front: &Front, granted: &Granted, bucket: &str, key: &str) -> S3Result<Reader> {
-    let path = ObjectPath::new(&*granted.account, bucket, key);
-    match object::open(&front.store, &path).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchKey))? {
-        Some(reader) => Ok(reader),
-        None => Err(front.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
-    }
-}
-
 /// An object's bytes, the first of them read already.
 pub(super) enum Data {
     /// All of them.
@@ -174,10 +166,10 @@ pub(super) async fn get(
 ) -> S3Result<S3Response<dto::GetObjectOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    front.only_current(input.version_id.as_deref())?;
     let wanted = wanted!(&granted, input);
-    let reader = open(front, &granted, &input.bucket, &input.key).await?;
+    let reader = version::open(front, &granted, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     let mut answer = wanted.answer(reader.info(), reader.parts())?;
+    version::show(&granted, reader.info(), &mut answer.headers)?;
     front.show_class(&granted, &input.bucket, &mut answer.headers).await?;
     let size = reader.info().size;
     let body = Body::from(data(reader, &answer.range, size).await?);
@@ -193,13 +185,18 @@ pub(super) async fn head(
 ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    front.only_current(input.version_id.as_deref())?;
     let wanted = wanted!(&granted, input);
+    let (bucket, key, version) = (&input.bucket, &input.key, input.version_id.as_deref());
     let mut answer = if wanted.part_number.is_some() {
-        let reader = open(front, &granted, &input.bucket, &input.key).await?;
-        wanted.answer(reader.info(), reader.parts())?
+        let reader = version::open(front, &granted, bucket, key, version).await?;
+        let mut answer = wanted.answer(reader.info(), reader.parts())?;
+        version::show(&granted, reader.info(), &mut answer.headers)?;
+        answer
     } else {
-        wanted.answer(&front.info(&granted, &input.bucket, &input.key).await?, None)?
+        let info = version::find(front, &granted, bucket, key, version).await?;
+        let mut answer = wanted.answer(&info, None)?;
+        version::show(&granted, &info, &mut answer.headers)?;
+        answer
     };
     front.show_class(&granted, &input.bucket, &mut answer.headers).await?;
     Ok(S3Response::with_headers(dto::HeadObjectOutput::default(), answer.headers))
@@ -242,66 +239,68 @@ pub(super) async fn attributes(
 ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    front.only_current(input.version_id.as_deref())?;
     refuse_customer_keys(&[&input.sse_customer_algorithm, &input.sse_customer_key, &input.sse_customer_key_md5])?;
     // `s3s` takes a header that lists several for one.
     let listed = input.object_attributes.iter().flat_map(|attribute| attribute.as_str().split(','));
     let listed: Vec<&str> = listed.map(str::trim).collect();
     let wants = |name: &str| listed.contains(&name);
-    let reader = open(front, &granted, &input.bucket, &input.key).await?;
+    let reader = version::open(front, &granted, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     let info = reader.info();
     let checksum = Checksum::stored(&info.metadata, &info.etag);
-    let parts = match (wants(dto::ObjectAttributes::OBJECT_PARTS), reader.parts()) {
-        (true, Some(parts)) => {
-            Some(attribute_parts(parts, checksum.as_ref(), input.max_parts, input.part_number_marker)?)
-        }
-        _ => None,
-    };
     let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(last_modified(info));
     let class = front.class(&granted, &input.bucket).await?;
-    Ok(S3Response::new(dto::GetObjectAttributesOutput {
-        checksum: checksum.as_ref().filter(|_| wants(dto::ObjectAttributes::CHECKSUM)).map(Checksum::to_dto),
-        e_tag: wants(dto::ObjectAttributes::ETAG).then(|| dto::ETag::Strong(info.etag.clone())),
-        object_size: wants(dto::ObjectAttributes::OBJECT_SIZE).then(|| i64::try_from(info.size).unwrap_or(i64::MAX)),
-        storage_class: wants(dto::ObjectAttributes::STORAGE_CLASS).then_some(dto::StorageClass::from(class)),
-        object_parts: parts,
-        last_modified: Some(modified.into()),
-        ..Default::default()
-    }))
+    // Written here, since its entity tag has no quotes.
+    let mut document = Document::new("GetObjectAttributesResponse", 0);
+    document.text("ETag", wants(dto::ObjectAttributes::ETAG).then_some(info.etag.as_str()));
+    if let Some(checksum) = checksum.as_ref().filter(|_| wants(dto::ObjectAttributes::CHECKSUM)) {
+        document.open("Checksum");
+        document.plain(checksum.algorithm.element(), &checksum.value);
+        document.plain("ChecksumType", checksum.kind.name());
+        document.close("Checksum");
+    }
+    if let (true, Some(parts)) = (wants(dto::ObjectAttributes::OBJECT_PARTS), reader.parts()) {
+        attribute_parts(&mut document, parts, checksum.as_ref(), input.max_parts, input.part_number_marker)?;
+    }
+    document.text("StorageClass", wants(dto::ObjectAttributes::STORAGE_CLASS).then_some(class.as_str()));
+    if wants(dto::ObjectAttributes::OBJECT_SIZE) {
+        document.number("ObjectSize", info.size);
+    }
+    let output = dto::GetObjectAttributesOutput { last_modified: Some(modified.into()), ..Default::default() };
+    let mut response = document.answer(output);
+    version::show(&granted, info, &mut response.headers)?;
+    Ok(response)
 }
 
 fn attribute_parts(
+    document: &mut Document,
     parts: &[Part],
     checksum: Option<&Checksum>,
     max_parts: Option<i32>,
     marker: Option<i32>,
-) -> S3Result<dto::GetObjectAttributesParts> {
+) -> S3Result<()> {
     let limit = listing::page_size(max_parts, "max-parts")?;
     let marker = marker.unwrap_or(0);
     let behind: Vec<_> = parts.iter().filter(|part| i32::from(part.number) > marker).take(limit + 1).collect();
-    let show = |part: &&Part| {
-        let own = checksum.map(|whole| Checksum::whole(whole.algorithm, &part.checksum));
-        let own = shown(own.as_ref().filter(|_| !part.checksum.is_empty()));
-        dto::ObjectPart {
-            checksum_crc32: own.checksum_crc32,
-            checksum_crc32c: own.checksum_crc32c,
-            checksum_crc64nvme: own.checksum_crc64nvme,
-            checksum_sha1: own.checksum_sha1,
-            checksum_sha256: own.checksum_sha256,
-            part_number: Some(i32::from(part.number)),
-            size: Some(i64::try_from(part.size).unwrap_or(i64::MAX)),
-        }
-    };
-    let is_truncated = behind.len() > limit;
     let page = &behind[..behind.len().min(limit)];
-    Ok(dto::GetObjectAttributesParts {
-        is_truncated: Some(is_truncated),
-        max_parts: Some(listing::shown(limit.min(PAGE_MAX))),
-        next_part_number_marker: page.last().map(|part| i32::from(part.number)),
-        part_number_marker: Some(marker),
-        parts: checksum.map(|_| page.iter().map(show).collect()),
-        total_parts_count: Some(listing::shown(parts.len())),
-    })
+    document.open("ObjectParts");
+    // What kits call `TotalPartsCount`.
+    document.number("PartsCount", parts.len() as u64);
+    document.plain("PartNumberMarker", &marker.to_string());
+    document.text("NextPartNumberMarker", page.last().map(|part| part.number.to_string()).as_deref());
+    document.number("MaxParts", limit as u64);
+    document.plain("IsTruncated", if behind.len() > limit { "true" } else { "false" });
+    // S3 lists parts of uploads that chose a checksum alone.
+    for part in page.iter().filter(|_| checksum.is_some()) {
+        document.open("Part");
+        document.number("PartNumber", part.number.into());
+        document.number("Size", part.size);
+        if let Some(whole) = checksum.filter(|_| !part.checksum.is_empty()) {
+            document.plain(whole.algorithm.element(), &Checksum::whole(whole.algorithm, &part.checksum).value);
+        }
+        document.close("Part");
+    }
+    document.close("ObjectParts");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -51,6 +51,32 @@ pub(super) const TAG_KEY_CHARS_MAX: usize = 128;
 /// Characters of a tag's value (S3's).
 pub(super) const TAG_VALUE_CHARS_MAX: usize = 256;
 
+/// A bucket's policy in bytes (S3's).
+pub(super) const POLICY_BYTES_MAX: usize = 20 * KIB as usize;
+
+/// Policies that are remembered as they were parsed, at most a few times [`POLICY_BYTES_MAX`] each; the least used goes
+/// first.
+pub(super) const POLICIES_CACHED: u64 = 1_000;
+
+/// Rules of a bucket for other web sites (S3's). More answers MalformedXML.
+pub(super) const CORS_RULES_MAX: usize = 100;
+
+/// All of these rules in bytes (S3's).
+pub(super) const CORS_BYTES_MAX: usize = 64 * KIB as usize;
+
+/// The fields of a form before its file (S3's is 20 KB, what else comes in the same chunk not counted). More answers
+/// MaxPostPreDataLengthExceededError.
+pub(super) const FORM_BYTES_MAX: usize = 64 * KIB as usize;
+
+/// Fields of a form: each has to be covered by a condition, of which a policy of that size can't have more.
+pub(super) const FORM_FIELDS_MAX: usize = 1_000;
+
+/// Days of a default retention (S3's: a hundred years).
+pub(super) const RETENTION_DAYS_MAX: i32 = 36_500;
+
+/// Years of a default retention (S3's).
+pub(super) const RETENTION_YEARS_MAX: i32 = 100;
+
 /// XML bodies. The largest real one, 10,000 parts with checksums, is 2.5 MB.
 pub(super) const XML_BYTES_MAX: usize = 8 * MIB as usize;
 

@@ -1,5 +1,5 @@
-//! Listings of a bucket's objects: versions 1 and 2 of the API, and the list of versions, in which every
-//! object has the one that it has.
+//! Listings of a bucket's objects: versions 1 and 2 of the API, and the list of versions. Where none are kept, every
+//! object has one.
 //!
 //! A page is one seek in the engine. The continuation token is the last name shown, so that it stays
 //! good whatever is written meanwhile, for ever.
@@ -16,6 +16,8 @@ use super::error::OrNoBucket;
 use super::front::{Front, owner_id};
 use super::limits::PAGE_MAX;
 use super::policy::Granted;
+use super::version;
+use crate::object::versions::listing::{ListedVersion, VersionEntry, VersionQuery};
 
 /// What `encoding-type=url` leaves as it is.
 pub(super) const PLAIN: &AsciiSet =
@@ -117,13 +119,17 @@ impl Asked {
 
     /// Begins the document with what was asked.
     fn document(&self, root: &'static str, page: &Page) -> Document {
-        let mut document = Document::new(root, ENTRY_BYTES * page.listed.len() + ENTRY_BYTES);
+        self.begun(root, page.listed.len(), page.next.is_some())
+    }
+
+    fn begun(&self, root: &'static str, entries: usize, is_truncated: bool) -> Document {
+        let mut document = Document::new(root, ENTRY_BYTES * entries + ENTRY_BYTES);
         document.text("Name", Some(&self.bucket));
         document.key("Prefix", Some(self.prefix.as_deref().unwrap_or_default()), self.encoding);
         document.key("Delimiter", self.delimiter.as_deref(), self.encoding);
         document.number("MaxKeys", self.limit as u64);
         document.text("EncodingType", self.encoding.is_url().then_some("url"));
-        document.plain("IsTruncated", if page.next.is_some() { "true" } else { "false" });
+        document.plain("IsTruncated", if is_truncated { "true" } else { "false" });
         document
     }
 
@@ -148,10 +154,7 @@ impl Asked {
             document.etag(&entry.etag);
             document.number("Size", entry.size);
             if let Some(owner) = owner {
-                document.open("Owner");
-                document.text("ID", Some(owner));
-                document.text("DisplayName", Some(owner));
-                document.close("Owner");
+                document.owner(owner);
             }
             document.text("StorageClass", Some(&page.class));
             document.close(name);
@@ -161,10 +164,31 @@ impl Asked {
             Listed::Entry(_) => None,
         });
         for prefix in prefixes {
-            document.open("CommonPrefixes");
-            document.key("Prefix", Some(prefix), self.encoding);
-            document.close("CommonPrefixes");
+            self.prefix_in(document, prefix);
         }
+    }
+
+    fn prefix_in(&self, document: &mut Document, prefix: &str) {
+        document.open("CommonPrefixes");
+        document.key("Prefix", Some(prefix), self.encoding);
+        document.close("CommonPrefixes");
+    }
+
+    /// Writes a version or a delete marker.
+    fn version(&self, document: &mut Document, entry: &VersionEntry, owner: &str, class: &str) {
+        let name = if entry.stamp.is_marker { "DeleteMarker" } else { "Version" };
+        document.open(name);
+        document.key("Key", Some(&entry.key), self.encoding);
+        document.plain("VersionId", &entry.stamp.id.to_string());
+        document.plain("IsLatest", if entry.is_latest { "true" } else { "false" });
+        document.modified(entry.modified);
+        if !entry.stamp.is_marker {
+            document.etag(&entry.etag);
+            document.number("Size", entry.size);
+            document.text("StorageClass", Some(class));
+        }
+        document.owner(owner);
+        document.close(name);
     }
 }
 
@@ -216,17 +240,55 @@ pub(super) async fn versions(
 ) -> S3Result<S3Response<dto::ListObjectVersionsOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
+    let version_marker = input.version_id_marker.filter(|marker| !marker.is_empty());
+    if version_marker.is_some() && input.key_marker.is_none() {
+        return Err(s3_error!(InvalidArgument, "A version-id marker cannot be specified without a key marker."));
+    }
     let asked = asked!(input, input.key_marker);
-    let page = asked.page(front, &granted).await?;
-    let mut document = asked.document("ListVersionsResult", &page);
+    let Some(versions) = version::of(front, &granted, &asked.bucket)? else {
+        let page = asked.page(front, &granted).await?;
+        let mut document = asked.document("ListVersionsResult", &page);
+        document.key("KeyMarker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);
+        document.text("VersionIdMarker", Some(version_marker.as_deref().unwrap_or_default()));
+        document.key("NextKeyMarker", page.next.as_deref(), asked.encoding);
+        document.text("NextVersionIdMarker", page.next.as_ref().map(|_| "null"));
+        asked.entries(&mut document, &page, "Version", Some(owner_id(&granted.account)), |document| {
+            document.plain("VersionId", "null");
+            document.plain("IsLatest", "true");
+        });
+        return Ok(document.answer(dto::ListObjectVersionsOutput::default()));
+    };
+    let query = VersionQuery {
+        prefix: asked.prefix.clone().unwrap_or_default(),
+        delimiter: asked.delimiter.clone(),
+        marker: asked.after.clone().filter(|marker| !marker.is_empty()),
+        version_marker: version::wanted(version_marker.as_deref())?,
+        limit: asked.limit,
+        ..VersionQuery::default()
+    };
+    let page = versions.list(&query).await.or_no_bucket()?;
+    let class = front.class(&granted, &asked.bucket).await?;
+    let mut document = asked.begun("ListVersionsResult", page.listed.len(), page.is_truncated);
     document.key("KeyMarker", Some(asked.after.as_deref().unwrap_or_default()), asked.encoding);
-    document.text("VersionIdMarker", Some(input.version_id_marker.as_deref().unwrap_or_default()));
-    document.key("NextKeyMarker", page.next.as_deref(), asked.encoding);
-    document.text("NextVersionIdMarker", page.next.as_ref().map(|_| "null"));
-    asked.entries(&mut document, &page, "Version", Some(owner_id(&granted.account)), |document| {
-        document.plain("VersionId", "null");
-        document.plain("IsLatest", "true");
-    });
+    document.text("VersionIdMarker", Some(version_marker.as_deref().unwrap_or_default()));
+    match page.listed.last().filter(|_| page.is_truncated) {
+        Some(ListedVersion::Version(last)) => {
+            document.key("NextKeyMarker", Some(&last.key), asked.encoding);
+            document.text("NextVersionIdMarker", Some(&last.stamp.id.to_string()));
+        }
+        Some(ListedVersion::Prefix(last)) => document.key("NextKeyMarker", Some(last), asked.encoding),
+        None => {}
+    }
+    for listed in &page.listed {
+        if let ListedVersion::Version(entry) = listed {
+            asked.version(&mut document, entry, owner_id(&granted.account), &class);
+        }
+    }
+    for listed in &page.listed {
+        if let ListedVersion::Prefix(prefix) = listed {
+            asked.prefix_in(&mut document, prefix);
+        }
+    }
     Ok(document.answer(dto::ListObjectVersionsOutput::default()))
 }
 

@@ -11,7 +11,7 @@ use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 use super::checksum::Checksum;
 use super::conditions::last_modified;
 use super::limits::USER_METADATA_BYTES_MAX;
-use super::tagging;
+use super::{lock, tagging};
 
 const USER_PREFIX: &str = "x-object-meta-";
 
@@ -110,6 +110,7 @@ pub(super) fn headers(info: &ObjectInfo, with_checksum: bool) -> S3Result<Header
             put(&mut headers, header_name(name)?, value)?;
         }
     }
+    lock::show(info, &mut headers)?;
     let tags = tagging::stored(&info.metadata);
     if !tags.is_empty() {
         headers.insert(HeaderName::from_static("x-amz-tagging-count"), HeaderValue::from(tags.len()));

@@ -2,17 +2,21 @@
 //! A bucket is a container of the account `AUTH_<project>`; what S3 writes the Swift door reads.
 //!
 //! [`policy`] says who may do what, [`registry`] whose a bucket's name is, [`multipart`] keeps uploads.
-//! Not offered, and answered with NotImplemented: versioning, lifecycle, policies, CORS, websites,
-//! notifications, replication, encryption, Object Lock, browser forms, S3 Select.
+//! Not offered, and answered with NotImplemented: lifecycle, websites,
+//! notifications, replication, encryption, S3 Select.
 
 mod acl;
 mod alike;
 mod bucket;
+mod bucket_policy;
 mod checksum;
 mod conditions;
 mod copy;
+mod cors;
+mod delete;
 mod document;
 mod error;
+mod form;
 mod front;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -21,6 +25,7 @@ mod get;
 mod lane;
 mod limits;
 mod listing;
+mod lock;
 mod metadata;
 mod multipart;
 mod policy;
@@ -29,8 +34,12 @@ mod receive;
 mod registry;
 mod service;
 mod tagging;
+mod unset;
+mod version;
 
 use std::sync::Arc;
+
+pub use policy::Connection;
 
 use anello_api::identity::Identity;
 use anello_base::id;
@@ -78,6 +87,8 @@ pub enum S3ConfigError {
 #[derive(Clone)]
 pub struct S3Door {
     service: S3Service,
+    front: Arc<front::Front>,
+    base_domain: Option<Arc<str>>,
     lane: Option<lane::Lane>,
     region: Arc<str>,
 }
@@ -101,9 +112,10 @@ impl S3Door {
         let region = Arc::from(config.region.as_str());
         let front = Arc::new(front::Front::new(store, identity, config.region, config.part_bytes_min));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
+        let base_domain = config.base_domain.as_deref().map(Arc::from);
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
         builder.set_auth(service::Keys(front.clone()));
-        builder.set_access(policy::Access(front));
+        builder.set_access(policy::Access(front.clone()));
         builder.set_validation(service::AnyContainer);
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(wire_limits()))));
         if let Some(domain) = config.base_domain {
@@ -112,7 +124,7 @@ impl S3Door {
             }
             builder.set_host(service::BaseDomain(domain));
         }
-        Ok(Self { service: builder.build(), lane, region })
+        Ok(Self { service: builder.build(), front, base_domain, lane, region })
     }
 
     /// Answers one request. Errors are answers too; what can still fail is the body while it streams.
@@ -122,7 +134,17 @@ impl S3Door {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let must_close = expects_nothing(&request);
-        let mut response = self.answer(request).await;
+        let visit = cors::Visit::read(request.method(), request.headers());
+        let is_question = request.method() == Method::OPTIONS;
+        let bucket = (is_question || visit.is_some()).then(|| self.bucket_of(&request)).flatten();
+        let mut response = if is_question {
+            self.preflight(&request, bucket.as_deref(), visit.as_ref()).await
+        } else {
+            self.answer(request).await
+        };
+        if let (false, Some(visit), Some(bucket)) = (is_question, &visit, &bucket) {
+            cors::say(&self.front, bucket, visit, &mut response).await;
+        }
         if must_close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -147,18 +169,56 @@ impl S3Door {
         }
     }
 
+    /// The bucket that a request's host or path names.
+    fn bucket_of<B>(&self, request: &Request<B>) -> Option<String> {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let by_host = self.base_domain.as_deref().zip(host).and_then(|(base, host)| service::bucket_below(base, host));
+        let by_path = || request.uri().path().split('/').nth(1).filter(|name| !name.is_empty());
+        let name = by_host.or_else(by_path)?;
+        Some(percent_encoding::percent_decode_str(name).decode_utf8().ok()?.into_owned())
+    }
+
+    /// Whether a request names nothing in its bucket.
+    fn names_no_key<B>(&self, request: &Request<B>) -> bool {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let is_by_host =
+            self.base_domain.as_deref().zip(host).and_then(|(base, host)| service::bucket_below(base, host));
+        let names = request.uri().path().split('/').filter(|name| !name.is_empty()).count();
+        names == usize::from(is_by_host.is_none())
+    }
+
+    /// Answers what a browser asks before a request from another site.
+    async fn preflight<B>(
+        &self,
+        request: &Request<B>,
+        bucket: Option<&str>,
+        visit: Option<&cors::Visit>,
+    ) -> Response<Body> {
+        let request_id = new_request_id();
+        let context = error::Context { resource: request.uri().path(), request_id: &request_id, region: &self.region };
+        match cors::preflight(&self.front, bucket, visit).await {
+            Ok(headers) => {
+                let mut response = Response::new(crate::body::empty());
+                *response.headers_mut() = headers;
+                name_request(response.headers_mut(), &request_id);
+                response
+            }
+            Err(error) => finish(error.to_http_response().unwrap_or_else(|_| internal_error()), context),
+        }
+    }
+
     async fn answer<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let request_id = id::hex_id()[..16].to_ascii_uppercase();
+        let request_id = new_request_id();
         let resource = request.uri().path().to_owned();
         let context = error::Context { resource: &resource, request_id: &request_id, region: &self.region };
         if let Some(lane) = &self.lane
             && let Some(taken) = lane.take(&request).await
         {
-            return match lane.serve(taken, request.into_body()).await {
+            return match lane.serve(taken, request).await {
                 Ok(mut response) => {
                     name_request(response.headers_mut(), &request_id);
                     response
@@ -167,6 +227,19 @@ impl S3Door {
                     let response = error.to_http_response().unwrap_or_else(|_| internal_error());
                     finish(response, context)
                 }
+            };
+        }
+        if gate::is_form(&request) {
+            let served = match self.bucket_of(&request).filter(|_| self.names_no_key(&request)) {
+                Some(bucket) => form::serve(&self.front, request, &bucket).await,
+                None => Err(s3s::S3ErrorCode::MethodNotAllowed.into()),
+            };
+            return match served {
+                Ok(mut response) => {
+                    name_request(response.headers_mut(), &request_id);
+                    response
+                }
+                Err(error) => finish(error.to_http_response().unwrap_or_else(|_| internal_error()), context),
             };
         }
         let is_head = request.method() == Method::HEAD;
@@ -220,6 +293,10 @@ fn internal_error() -> Response<s3s::Body> {
     let mut response = Response::new(s3s::Body::empty());
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response
+}
+
+fn new_request_id() -> String {
+    id::hex_id()[..16].to_ascii_uppercase()
 }
 
 /// Puts the request's id into an answer.

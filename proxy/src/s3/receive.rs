@@ -2,7 +2,6 @@
 //! stays at a chunk per upload, and at the end everything that the client promised about them is checked,
 //! before they become visible.
 
-use anello_storage::ObjectWriter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::checksum::{Algorithm, Checksum, Hasher};
 use super::error::{from_body, from_storage, wrong_payload};
 use super::limits::PUT_BYTES_MAX;
 use crate::digest::{Digester, Digests};
+use crate::object::writer::Writer;
 
 /// Where the client's checksum is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,39 @@ enum Stated {
 /// What a client promises about the bytes it sends.
 #[derive(Debug)]
 pub(super) struct Promise {
-    /// Their number.
-    pub(super) length: u64,
+    length: Length,
     md5: Option<[u8; 16]>,
     /// Digest that the signature covers, where nobody has checked it yet.
     sha256: Option<[u8; 32]>,
     checksum: Option<(Algorithm, Stated)>,
+}
+
+/// How many bytes there are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Exactly(u64),
+    /// At least and at most so many.
+    Between(u64, u64),
+}
+
+impl Length {
+    /// Fails where so many are too many.
+    fn check_most(self, received: u64) -> S3Result<()> {
+        match self {
+            Self::Exactly(length) if received > length => Err(S3ErrorCode::IncompleteBody.into()),
+            Self::Between(_, most) if received > most => Err(S3ErrorCode::EntityTooLarge.into()),
+            Self::Exactly(_) | Self::Between(..) => Ok(()),
+        }
+    }
+
+    /// Fails where so many are too few.
+    fn check_least(self, received: u64) -> S3Result<()> {
+        match self {
+            Self::Exactly(length) if received < length => Err(S3ErrorCode::IncompleteBody.into()),
+            Self::Between(least, _) if received < least => Err(S3ErrorCode::EntityTooSmall.into()),
+            Self::Exactly(_) | Self::Between(..) => Ok(()),
+        }
+    }
 }
 
 /// What was received.
@@ -45,6 +72,7 @@ pub(super) struct Received {
 impl Promise {
     /// A copy inside the server promises only its length.
     pub(super) fn length(length: u64, algorithm: Option<Algorithm>) -> Self {
+        let length = Length::Exactly(length);
         Self { length, md5: None, sha256: None, checksum: algorithm.map(|algorithm| (algorithm, Stated::Nowhere)) }
     }
 
@@ -57,6 +85,23 @@ impl Promise {
         if length > PUT_BYTES_MAX {
             return Err(S3ErrorCode::EntityTooLarge.into());
         }
+        Self::read(Length::Exactly(length), headers)
+    }
+
+    /// Of an upload that states no length but has to be between two.
+    pub(super) fn between(least: u64, most: u64, headers: &HeaderMap) -> S3Result<Self> {
+        Self::read(Length::Between(least, most), headers)
+    }
+
+    /// The number of bytes, where it is known.
+    pub(super) fn size_hint(&self) -> Option<u64> {
+        match self.length {
+            Length::Exactly(length) => Some(length),
+            Length::Between(..) => None,
+        }
+    }
+
+    fn read(length: Length, headers: &HeaderMap) -> S3Result<Self> {
         let md5 = match headers.get("content-md5") {
             None => None,
             Some(value) => {
@@ -133,7 +178,7 @@ pub(super) async fn receive<S, E>(
     mut body: S,
     promise: Promise,
     trailers: Option<&TrailingHeaders>,
-    writer: &mut ObjectWriter,
+    writer: &mut Writer,
 ) -> S3Result<Received>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -145,18 +190,14 @@ where
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| from_source(error.into()))?;
         received += chunk.len() as u64;
-        if received > promise.length {
-            return Err(S3ErrorCode::IncompleteBody.into());
-        }
+        promise.length.check_most(received)?;
         if let Some(hasher) = &mut hasher {
             hasher.update(&chunk);
         }
         digester.update(chunk.clone()).await;
         writer.write(chunk).await.map_err(|error| from_storage(error, S3ErrorCode::NoSuchBucket))?;
     }
-    if received != promise.length {
-        return Err(S3ErrorCode::IncompleteBody.into());
-    }
+    promise.length.check_least(received)?;
     let Digests { md5, sha256 } = digester.finish().await;
     if sha256 != promise.sha256 {
         return Err(wrong_payload());

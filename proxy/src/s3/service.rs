@@ -9,7 +9,9 @@ use s3s::validation::NameValidation;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::front::Front;
-use super::{acl, bucket, copy, get, listing, multipart, put, tagging};
+use super::{
+    acl, bucket, bucket_policy, copy, cors, delete, get, listing, lock, multipart, put, tagging, unset, version,
+};
 
 /// Hands every operation to its function.
 macro_rules! operations {
@@ -32,7 +34,8 @@ operations! {
     head_bucket(HeadBucketInput) -> HeadBucketOutput = bucket::head;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = bucket::delete;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = bucket::location;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = bucket::versioning;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = version::get;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = version::put;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = acl::get_bucket;
     put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = acl::put_bucket;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::get_bucket;
@@ -45,14 +48,42 @@ operations! {
     get_object(GetObjectInput) -> GetObjectOutput = get::get;
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = get::attributes;
-    delete_object(DeleteObjectInput) -> DeleteObjectOutput = put::delete;
-    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = put::delete_many;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::one;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::many;
     copy_object(CopyObjectInput) -> CopyObjectOutput = copy::copy;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::get_object;
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::put_object;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get_object;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = bucket_policy::put;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = bucket_policy::get;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = bucket_policy::delete;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = bucket_policy::status;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = bucket_policy::put_block;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = bucket_policy::get_block;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = bucket_policy::delete_block;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::get_lifecycle;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = unset::delete_lifecycle;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::get_encryption;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = unset::delete_encryption;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = unset::get_website;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = unset::delete_website;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = unset::get_replication;
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput = unset::delete_replication;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unset::get_acceleration;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unset::get_logging;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unset::get_notification;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unset::get_payment;
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::put_configuration;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock::get_configuration;
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = lock::put_retention;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = lock::get_retention;
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = lock::put_hold;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = lock::get_hold;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
     upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload;
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = multipart::upload_copy;
@@ -83,15 +114,20 @@ impl NameValidation for AnyContainer {
     }
 }
 
+/// The bucket that a host below the base domain names.
+pub(super) fn bucket_below<'a>(base: &str, host: &'a str) -> Option<&'a str> {
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let bucket = without_port.strip_suffix(base).and_then(|rest| rest.strip_suffix('.'));
+    bucket.filter(|bucket| !bucket.is_empty())
+}
+
 /// `bucket.<base>` names a bucket; any other host is just where we are.
 pub(super) struct BaseDomain(pub(super) String);
 
 impl S3Host for BaseDomain {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let bucket = without_port.strip_suffix(self.0.as_str()).and_then(|rest| rest.strip_suffix('.'));
         let plain = VirtualHost::new(host);
-        Ok(match bucket.filter(|bucket| !bucket.is_empty()) {
+        Ok(match bucket_below(&self.0, host) {
             Some(bucket) => plain.with_bucket(bucket),
             None => plain,
         })

@@ -2,14 +2,16 @@
 //! (`k=v&k2=v2`, percent-encoded).
 
 use anello_storage::store::{IfMissing, ObjectUpdate};
-use anello_storage::{Error, Metadata, ObjectInfo, ObjectPath};
+use anello_storage::{Metadata, ObjectInfo};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::error::{OrNoBucket, from_storage};
+use super::error::OrNoBucket;
 use super::front::Front;
 use super::limits::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
 use super::policy::Granted;
+use super::version;
+use crate::object::versions::Stamp;
 
 const OBJECT_NAME: &str = "x-object-sysmeta-s3-tags";
 const BUCKET_NAME: &str = "x-container-sysmeta-s3-tags";
@@ -61,6 +63,14 @@ fn check(tags: Tags, max: usize) -> S3Result<Tags> {
     Ok(tags)
 }
 
+/// What policies may look at of the tags that a request brings.
+pub(super) fn facts(tags: &Tags) -> Vec<(String, String)> {
+    let of_one = |(key, value): &(String, String)| {
+        [("s3:RequestObjectTagKeys".to_owned(), key.clone()), (format!("s3:RequestObjectTag/{key}"), value.clone())]
+    };
+    tags.iter().flat_map(of_one).collect()
+}
+
 /// Puts an object's tags among its metadata; none removes them.
 pub(super) fn store(tags: &Tags, metadata: &mut Metadata) {
     metadata.retain(|(name, _)| name != OBJECT_NAME);
@@ -89,15 +99,21 @@ fn to_dto(tags: Tags) -> dto::TagSet {
     tags.into_iter().map(|(key, value)| dto::Tag { key: Some(key), value: Some(value) }).collect()
 }
 
+/// A document's tags in the form of `x-amz-tagging`.
+pub(super) fn to_header(tagging: dto::Tagging) -> S3Result<String> {
+    Ok(format(&from_dto(tagging, OBJECT_TAGS_MAX)?))
+}
+
 /// GetObjectTagging.
 pub(super) async fn get_object(
     front: &Front,
     req: S3Request<dto::GetObjectTaggingInput>,
 ) -> S3Result<S3Response<dto::GetObjectTaggingOutput>> {
     let granted = Granted::of(&req)?;
-    front.only_current(req.input.version_id.as_deref())?;
-    let info = front.info(&granted, &req.input.bucket, &req.input.key).await?;
-    Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set: to_dto(stored(&info.metadata)), version_id: None }))
+    let input = req.input;
+    let info = version::find(front, &granted, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let version_id = shown_version(front, &granted, &input.bucket, &info)?;
+    Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set: to_dto(stored(&info.metadata)), version_id }))
 }
 
 /// PutObjectTagging.
@@ -107,10 +123,12 @@ pub(super) async fn put_object(
 ) -> S3Result<S3Response<dto::PutObjectTaggingOutput>> {
     let granted = Granted::of(&req)?;
     let input = req.input;
-    front.only_current(input.version_id.as_deref())?;
     let tags = from_dto(input.tagging, OBJECT_TAGS_MAX)?;
-    replace_object(front, &granted, &input.bucket, &input.key, &tags).await?;
-    Ok(S3Response::new(dto::PutObjectTaggingOutput::default()))
+    let action = if input.version_id.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
+    granted.check_again(action, &input.bucket, &input.key, &facts(&tags))?;
+    let version_id = input.version_id.as_deref();
+    let version_id = replace_object(front, &granted, &input.bucket, &input.key, version_id, &tags).await?;
+    Ok(S3Response::new(dto::PutObjectTaggingOutput { version_id }))
 }
 
 /// DeleteObjectTagging.
@@ -119,23 +137,35 @@ pub(super) async fn delete_object(
     req: S3Request<dto::DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<dto::DeleteObjectTaggingOutput>> {
     let granted = Granted::of(&req)?;
-    front.only_current(req.input.version_id.as_deref())?;
-    replace_object(front, &granted, &req.input.bucket, &req.input.key, &Tags::new()).await?;
-    Ok(S3Response::new(dto::DeleteObjectTaggingOutput::default()))
+    let input = req.input;
+    let version_id = input.version_id.as_deref();
+    let version_id = replace_object(front, &granted, &input.bucket, &input.key, version_id, &Tags::new()).await?;
+    Ok(S3Response::new(dto::DeleteObjectTaggingOutput { version_id }))
 }
 
-async fn replace_object(front: &Front, granted: &Granted, bucket: &str, key: &str, tags: &Tags) -> S3Result<()> {
-    let path = ObjectPath::new(&*granted.account, bucket, key);
+/// A version's id, where the bucket keeps versions.
+fn shown_version(front: &Front, granted: &Granted, bucket: &str, info: &ObjectInfo) -> S3Result<Option<String>> {
+    Ok(version::of(front, granted, bucket)?.map(|_| Stamp::of(info).id.to_string()))
+}
+
+async fn replace_object(
+    front: &Front,
+    granted: &Granted,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+    tags: &Tags,
+) -> S3Result<Option<String>> {
+    // What is missing, or a delete marker, is told apart here.
+    let mut found = version::find(front, granted, bucket, key, version).await?;
     let change = |info: &ObjectInfo| {
+        found.clone_from(info);
         let mut metadata = info.metadata.clone();
         store(tags, &mut metadata);
         Ok(ObjectUpdate { content_type: None, delete_at: info.delete_at, metadata })
     };
-    match front.store.object_update(&path, change).await {
-        Ok(_) => Ok(()),
-        Err(Error::Missing(_)) => Err(front.missing(granted, bucket, S3ErrorCode::NoSuchKey).await),
-        Err(error) => Err(from_storage(error, S3ErrorCode::NoSuchKey)),
-    }
+    version::update(front, granted, bucket, key, version, change).await?;
+    shown_version(front, granted, bucket, &found)
 }
 
 /// GetBucketTagging.

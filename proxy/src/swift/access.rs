@@ -142,7 +142,7 @@ impl SwiftDoor {
         if holds(std::slice::from_ref(&self.config.reseller_admin_role)) {
             return Some(Access::RESELLER);
         }
-        let reads = matches!(rule, Rule::AccountRead | Rule::ContainerRead | Rule::ObjectRead);
+        let reads = matches!(rule, Rule::AccountRead | Rule::ContainerRead | Rule::ObjectRead | Rule::VersionRead);
         if reads && self.config.reseller_reader_role.as_ref().is_some_and(|role| holds(std::slice::from_ref(role))) {
             return Some(Access::GUEST);
         }

@@ -2,7 +2,7 @@
 //! it; it is written down when something is written to it.
 
 use anello_storage::store::IfMissing;
-use anello_storage::{AccountInfo, ContainerEntry, Listed};
+use anello_storage::{AccountInfo, ContainerEntry, Error, Listed};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Response, StatusCode};
 
@@ -10,12 +10,14 @@ use super::SwiftDoor;
 use super::access::Access;
 use super::call::Call;
 use super::fault::Fault;
+use super::layer::etag_quoter;
 use super::limits::{ACCOUNT_NAME_BYTES_MAX, POLICY_LOOKUPS_AT_ONCE};
 use super::listing::{self, ContainerRow, Format};
 use super::metadata::{self, Kind, PROJECT_DOMAIN};
 use super::tempauth::{ACCOUNT_ACL, AccountAcl};
-use super::{quota, reply};
+use super::{quota, reply, version};
 use crate::body::Body;
+use crate::object::versions;
 
 /// GET and HEAD.
 pub(super) async fn read(
@@ -27,33 +29,42 @@ pub(super) async fn read(
     let format = Format::of(call)?;
     let query = listing::query_of(call)?;
     let info = door.store.account(account).await?;
+    if info.as_ref().is_some_and(|info| info.is_leaving) {
+        return Err(Fault::status(StatusCode::GONE));
+    }
+    let kept = versions::kept_bytes(&door.store, account).await?;
     let is_head = call.method == http::Method::HEAD;
     let rows = if info.is_some() && !is_head { door.store.account_list(account, &query).await? } else { Vec::new() };
     let mut response = if is_head {
         reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
     } else {
-        let rows = with_policies(door, account, rows).await?;
+        let rows = with_policies(door, account, rows, kept.is_some() && format != Format::Plain).await?;
         format.answer(listing::of_containers(format, account, &rows))
     };
     if call.query.get("format").is_none() {
         reply::vary(response.headers_mut(), "Accept");
     }
-    let info = info.unwrap_or_else(|| AccountInfo { created: call.now, ..AccountInfo::default() });
+    let mut info = info.unwrap_or_else(|| AccountInfo { created: call.now, ..AccountInfo::default() });
+    info.bytes_used += kept.unwrap_or(0);
     show(door, &info, access, response.headers_mut());
     Ok(response)
 }
 
-/// Containers with the names of their storage policies.
+/// Containers with the names of their storage policies, and the bytes of the versions that they keep where `with_kept`.
 async fn with_policies(
     door: &SwiftDoor,
     account: &str,
     rows: Vec<Listed<ContainerEntry>>,
+    with_kept: bool,
 ) -> Result<Vec<Listed<ContainerRow>>, Fault> {
     let default = door.store.policies().default_policy().name.clone();
     let with_policy = |row: Listed<ContainerEntry>| async {
         match row {
             Listed::Prefix(prefix) => Ok(Listed::Prefix(prefix)),
-            Listed::Entry(entry) => {
+            Listed::Entry(mut entry) => {
+                if with_kept && let Some(info) = door.store.container_settings(account, &entry.name).await? {
+                    entry.bytes_used += version::kept_bytes(door, account, &entry.name, &info).await?;
+                }
                 let policy = door.store.container_policy(account, &entry.name).await?;
                 let policy = policy.map_or_else(|| default.clone(), |policy| policy.name);
                 Ok(Listed::Entry(ContainerRow { entry, policy }))
@@ -81,17 +92,24 @@ pub(super) async fn create(
     access: Access,
     account: &str,
 ) -> Result<Response<Body>, Fault> {
+    if door.store.account_settings(account).await?.is_some_and(|info| info.is_leaving) {
+        return Err(Fault::because(StatusCode::FORBIDDEN, "Recently deleted"));
+    }
     let is_new = write(door, call, access, account).await?;
     Ok(reply::bare(if is_new { StatusCode::CREATED } else { StatusCode::ACCEPTED }))
 }
 
-/// DELETE.
+/// DELETE: of all that is in it, too, which goes piece by piece.
 pub(super) async fn delete(door: &SwiftDoor, call: &Call, account: &str) -> Result<Response<Body>, Fault> {
     // A mistyped parameter of some other operation must not cost an account.
     if !call.query.is_empty() {
         return Err(Fault::status(StatusCode::BAD_REQUEST));
     }
-    door.store.account_delete(account).await?;
+    refuse_leaving(door.store.account_settings(account).await?.as_ref())?;
+    match door.store.account_delete(account).await {
+        Err(Error::NotEmpty) => door.store.account_reap(account).await?,
+        other => other?,
+    }
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
@@ -102,11 +120,15 @@ async fn write(door: &SwiftDoor, call: &Call, access: Access, account: &str) -> 
     if info.is_none() {
         check_name(account)?;
     }
+    refuse_leaving(info.as_ref())?;
     let current = info.as_ref().map(|info| info.metadata.clone()).unwrap_or_default();
     metadata::check_changed(&current, &changes, Kind::Account)?;
     let acl = access_list(door, call, access)?;
     let quotas = quota::account_changes(door, call, access)?;
-    for (name, value) in door.project_domain(call, account, info.as_ref()).into_iter().chain(acl).chain(quotas) {
+    let quoting = etag_quoter::change(door, call, Kind::Account);
+    for (name, value) in
+        door.project_domain(call, account, info.as_ref()).into_iter().chain(acl).chain(quotas).chain(quoting)
+    {
         metadata::set(&mut changes, name, value);
     }
     Ok(door.store.account_update(account, changes, IfMissing::Create).await?.created)
@@ -130,11 +152,20 @@ pub(super) async fn prepare(door: &SwiftDoor, call: &Call, account: &str) -> Res
     if info.is_none() {
         check_name(account)?;
     }
+    refuse_leaving(info.as_ref())?;
     let changes = door.project_domain(call, account, info.as_ref());
     if !changes.is_empty() {
         door.store.account_update(account, changes, IfMissing::Create).await?;
     }
     Ok(())
+}
+
+/// One that was deleted takes nothing more.
+fn refuse_leaving(info: Option<&AccountInfo>) -> Result<(), Fault> {
+    match info {
+        Some(info) if info.is_leaving => Err(Fault::status(StatusCode::NOT_FOUND)),
+        _ => Ok(()),
+    }
 }
 
 fn check_name(account: &str) -> Result<(), Fault> {
@@ -150,6 +181,7 @@ fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut Head
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
     quota::show(door, &info.metadata, headers);
+    etag_quoter::show(door, &info.metadata, Kind::Account, headers);
     if let Some(acl) = metadata::value(&info.metadata, metadata::ACCOUNT_ACL_ITEM).filter(|_| access.owner) {
         reply::set(headers, ACCOUNT_ACL, acl);
     }

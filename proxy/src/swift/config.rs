@@ -35,6 +35,8 @@ pub struct SwiftConfig {
     pub pipeline: Vec<Middleware>,
     /// `/info`.
     pub info: InfoConfig,
+    /// Static large objects.
+    pub slo: SloConfig,
     /// Settings of middlewares.
     pub tempurl: TempUrlConfig,
     /// See there.
@@ -49,6 +51,12 @@ pub struct SwiftConfig {
     pub name_check: NameCheckConfig,
     /// See there.
     pub read_only: ReadOnlyConfig,
+    /// See there.
+    pub etag_quoter: EtagQuoterConfig,
+    /// See there.
+    pub list_endpoints: ListEndpointsConfig,
+    /// See there.
+    pub ratelimit: RatelimitConfig,
 }
 
 /// Accounts that a service keeps for projects.
@@ -69,7 +77,7 @@ pub struct ServicePrefix {
 pub enum Middleware {
     /// Archives that are unpacked, and lists of objects that are deleted.
     Bulk,
-    /// Limits that resellers set to accounts. Of the core, as the other three that say so: their places in the pipeline
+    /// Limits that resellers set to accounts. Of the core, as the other four that say so: their places in the pipeline
     /// do not matter.
     AccountQuotas,
     /// Limits that owners set to containers. Of the core.
@@ -78,10 +86,16 @@ pub enum Middleware {
     Crossdomain,
     /// Accounts and containers as host names.
     DomainRemap,
+    /// Entity tags in quotes.
+    EtagQuoter,
     /// Uploads by a web form.
     Formpost,
+    /// Which devices keep what.
+    ListEndpoints,
     /// Names that are not wanted.
     NameCheck,
+    /// Requests that come too fast.
+    Ratelimit,
     /// A cluster that nobody writes to.
     ReadOnly,
     /// Static web sites.
@@ -90,12 +104,14 @@ pub enum Middleware {
     Symlink,
     /// Addresses that are signed.
     Tempurl,
+    /// Containers that keep every version of their objects. Of the core.
+    ObjectVersioning,
     /// Older versions in another container. Of the core.
     VersionedWrites,
 }
 
 /// What is offered unless an operator says otherwise.
-const PIPELINE: [Middleware; 8] = [
+const PIPELINE: [Middleware; 9] = [
     Middleware::Bulk,
     Middleware::Tempurl,
     Middleware::Formpost,
@@ -103,8 +119,23 @@ const PIPELINE: [Middleware; 8] = [
     Middleware::AccountQuotas,
     Middleware::ContainerQuotas,
     Middleware::VersionedWrites,
+    Middleware::ObjectVersioning,
     Middleware::Symlink,
 ];
+
+/// Static large objects.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SloConfig {
+    /// Whether segments may be deleted in the background.
+    pub allow_async_delete: bool,
+}
+
+impl Default for SloConfig {
+    fn default() -> Self {
+        Self { allow_async_delete: true }
+    }
+}
 
 /// `tempurl`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -251,6 +282,81 @@ pub struct ReadOnlyConfig {
     pub read_only: bool,
     /// Whether deletions go on.
     pub allow_deletes: bool,
+}
+
+/// `etag_quoter`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EtagQuoterConfig {
+    /// Whether tags are quoted where neither the container nor the account says it.
+    pub enable_by_default: bool,
+}
+
+/// `list_endpoints`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListEndpointsConfig {
+    /// The path below which it answers.
+    pub list_endpoints_path: String,
+}
+
+impl Default for ListEndpointsConfig {
+    fn default() -> Self {
+        Self { list_endpoints_path: "/endpoints/".into() }
+    }
+}
+
+/// `ratelimit`. A rate of 0 is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RatelimitConfig {
+    /// Containers of an account that are made or deleted in a second.
+    pub account_ratelimit: Amount,
+    /// Writes of objects in a second, by the number of objects in the container: between two sizes it is interpolated.
+    pub container_ratelimits: Vec<(u64, Amount)>,
+    /// The same for listings of the container.
+    pub container_listing_ratelimits: Vec<(u64, Amount)>,
+    /// Accounts that are held to no limit.
+    pub account_whitelist: Vec<String>,
+    /// Accounts that are answered nothing.
+    pub account_blacklist: Vec<String>,
+    /// How long a request waits at most, in seconds; one that had to wait longer is refused.
+    pub max_sleep_time_seconds: Amount,
+    /// Waiting longer than this many seconds is logged; 0 for never.
+    pub log_sleep_time_seconds: Amount,
+    /// For so many seconds whoever has been idle may be faster.
+    pub rate_buffer_seconds: Amount,
+}
+
+impl Default for RatelimitConfig {
+    fn default() -> Self {
+        Self {
+            account_ratelimit: Amount(0.0),
+            container_ratelimits: Vec::new(),
+            container_listing_ratelimits: Vec::new(),
+            account_whitelist: Vec::new(),
+            account_blacklist: Vec::new(),
+            max_sleep_time_seconds: Amount(60.0),
+            log_sleep_time_seconds: Amount(0.0),
+            rate_buffer_seconds: Amount(5.0),
+        }
+    }
+}
+
+/// Seconds, or requests in a second: not negative, and finite.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Amount(pub(super) f64);
+
+impl Eq for Amount {}
+
+impl TryFrom<f64> for Amount {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Self, String> {
+        let is_amount = number.is_finite() && number >= 0.0;
+        is_amount.then_some(Self(number)).ok_or_else(|| format!("{number} is negative, or no number"))
+    }
 }
 
 fn names(list: &[&str]) -> Vec<String> {
@@ -401,6 +507,7 @@ impl Default for SwiftConfig {
             strict_cors_mode: true,
             pipeline: PIPELINE.to_vec(),
             info: InfoConfig::default(),
+            slo: SloConfig::default(),
             tempurl: TempUrlConfig::default(),
             formpost: FormPostConfig::default(),
             staticweb: StaticWebConfig::default(),
@@ -408,6 +515,9 @@ impl Default for SwiftConfig {
             crossdomain: CrossDomainConfig::default(),
             name_check: NameCheckConfig::default(),
             read_only: ReadOnlyConfig::default(),
+            etag_quoter: EtagQuoterConfig::default(),
+            list_endpoints: ListEndpointsConfig::default(),
+            ratelimit: RatelimitConfig::default(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Containers: listings, metadata and access lists.
 
 use anello_storage::store::IfMissing;
-use anello_storage::{ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectEntry, ObjectPath, StoragePolicy};
+use anello_storage::{
+    ContainerInfo, Content, ListQuery, Listed, Metadata, ObjectEntry, ObjectInfo, ObjectPath, StoragePolicy,
+};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -9,12 +11,13 @@ use super::SwiftDoor;
 use super::access::Access;
 use super::call::Call;
 use super::fault::Fault;
+use super::layer::etag_quoter;
 use super::limits::{CONTAINER_NAME_BYTES_MAX, ROW_LOOKUPS_AT_ONCE};
 use super::listing::{self, Format, ObjectRow, RowKind};
 use super::metadata::{self, Kind};
-use super::{account, quota, reply, versioned};
+use super::{account, quota, reply, version, version_listing, versioned};
 use crate::body::Body;
-use crate::object::{link, segments};
+use crate::object::{link, segments, versions};
 
 /// GET and HEAD.
 pub(super) async fn read(
@@ -24,24 +27,32 @@ pub(super) async fn read(
     account: &str,
     container: &str,
 ) -> Result<Response<Body>, Fault> {
-    let format = Format::of(call)?;
+    let is_of_versions = version_listing::is_wanted(door, call);
+    let format = if is_of_versions { Format::Json } else { Format::of(call)? };
     let query = listing::query_of(call)?;
     let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
-    let mut response = if call.method == http::Method::HEAD {
+    let mut response = if is_of_versions {
+        version_listing::list(door, call, account, container, &info).await?
+    } else if call.method == http::Method::HEAD {
         reply::with_body(StatusCode::NO_CONTENT, format.media_type(), "")
     } else {
-        let rows = rows(door, account, container, &query).await?;
+        let mut rows = rows(door, account, container, &query).await?;
+        if format == Format::Json {
+            version_listing::name(door, account, container, &info, &mut rows).await?;
+        }
         format.answer(listing::of_objects(format, container, &rows))
     };
     if call.query.get("format").is_none() {
         reply::vary(response.headers_mut(), "Accept");
     }
     show(door, &info, access, response.headers_mut());
+    let bytes = info.bytes_used + version::kept_bytes(door, account, container, &info).await?;
+    response.headers_mut().insert("x-container-bytes-used", HeaderValue::from(bytes));
     Ok(response)
 }
 
 /// The rows of a listing. Those of large objects and links are looked up, several at a time.
-async fn rows(
+pub(super) async fn rows(
     door: &SwiftDoor,
     account: &str,
     container: &str,
@@ -61,26 +72,27 @@ async fn row(
     let entry = match listed {
         Listed::Prefix(prefix) => return Ok(Listed::Prefix(prefix)),
         Listed::Entry(entry) if entry.content != Content::Segments => {
-            return Ok(Listed::Entry(ObjectRow { entry, kind: RowKind::Plain }));
+            return Ok(Listed::Entry(ObjectRow { entry, kind: RowKind::Plain, version: None }));
         }
         Listed::Entry(entry) => entry,
     };
-    let kind = match door.store.object(&ObjectPath::new(account, container, &entry.name)).await? {
-        None => RowKind::Plain,
-        Some(info) => match link::of(&info, account) {
-            Some(link) => RowKind::Link {
-                location: link.location,
-                etag: link.etag,
-                bytes: link::item(&info, link::TARGET_BYTES).and_then(|bytes| bytes.parse().ok()),
-                slo_etag: link::item(&info, link::TARGET_SLO_ETAG).map(str::to_owned),
-            },
-            None => match segments::manifest_etag(&info) {
-                Some(etag) => RowKind::Manifest { etag: etag.to_owned() },
-                None => RowKind::Plain,
-            },
+    let info = door.store.object(&ObjectPath::new(account, container, &entry.name)).await?;
+    let kind = info.map_or(RowKind::Plain, |info| kind_of(&info, account));
+    Ok(Listed::Entry(ObjectRow { entry, kind, version: None }))
+}
+
+/// What an object of an account is, as listings show it.
+pub(super) fn kind_of(info: &ObjectInfo, account: &str) -> RowKind {
+    match (link::of(info, account), segments::manifest_etag(info)) {
+        (Some(link), _) => RowKind::Link {
+            location: link.location,
+            etag: link.etag,
+            bytes: link::item(info, link::TARGET_BYTES).and_then(|bytes| bytes.parse().ok()),
+            slo_etag: link::item(info, link::TARGET_SLO_ETAG).map(str::to_owned),
         },
-    };
-    Ok(Listed::Entry(ObjectRow { entry, kind }))
+        (None, Some(etag)) => RowKind::Manifest { etag: etag.to_owned() },
+        (None, None) => RowKind::Plain,
+    }
 }
 
 /// PUT: creates the container, or changes its metadata.
@@ -97,8 +109,8 @@ pub(super) async fn create(
     }
     let wanted = wanted_policy(door, call)?;
     quota::check_container(door, call)?;
-    let changes = changes(door, call, access)?;
     let info = door.store.container(account, container).await?;
+    let changes = changes(door, call, access, (account, container), info.as_ref())?;
     metadata::check_changed(&metadata_of(info.as_ref()), &changes, Kind::Container)?;
     if let (Some(info), Some(wanted)) = (&info, &wanted)
         && info.policy != wanted.index
@@ -128,17 +140,26 @@ pub(super) async fn update(
     container: &str,
 ) -> Result<Response<Body>, Fault> {
     quota::check_container(door, call)?;
-    let changes = changes(door, call, access)?;
     let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
+    let changes = changes(door, call, access, (account, container), Some(&info))?;
     metadata::check_changed(&info.metadata, &changes, Kind::Container)?;
     door.store.container_update(account, container, changes, info.policy, IfMissing::Fail).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
 /// What a request changes.
-fn changes(door: &SwiftDoor, call: &Call, access: Access) -> Result<Metadata, Fault> {
+fn changes(
+    door: &SwiftDoor,
+    call: &Call,
+    access: Access,
+    name: (&str, &str),
+    info: Option<&ContainerInfo>,
+) -> Result<Metadata, Fault> {
     let mut changes = metadata::changes(&call.headers, Kind::Container, access.owner)?;
-    for (name, value) in versioned::container_changes(door, call)? {
+    let of_versions = version::container_changes(door, call, name, info)?;
+    let quoting = etag_quoter::change(door, call, Kind::Container);
+    let others = versioned::container_changes(door, call, info)?.into_iter().chain(of_versions).chain(quoting);
+    for (name, value) in others {
         metadata::set(&mut changes, name, value);
     }
     Ok(changes)
@@ -146,7 +167,7 @@ fn changes(door: &SwiftDoor, call: &Call, access: Access) -> Result<Metadata, Fa
 
 /// DELETE.
 pub(super) async fn delete(door: &SwiftDoor, account: &str, container: &str) -> Result<Response<Body>, Fault> {
-    door.store.container_delete(account, container).await?;
+    versions::remove(&door.store, account, container).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
@@ -168,6 +189,8 @@ fn show(door: &SwiftDoor, info: &ContainerInfo, access: Access, headers: &mut He
     headers.insert("x-container-object-count", HeaderValue::from(info.object_count));
     headers.insert("x-container-bytes-used", HeaderValue::from(info.bytes_used));
     versioned::show(&info.metadata, headers);
+    version::show_container(door, info, headers);
+    etag_quoter::show(door, &info.metadata, Kind::Container, headers);
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
     if let Some(policy) = door.store.policies().get(info.policy) {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use anello_storage::store::{ObjectHead, Written};
+use anello_storage::store::ObjectHead;
 use anello_storage::{ObjectPath, Precondition};
 use http::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -19,7 +19,8 @@ use super::policy::Rule;
 use super::range::Wanted as WantedRange;
 use super::source::{Form, Source};
 use super::upload::{self, Wanted};
-use super::{dlo, download, large, metadata, quota, reply, slo, symlink, versioned};
+use super::write::{Made, Writing};
+use super::{dlo, download, large, metadata, quota, reply, slo, symlink, version};
 use crate::body::Body;
 use crate::digest::Digester;
 use crate::object::link;
@@ -47,7 +48,7 @@ pub(super) async fn to_path(door: &SwiftDoor, call: &Arc<Call>, target: &ObjectP
     let account = account_of(call, "x-copy-from-account", &target.account)?;
     let (container, object) = split("X-Copy-From", call.header("x-copy-from").unwrap_or(""))?;
     let source = ObjectPath { account, container, object };
-    door.authorize(call, Rule::ObjectRead, &source.account, Some(&source.container)).await?;
+    door.authorize(call, version::rule(call, Rule::ObjectRead)?, &source.account, Some(&source.container)).await?;
     run(door, call, &source, target).await
 }
 
@@ -64,7 +65,7 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
     let wanted = Wanted::of(call, to, of_target)?;
     let head = head(call, &source, &wanted);
     let mut shown = head.metadata.clone();
-    let (etag, written) = if link::is_link(&source.info) {
+    let (etag, made) = if link::is_link(&source.info) {
         symlink::copy(door, call, &source.info, to, head, &wanted.condition).await?
     } else if source.form == Form::Static && large::asks_for_manifest(call) {
         slo::copy(door, call, (source.path(), &source.info), to, head, &wanted.condition).await?
@@ -72,13 +73,16 @@ async fn run(door: &SwiftDoor, call: &Arc<Call>, from: &ObjectPath, to: &ObjectP
         data(door, call, access, &mut source, to, head, &wanted).await?
     };
 
-    let mut response = upload::created(&etag, written);
+    let mut response = upload::created(door, &etag, &made);
     let headers = response.headers_mut();
     shown.retain(|(name, _)| name.starts_with(metadata::Kind::Object.prefix()));
     metadata::show_object(&shown, headers);
     reply::set(headers, "x-copied-from", reply::quoted(&format!("{}/{}", from.container, from.object)));
     reply::set(headers, "x-copied-from-account", reply::quoted(&from.account));
     reply::set(headers, "x-copied-from-last-modified", reply::http_date(last_modified));
+    if let Some(version) = &source.version {
+        reply::set(headers, "x-copied-from-version-id", version);
+    }
     Ok(response)
 }
 
@@ -91,7 +95,7 @@ async fn data(
     to: &ObjectPath,
     mut head: ObjectHead,
     wanted: &Wanted,
-) -> Result<(String, Written), Fault> {
+) -> Result<(String, Made), Fault> {
     let range = match WantedRange::parse(call.header("range"), source.info.size) {
         WantedRange::Whole => None,
         WantedRange::Parts(mut parts) if parts.len() == 1 => Some(parts.remove(0)),
@@ -107,17 +111,16 @@ async fn data(
         return Err(upload::too_large());
     }
     quota::check(door, access, to, length).await?;
-    let mut writer = door.store.object_write(to, Some(length)).await?;
+    let mut writer = Writing::begin(&door.store, to, Some(length)).await?;
     let mut digest = Digester::new(false);
     let mut chunks = source.read(door, call, range).await?;
     chunks.prime().await?;
     while let Some(data) = chunks.next().await? {
         upload::take(&mut writer, &mut digest, data).await?;
     }
-    versioned::before_put(door, to).await?;
     head.etag = hex::encode(digest.finish().await.md5);
     let etag = head.etag.clone();
-    Ok((etag, writer.finish(head, &wanted.condition).await?))
+    Ok((etag, writer.finish(door, head, &wanted.condition).await?))
 }
 
 /// What the copy is like: the source, unless fresh, and over it what the request says.

@@ -16,7 +16,8 @@ use super::conditions::{self, Conditions};
 use super::fault::Fault;
 use super::range::Wanted;
 use super::source::{Chunks, Form, Source};
-use super::{large, metadata, reply, symlink};
+use super::target::Target;
+use super::{large, metadata, reply, symlink, version};
 use crate::body::{self, Body};
 use crate::object::segments;
 
@@ -26,13 +27,13 @@ pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) 
     let mut source = Source::open(door, call, path).await?.ok_or_else(Fault::missing)?;
     if large::asks_for_manifest(call) && source.form == Form::Static {
         let mut response = manifest(door, call, source.path(), &source.info).await?;
-        show_location(&source, response.headers_mut());
+        show_location(&source, call, response.headers_mut());
         return Ok(response);
     }
     let last_modified = source.info.meta_timestamp.seconds_ceil();
     if let Some(status) = Conditions::of(call).refuse(&source.info.etag, last_modified) {
         let mut response = Fault::status(status).into_response();
-        show(&source, response.headers_mut());
+        show(&source, call, response.headers_mut());
         if status != StatusCode::NOT_MODIFIED {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
         }
@@ -50,13 +51,13 @@ pub(super) async fn read(door: &SwiftDoor, call: &Arc<Call>, path: &ObjectPath) 
         wanted => wanted,
     };
     let mut response = match wanted {
-        Wanted::Nothing => return Ok(unsatisfiable(&source)),
+        Wanted::Nothing => return Ok(unsatisfiable(&source, call)),
         Wanted::Whole if is_head => with_length(StatusCode::OK, body::empty(), size),
         Wanted::Whole => with_length(StatusCode::OK, body_of(open(door, call, &mut source, None).await?), size),
         Wanted::Parts(mut parts) if parts.len() == 1 => one_part(door, call, &mut source, parts.remove(0)).await?,
         Wanted::Parts(parts) => return many_parts(door, call, source, parts).await,
     };
-    show(&source, response.headers_mut());
+    show(&source, call, response.headers_mut());
     Ok(response)
 }
 
@@ -78,7 +79,11 @@ pub(super) async fn part_of(
     let pieces = source.pieces(door).await?;
     let Some(piece) = pieces.get(number - 1) else {
         let count = pieces.len();
-        return Err(no_such_part(call, &source.info, count));
+        let fault = no_such_part(call, &source.info, count);
+        return Err(match &source.version {
+            Some(version) => version::on(fault, version),
+            None => fault,
+        });
     };
     let start = pieces[..number - 1].iter().map(segments::Piece::size).sum();
     Ok(Some((start..start + piece.size(), pieces.len())))
@@ -91,7 +96,8 @@ fn no_such_part(call: &Call, info: &ObjectInfo, count: usize) -> Fault {
         .with("content-range", &format!("bytes */{}", info.size))
         .with("etag", &format!("\"{}\"", info.etag))
         .with("x-static-large-object", "True")
-        .with("x-parts-count", &count.to_string());
+        .with("x-parts-count", &count.to_string())
+        .with("last-modified", &reply::http_date(info.meta_timestamp.seconds_ceil()));
     if call.method == http::Method::HEAD { fault.with("content-length", "0") } else { fault }
 }
 
@@ -109,7 +115,7 @@ async fn one_of(
     } else {
         one_part(door, call, source, range).await?
     };
-    show(source, response.headers_mut());
+    show(source, call, response.headers_mut());
     response.headers_mut().insert("x-parts-count", HeaderValue::from(count));
     Ok(response)
 }
@@ -154,9 +160,9 @@ async fn open(
 }
 
 /// Puts what is known of an object into the headers of an answer.
-fn show(source: &Source, headers: &mut HeaderMap) {
+fn show(source: &Source, call: &Call, headers: &mut HeaderMap) {
     show_info(&source.info, headers);
-    show_location(source, headers);
+    show_location(source, call, headers);
     symlink::show(&source.info, headers);
     if source.form != Form::Plain {
         // As large objects are not what their tag is the MD5 of, Swift quotes it.
@@ -168,9 +174,16 @@ fn show(source: &Source, headers: &mut HeaderMap) {
     }
 }
 
-/// Says which object a link has led to.
-fn show_location(source: &Source, headers: &mut HeaderMap) {
-    if let Some(location) = &source.location {
+/// Says which object a link has led to, and which version it is; of a current version also where it stays.
+fn show_location(source: &Source, call: &Call, headers: &mut HeaderMap) {
+    if let Some(version) = &source.version {
+        version::show(version, headers);
+    }
+    let of_version = || match (&call.target, &source.version) {
+        (Target::Object(path), Some(version)) => Some(version::location(path, version)),
+        _ => None,
+    };
+    if let Some(location) = source.location.clone().or_else(of_version) {
         reply::set(headers, "content-location", location);
     }
 }
@@ -196,10 +209,10 @@ fn with_length(status: StatusCode, body: Body, length: u64) -> Response<Body> {
 }
 
 /// 416, with the size that there is.
-fn unsatisfiable(source: &Source) -> Response<Body> {
+fn unsatisfiable(source: &Source, call: &Call) -> Response<Body> {
     let mut response = Fault::status(StatusCode::RANGE_NOT_SATISFIABLE).into_response();
     let headers = response.headers_mut();
-    show(source, headers);
+    show(source, call, headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     reply::set(headers, "content-range", format!("bytes */{}", source.info.size));
     response
@@ -239,7 +252,7 @@ async fn many_parts(
     let length = length + end.len() as u64;
 
     let mut response = with_length(StatusCode::PARTIAL_CONTENT, body::empty(), length);
-    show(&source, response.headers_mut());
+    show(&source, call, response.headers_mut());
     let media_type = format!("multipart/byteranges;boundary={boundary}");
     reply::set(response.headers_mut(), "content-type", media_type);
     let parts = parts.into_iter();

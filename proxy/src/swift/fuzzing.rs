@@ -11,7 +11,7 @@ use super::range::Wanted;
 use super::signature::Signature;
 use super::target::Target;
 use super::tempauth::{self, AccountAcl};
-use super::{copy, dlo, expiry, layer, listing, manifest, metadata, octets};
+use super::{copy, dlo, expiry, layer, listing, manifest, metadata, octets, version};
 use crate::fuzzing::request;
 
 /// What is to be sent lies within what there is.
@@ -46,7 +46,10 @@ pub(crate) fn head(bytes: &[u8]) {
     if let Ok(query) = listing::query_of(&call) {
         assert!(query.limit <= LISTING_ENTRIES_MAX);
     }
-    let _ = (listing::Format::of(&call), dlo::check(&call), call.content_length());
+    let _ = (listing::Format::of(&call), listing::accept_json(&call), dlo::check(&call), call.content_length());
+    if let Ok(Some(asked)) = version::Asked::of(&call) {
+        assert!(!asked.to_string().is_empty());
+    }
     if let Ok(Some(second)) = expiry::delete_at(&call) {
         assert!(second > call.now.seconds());
     }

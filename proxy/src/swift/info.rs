@@ -35,7 +35,11 @@ pub(super) fn read(door: &SwiftDoor, call: &Call) -> Result<Response<Body>, Faul
     if door.tempauth.is_some() {
         sections.insert("tempauth".into(), json!({"account_acls": true}));
     }
-    let of_core = [(Middleware::AccountQuotas, "account_quotas"), (Middleware::ContainerQuotas, "container_quotas")];
+    let of_core = [
+        (Middleware::AccountQuotas, "account_quotas"),
+        (Middleware::ContainerQuotas, "container_quotas"),
+        (Middleware::ObjectVersioning, "object_versioning"),
+    ];
     for (_, name) in of_core.into_iter().filter(|(middleware, _)| door.config.offers(*middleware)) {
         sections.insert(name.into(), json!({}));
     }
@@ -133,7 +137,7 @@ fn core(door: &SwiftDoor) -> Map<String, Value> {
             "max_manifest_size": SLO_MANIFEST_BYTES_MAX,
             "min_segment_size": 1,
             "yield_frequency": 10,
-            "allow_async_delete": false,
+            "allow_async_delete": door.config.slo.allow_async_delete,
         },
         "dlo": {"max_segments": DLO_SEGMENTS_MAX},
         "keystoneauth": {},

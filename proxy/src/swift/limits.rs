@@ -111,3 +111,10 @@ pub(super) const FORM_FIELDS_MAX: usize = 64;
 
 /// Bytes of the headers of a form's part. More: 400; browsers send some hundred.
 pub(super) const FORM_HEADERS_BYTES_MAX: usize = 8192;
+
+/// Accounts and containers whose requests `ratelimit` counts, some 100 bytes each. Beyond it those that have been idle
+/// are forgotten, and if there are none, all: then each may be as fast as its buffer is once more.
+pub(super) const RATE_COUNTERS_MAX: usize = 100_000;
+
+/// What a sender whom `ratelimit` blocks waits before he is told, Swift's figure.
+pub(super) const BLOCKED_SENDER_PAUSE: Duration = Duration::from_secs(1);

@@ -118,6 +118,20 @@ impl<'a> MediaRange<'a> {
     }
 }
 
+/// Refuses a request that would have a listing in another form than JSON, for one that has no other.
+pub(super) fn accept_json(call: &Call) -> Result<(), Fault> {
+    let accept = call.header("accept").unwrap_or("");
+    let takes = match call.query.get("format").filter(|format| !format.is_empty()) {
+        Some(format) => format.eq_ignore_ascii_case("json"),
+        None if accept.trim().is_empty() => true,
+        None => accept
+            .split(',')
+            .filter_map(MediaRange::parse)
+            .any(|range| range.quality > 0 && range.fit(Format::Json.essence()).is_some()),
+    };
+    if takes { Ok(()) } else { Err(Fault::status(StatusCode::NOT_ACCEPTABLE)) }
+}
+
 /// The part of a listing that a request asks for.
 pub(super) fn query_of(call: &Call) -> Result<ListQuery, Fault> {
     let text = |name| call.query.get(name).filter(|value: &&str| !value.is_empty()).map(str::to_owned);
@@ -161,6 +175,18 @@ pub(super) struct ObjectRow {
     pub(super) entry: ObjectEntry,
     /// What else is shown of it.
     pub(super) kind: RowKind,
+    /// The address of the version that it is, where its container keeps them.
+    pub(super) version: Option<String>,
+}
+
+/// A version in a container's listing of all.
+pub(super) struct VersionRow {
+    /// As an object is listed.
+    pub(super) row: ObjectRow,
+    /// Its id.
+    pub(super) version: String,
+    /// Whether it is the current one.
+    pub(super) is_latest: bool,
 }
 
 /// What an object is, as far as listings show it.
@@ -217,6 +243,19 @@ pub(super) fn of_objects(format: Format, container: &str, rows: &[Listed<ObjectR
     }
 }
 
+/// The text of a container's listing of versions, as JSON.
+pub(super) fn of_versions(rows: &[Listed<VersionRow>]) -> String {
+    json(rows)
+}
+
+/// Changes an entry.
+pub(super) fn map<A, B>(listed: Listed<A>, change: impl FnOnce(A) -> B) -> Listed<B> {
+    match listed {
+        Listed::Prefix(prefix) => Listed::Prefix(prefix),
+        Listed::Entry(entry) => Listed::Entry(change(entry)),
+    }
+}
+
 /// The text of an account's listing.
 pub(super) fn of_containers(format: Format, account: &str, rows: &[Listed<ContainerRow>]) -> String {
     match format {
@@ -254,6 +293,8 @@ impl Row for ObjectRow {
         };
         match &self.kind {
             RowKind::Plain => {}
+            // A version is shown as such, whatever it leads to.
+            RowKind::Link { .. } if self.version.is_some() => {}
             RowKind::Manifest { .. } => item("slo_etag", &format!("\"{}\"", self.entry.etag)),
             RowKind::Link { location, etag, bytes, slo_etag } => {
                 item("symlink_path", location);
@@ -267,6 +308,11 @@ impl Row for ObjectRow {
                     push(out, format_args!(",\"symlink_bytes\":{bytes}"));
                 }
             }
+        }
+        if let Some(version) = &self.version {
+            out.push_str(",\"symlink_path\":");
+            json_text(version, out);
+            out.push_str(",\"version_symlink\":true");
         }
     }
 
@@ -283,6 +329,25 @@ impl Row for ObjectRow {
                 self.entry.timestamp.iso8601()
             ),
         );
+    }
+}
+
+impl Row for VersionRow {
+    const XML_NAME: &'static str = ObjectRow::XML_NAME;
+
+    fn name(&self) -> &str {
+        self.row.name()
+    }
+
+    fn json(&self, out: &mut String) {
+        self.row.json(out);
+        out.push_str(",\"version_id\":");
+        json_text(&self.version, out);
+        push(out, format_args!(",\"is_latest\":{}", self.is_latest));
+    }
+
+    fn xml(&self, out: &mut String) {
+        self.row.xml(out);
     }
 }
 
@@ -408,7 +473,7 @@ mod tests {
             content_type: "text/plain".into(),
             content: anello_storage::Content::Plain,
         };
-        vec![Listed::Entry(ObjectRow { entry, kind: RowKind::Plain }), Listed::Prefix("d&/".into())]
+        vec![Listed::Entry(ObjectRow { entry, kind: RowKind::Plain, version: None }), Listed::Prefix("d&/".into())]
     }
 
     #[test]

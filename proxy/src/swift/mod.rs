@@ -51,7 +51,10 @@ mod tempauth;
 mod testing;
 mod unsupported;
 mod upload;
+mod version;
+mod version_listing;
 mod versioned;
+mod write;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -66,9 +69,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
 pub use config::{
-    ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, FormPostConfig, InfoConfig, Middleware,
-    NameCheckConfig, ReadOnlyConfig, Regexp, ServicePrefix, StaticWebConfig, SwiftConfig, TempAuthConfig,
-    TempUrlConfig, TempUser,
+    Amount, ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, EtagQuoterConfig, FormPostConfig, InfoConfig,
+    ListEndpointsConfig, Middleware, NameCheckConfig, RatelimitConfig, ReadOnlyConfig, Regexp, ServicePrefix,
+    SloConfig, StaticWebConfig, SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
 };
 pub use limits::HEADER_COUNT_MAX;
 pub use signature::Digest;
@@ -180,6 +183,7 @@ impl SwiftDoor {
             None => Access::GUEST,
             Some(account) => {
                 let container = call.target.container().map(|(_, container)| container);
+                let rule = if resource == Resource::Object { version::rule(call, rule)? } else { rule };
                 self.authorize(call, rule, account, container).await?
             }
         };

@@ -1,24 +1,33 @@
 //! Objects: POST and DELETE. Reading is [`super::download`], writing [`super::upload`] and [`super::copy`].
 
 use anello_storage::store::ObjectUpdate;
-use anello_storage::{ObjectInfo, ObjectPath};
+use anello_storage::{Error, ObjectInfo, ObjectPath};
 use http::{Response, StatusCode};
 
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::{conditions, dlo, expiry, metadata, reply, slo, symlink, versioned};
+use super::{conditions, dlo, expiry, metadata, reply, slo, symlink, version};
 use crate::body::Body;
+use crate::object::lock;
 
 /// POST: replaces what clients set of an object's metadata; the doors' own stays.
 pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
     dlo::check(call)?;
     symlink::check_post(call)?;
+    if let Some(asked) = version::Asked::of(call)? {
+        return Err(Fault::invalid(format!("POST to a specific version ({asked}) is not allowed")));
+    }
     let items = metadata::object_items(&call.headers)?;
     let delete_at = expiry::delete_at(call)?;
     let content_type = call.header("content-type").filter(|media_type| !media_type.is_empty()).map(str::to_owned);
-    let mut redirected = None;
+    let now = door.store.clock().wall().system_time().into();
+    let (mut redirected, mut is_locked) = (None, false);
     let change = |info: &ObjectInfo| {
+        is_locked = lock::forbids(info, now, false);
+        if is_locked {
+            return Err(Error::Precondition);
+        }
         redirected = symlink::redirect(info, &path.account);
         let mut metadata = items.clone();
         for (name, value) in info.metadata.iter().filter(|(name, _)| !metadata::is_shown(name)) {
@@ -26,7 +35,14 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         }
         Ok(ObjectUpdate { content_type: content_type.clone(), delete_at, metadata })
     };
-    door.store.object_update(path, change).await?;
+    let updated = match version::of(door, path).await? {
+        Some(versions) => versions.update(&path.object, None, change).await,
+        None => door.store.object_update(path, change).await,
+    };
+    if is_locked {
+        return Err(version::locked());
+    }
+    updated?;
     match redirected {
         Some(redirect) => Err(redirect),
         None => Ok(reply::bare(StatusCode::ACCEPTED)),
@@ -46,8 +62,6 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
         }
     }
-    match versioned::delete(door, path, &condition).await? {
-        true => Ok(reply::bare(StatusCode::NO_CONTENT)),
-        false => Err(Fault::missing()),
-    }
+    let asked = version::Asked::of(call)?;
+    Ok(version::delete(door, path, asked.as_ref(), &condition).await?.answer())
 }

@@ -31,10 +31,14 @@ pub(super) enum Rule {
     ObjectRead,
     /// Owner of the account, or the container's write list.
     ObjectWrite,
+    /// Owner or reader of the account: a version that is named by its id.
+    VersionRead,
+    /// Owner of the account: the deletion of such a version.
+    VersionDelete,
 }
 
 /// Every method that is offered, and its rule. COPY reads its source by the rule named here; its
-/// destination is held to that of PUT.
+/// destination is held to that of PUT. Where a version is named, `version::rule` makes the rule stricter.
 const TABLE: &[(Resource, &str, Rule)] = &[
     (Resource::Service, "GET", Rule::Open),
     (Resource::Service, "HEAD", Rule::Open),

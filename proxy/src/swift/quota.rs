@@ -10,6 +10,8 @@ use super::call::Call;
 use super::config::Middleware;
 use super::fault::Fault;
 use super::metadata::value;
+use super::version;
+use crate::object::versions;
 
 const CONTAINER_BYTES: &str = "x-container-meta-quota-bytes";
 const CONTAINER_COUNT: &str = "x-container-meta-quota-count";
@@ -110,7 +112,8 @@ pub(super) async fn check(door: &SwiftDoor, access: Access, path: &ObjectPath, b
         // What is there is counted only where it matters: that takes longer.
         && has(&settings.metadata, "-quota-")
         && let Some(info) = door.store.container(&path.account, &path.container).await?
-        && (is_over(value(&info.metadata, CONTAINER_BYTES), info.bytes_used, bytes)
+        && let kept = version::kept_bytes(door, &path.account, &path.container, &info).await?
+        && (is_over(value(&info.metadata, CONTAINER_BYTES), info.bytes_used + kept, bytes)
             || is_over(value(&info.metadata, CONTAINER_COUNT), info.object_count, 1))
     {
         return exceeded("Upload exceeds quota.");
@@ -122,7 +125,8 @@ pub(super) async fn check(door: &SwiftDoor, access: Access, path: &ObjectPath, b
     if !settings.is_some_and(|settings| has(&settings.metadata, "-quota-")) {
         return Ok(());
     }
-    let Some(info) = door.store.account(&path.account).await? else { return Ok(()) };
+    let Some(mut info) = door.store.account(&path.account).await? else { return Ok(()) };
+    info.bytes_used += versions::kept_bytes(&door.store, &path.account).await?.unwrap_or(0);
     let quota = |kind: &str, policy| value(&info.metadata, &item(kind, policy));
     let of_all = quota(KINDS[0], None).or_else(|| value(&info.metadata, ACCOUNT_BYTES_BEFORE));
     if is_over(of_all, info.bytes_used, bytes) || is_over(quota(KINDS[1], None), info.object_count, 1) {

@@ -43,8 +43,8 @@ pub(super) fn deletion(status: StatusCode, deleted: u64, missing: u64, errors: V
 /// The report of a manifest's upload.
 pub(super) fn upload(outcome: Result<Outcome, Fault>) -> Report {
     match outcome {
-        Ok(Ok((etag, written))) => {
-            let changed = reply::http_date(written.timestamp.seconds_ceil());
+        Ok(Ok((etag, made))) => {
+            let changed = reply::http_date(made.written.timestamp.seconds_ceil());
             let items = vec![("Etag", etag), ("Last Modified", changed)];
             Report { status: StatusCode::CREATED, items, ..Report::default() }
         }

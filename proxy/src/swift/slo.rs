@@ -1,12 +1,11 @@
 //! Static large objects: an object whose data are a list of segments (the manifest). A PUT with
 //! `?multipart-manifest=put` checks every segment and stores the list in Swift's own stored form; the
 //! object's tag is the MD5 of its segments' tags, its size theirs together.
-//!
-//! Left out on purpose: `async` deletion, which is done at once here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anello_storage::store::{ObjectHead, Written};
+use anello_storage::store::ObjectHead;
 use anello_storage::{Content, ObjectInfo, ObjectPath, Precondition};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -26,8 +25,10 @@ use super::manifest::{self, Asked, Entry};
 use super::policy::Rule;
 use super::report::{self, Report};
 use super::upload::{self, Wanted};
-use super::{conditions, media_type, metadata, symlink, versioned};
+use super::write::{self, Made};
+use super::{conditions, media_type, metadata, reply, symlink, version};
 use crate::body::Body;
+use crate::object::deletions::Job;
 use crate::object::segments::{self, MANIFEST_ETAG, Piece, Stored, segment_path};
 
 /// PUT of a manifest. A client that asks for a heartbeat expects 202 whatever comes, and the outcome in the body.
@@ -44,7 +45,7 @@ pub(super) async fn put(
         return Ok(report::later(StatusCode::ACCEPTED, format, "upload", work.boxed()));
     }
     match put_now(door, call, path, body).await? {
-        Ok((etag, written)) => Ok(upload::created(&etag, written)),
+        Ok((etag, made)) => Ok(upload::created(door, &etag, &made)),
         Err(errors) => Ok(report::refusal(format, &errors)),
     }
 }
@@ -65,8 +66,8 @@ async fn put_now(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: Incomin
 /// Names of segments, and what is wrong with them.
 type Errors = Vec<(String, String)>;
 
-/// A manifest's tag in quotes and what the store made of it, or what is wrong with its segments.
-pub(super) type Outcome = Result<(String, Written), Errors>;
+/// A manifest's tag in quotes and what was made of it, or what is wrong with its segments.
+pub(super) type Outcome = Result<(String, Made), Errors>;
 
 /// Takes a client's list.
 async fn check_and_store(
@@ -169,7 +170,7 @@ async fn store(
     mut head: ObjectHead,
     condition: &Precondition,
     items: Vec<Stored>,
-) -> Result<(String, Written), Fault> {
+) -> Result<(String, Made), Fault> {
     let (mut digest, mut size) = (Md5::new(), 0_u64);
     for item in &items {
         let piece = segments::piece(&path.account, item.clone()).ok_or_else(|| Fault::invalid("Invalid manifest"))?;
@@ -191,9 +192,8 @@ async fn store(
     head.etag = etag.clone();
     head.size = Some(size);
     head.content = Content::Segments;
-    versioned::before_put(door, path).await?;
-    let written = door.store.object_put(path, text.into(), head, condition).await?;
-    Ok((format!("\"{etag}\""), written))
+    let made = write::record(door, path, text.into(), head, condition).await?;
+    Ok((format!("\"{etag}\""), made))
 }
 
 /// Copies a manifest as such. Its segments are looked at again, for in another account they are others.
@@ -204,7 +204,7 @@ pub(super) async fn copy(
     to: &ObjectPath,
     head: ObjectHead,
     condition: &Precondition,
-) -> Result<(String, Written), Fault> {
+) -> Result<(String, Made), Fault> {
     let (path, info) = from;
     let text = segments::text(&door.store, path, info.timestamp).await?;
     let list = manifest::raw(segments::items(&text).unwrap_or_default());
@@ -217,7 +217,15 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
     let format = Format::accepted(call.header("accept").unwrap_or("")).unwrap_or(Format::Plain);
     let answer = |report: Report| Ok(report.answer(format, "delete"));
     let quoted = |path: &ObjectPath| format!("/{}/{}", path.container, path.object);
-    let Some(info) = door.store.object(path).await? else {
+    let asked = version::Asked::of(call)?;
+    if door.config.slo.allow_async_delete && call.query.get("async").is_some_and(is_true) {
+        return delete_later(door, call, path, asked.as_ref()).await;
+    }
+    let found = match version::find(door, call, path).await {
+        Err(fault) if fault.status_code() == StatusCode::NOT_FOUND => None,
+        found => found?,
+    };
+    let Some(version::Opened { path: record, info, .. }) = found else {
         return answer(report::deletion(StatusCode::OK, 0, 1, Errors::new()));
     };
     if !segments::is_manifest(&info) {
@@ -226,7 +234,14 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
     }
     let (mut deleted, mut missing, mut errors) = (0, 0, Errors::new());
     // Depth first, so that a manifest goes after everything that only it leads to.
-    let mut waiting = vec![(path.clone(), false)];
+    let mut waiting = vec![(path.clone(), true)];
+    let of_segments = |pieces: Vec<Piece>| {
+        pieces.into_iter().filter_map(|piece| match piece {
+            Piece::Segment(segment) => Some((segment.path, false)),
+            Piece::Inline(_) => None,
+        })
+    };
+    waiting.extend(of_segments(segments::pieces(&door.store, &record, info.timestamp).await?));
     while let Some((path, is_emptied)) = waiting.pop() {
         if door.authorize(call, Rule::ObjectWrite, &path.account, Some(&path.container)).await.is_err() {
             errors.push((quoted(&path), "403 Forbidden".into()));
@@ -238,18 +253,51 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
         {
             let pieces = segments::pieces(&door.store, &path, info.timestamp).await?;
             waiting.push((path, true));
-            waiting.extend(pieces.into_iter().filter_map(|piece| match piece {
-                Piece::Segment(segment) => Some((segment.path, false)),
-                Piece::Inline(_) => None,
-            }));
+            waiting.extend(of_segments(pieces));
             continue;
         }
-        match versioned::delete(door, &path, &Precondition::default()).await {
-            Ok(true) => deleted += 1,
-            Ok(false) => missing += 1,
+        // What is left last is the manifest itself.
+        let asked = asked.as_ref().filter(|_| waiting.is_empty());
+        match version::delete(door, &path, asked, &Precondition::default()).await {
+            Ok(done) if done.was_there => deleted += 1,
+            Ok(_) => missing += 1,
             Err(fault) => errors.push((quoted(&path), fault.line())),
         }
     }
     let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     answer(report::deletion(status, deleted, missing, errors))
+}
+
+/// The same with `async`: the manifest at once, and its segments in the background, which are written down first.
+async fn delete_later(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    asked: Option<&version::Asked>,
+) -> Result<Response<Body>, Fault> {
+    let found = version::find(door, call, path).await?.ok_or_else(Fault::missing)?;
+    if !segments::is_manifest(&found.info) {
+        return Err(Fault::invalid("Not an SLO manifest"));
+    }
+    let text = segments::text(&door.store, &found.path, found.info.timestamp).await?;
+    let items = segments::items(&text).unwrap_or_default();
+    if items.iter().any(|item| item.sub_slo == Some(true)) {
+        return Err(Fault::invalid("No segments may be large objects."));
+    }
+    let places = items.iter().filter_map(|item| segment_path(&path.account, item.name.as_deref()?));
+    let mut by_container: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for place in places {
+        by_container.entry(place.container).or_default().push(place.object);
+    }
+    if by_container.len() > 1 {
+        let names: Vec<_> = by_container.keys().map(|name| format!("\"{}\"", reply::quoted(name))).collect();
+        let names = names.join(", ");
+        return Err(Fault::invalid(format!("All segments must be in one container. Found segments in {names}")));
+    }
+    if let Some((container, objects)) = by_container.into_iter().next() {
+        door.authorize(call, Rule::ObjectWrite, &path.account, Some(&container)).await?;
+        let until = door.store.clock().tick().ticks();
+        Job { account: path.account.clone(), container, objects, until }.store(&door.store).await?;
+    }
+    Ok(version::delete(door, path, asked, &Precondition::default()).await?.answer())
 }

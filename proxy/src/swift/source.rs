@@ -16,9 +16,10 @@ use super::dlo;
 use super::fault::Fault;
 use super::large::{self, CallerGate};
 use super::symlink::{self, Found};
+use super::version::{self, Opened};
 use crate::object::link;
 use crate::object::segments::{self, Joined, Piece};
-use crate::object::{self, Reader};
+use crate::object::{self, Reader, versions};
 
 /// An object that can be read.
 pub(super) struct Source {
@@ -28,6 +29,8 @@ pub(super) struct Source {
     pub(super) form: Form,
     /// What it was reached through a link as.
     pub(super) location: Option<String>,
+    /// The version that it is, where it is one.
+    pub(super) version: Option<String>,
     path: ObjectPath,
     opened: Option<Reader>,
     pieces: Option<Vec<Piece>>,
@@ -45,30 +48,28 @@ pub(super) enum Form {
 }
 
 impl Source {
-    /// The object, ready to be read, or what it leads to; `None` where there is none. For HEAD its data are left
-    /// alone.
+    /// The object (or the version of it that the request names), ready to be read, or what it leads to; `None` where
+    /// there is none. For HEAD its data are left alone.
     pub(super) async fn open(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Option<Self>, Fault> {
-        let (info, opened) = if call.method == http::Method::HEAD {
-            (door.store.object(path).await?, None)
-        } else {
-            let reader = object::open(&door.store, path).await?;
-            (reader.as_ref().map(|reader| reader.info().clone()), reader)
-        };
-        let Some(info) = info else { return Ok(None) };
-        let mut source = Self { info, form: Form::Plain, location: None, path: path.clone(), opened, pieces: None };
+        let with_data = call.method != http::Method::HEAD;
+        let Some(opened) = version::open(door, call, path, with_data).await? else { return Ok(None) };
+        let Opened { path: place, info, reader: opened } = opened;
+        let (form, location, version) = (Form::Plain, None, None);
+        let mut source = Self { info, form, location, version, path: place, opened, pieces: None };
         if let Some(link) = link::of(&source.info, &path.account)
             && !symlink::asks_for_link(call)
         {
             let Found { path, info, location } = symlink::follow(door, call, link).await?;
             source = Self { info, path, location: Some(location), opened: None, ..source };
         }
+        source.version = version::shown(door, call, &source.info)?;
         if segments::is_manifest(&source.info) {
             source.form = Form::Static;
             source.opened = None;
         } else if !large::asks_for_manifest(call)
             && let Some(prefix) = dlo::prefix_of(&source.info)
         {
-            let segments = dlo::segments(door, call, &source.path.account, prefix).await?;
+            let segments = dlo::segments(door, call, versions::account_of(&source.path), prefix).await?;
             source.form = Form::Dynamic;
             source.opened = None;
             (source.info.size, source.info.etag) = (segments.size, segments.etag);

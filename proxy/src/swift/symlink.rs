@@ -1,7 +1,7 @@
 //! Symbolic links: an upload without data and with `X-Symlink-Target` makes one, reading follows it, and `?symlink=get`
 //! is about the link itself. Whoever follows must be allowed to read what it leads to; a link is no key.
 
-use anello_storage::store::{ObjectHead, Written};
+use anello_storage::store::ObjectHead;
 use anello_storage::{Content, ObjectInfo, ObjectPath, Precondition};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -15,7 +15,8 @@ use super::fault::Fault;
 use super::layer::Incoming;
 use super::policy::Rule;
 use super::upload::{self, Wanted};
-use super::{conditions, copy, media_type, metadata, reply, versioned};
+use super::write::{self, Made};
+use super::{conditions, copy, media_type, metadata, reply};
 use crate::body::Body;
 use crate::object::limits::LINKS_MAX;
 use crate::object::link::{self, Link};
@@ -150,8 +151,8 @@ pub(super) async fn put(
         content_type = Some("application/symlink".into());
     }
     head.content_type = content_type.unwrap_or_else(|| media_type::of_name(&path.object).to_owned());
-    let (etag, written) = store(door, path, head, &wanted.condition).await?;
-    Ok(upload::created(&etag, written))
+    let (etag, made) = store(door, path, head, &wanted.condition).await?;
+    Ok(upload::created(door, &etag, &made))
 }
 
 /// Writes a link; its items are in the metadata.
@@ -160,11 +161,10 @@ async fn store(
     path: &ObjectPath,
     mut head: ObjectHead,
     condition: &Precondition,
-) -> Result<(String, Written), Fault> {
-    versioned::before_put(door, path).await?;
+) -> Result<(String, Made), Fault> {
     let etag = hex::encode(Md5::digest(b""));
     (head.etag, head.size, head.content) = (etag.clone(), Some(0), Content::Segments);
-    Ok((etag, door.store.object_put(path, Bytes::new(), head, condition).await?))
+    Ok((etag, write::record(door, path, Bytes::new(), head, condition).await?))
 }
 
 /// Copies a link as such: it names the same container and object, in the account that it is in then, or that the request
@@ -176,7 +176,7 @@ pub(super) async fn copy(
     to: &ObjectPath,
     mut head: ObjectHead,
     condition: &Precondition,
-) -> Result<(String, Written), Fault> {
+) -> Result<(String, Made), Fault> {
     for (name, value) in info.metadata.iter().filter(|(name, _)| name.starts_with("x-object-sysmeta-symlink-")) {
         metadata::set(&mut head.metadata, name.clone(), value.clone());
     }

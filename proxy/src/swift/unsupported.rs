@@ -10,22 +10,22 @@ use super::fault::Fault;
 use super::tempauth::ACCOUNT_ACL;
 
 /// Query parameters that stand for an operation of their own. (`symlink=get` asks for a link itself and not
-/// for what it leads to: where there are no links it changes nothing, and clients send it unasked; so does `versions`, which lists all
-/// versions, where there is one of each object.)
+/// for what it leads to: where there are no links it changes nothing, and clients send it unasked; so does `versions`,
+/// which lists all versions, where there is one of each object.)
 const PARAMETERS: [(&str, &str, Option<Middleware>); 5] = [
     ("extract-archive", "archive extraction", Some(Middleware::Bulk)),
     ("bulk-delete", "bulk deletion", Some(Middleware::Bulk)),
     ("temp_url_sig", "temporary URLs", Some(Middleware::Tempurl)),
     ("temp_url_expires", "temporary URLs", Some(Middleware::Tempurl)),
-    ("version-id", "object versioning", None),
+    ("version-id", "object versioning", Some(Middleware::ObjectVersioning)),
 ];
 
 /// Headers that turn something on; prefixes. Without a value they turn it off, which it is.
-const HEADERS: [(&str, &str, Option<Middleware>); 11] = [
+const HEADERS: [(&str, &str, Option<Middleware>); 13] = [
     ("x-symlink-target", "symbolic links", Some(Middleware::Symlink)),
     ("x-versions-location", "versioned writes", Some(Middleware::VersionedWrites)),
     ("x-history-location", "versioned writes", Some(Middleware::VersionedWrites)),
-    ("x-versions-enabled", "object versioning", None),
+    ("x-versions-enabled", "object versioning", Some(Middleware::ObjectVersioning)),
     ("x-container-sync-", "container synchronization", None),
     ("x-account-meta-temp-url-key", "temporary URLs", Some(Middleware::Tempurl)),
     ("x-container-meta-temp-url-key", "temporary URLs", Some(Middleware::Tempurl)),
@@ -33,6 +33,8 @@ const HEADERS: [(&str, &str, Option<Middleware>); 11] = [
     ("x-account-quota-", "account quotas", Some(Middleware::AccountQuotas)),
     ("x-container-meta-quota-", "container quotas", Some(Middleware::ContainerQuotas)),
     ("x-container-meta-web-", "static web sites", Some(Middleware::Staticweb)),
+    ("x-account-rfc-compliant-etags", "quoted entity tags", Some(Middleware::EtagQuoter)),
+    ("x-container-rfc-compliant-etags", "quoted entity tags", Some(Middleware::EtagQuoter)),
 ];
 
 /// Refuses a request that asks for anything of it.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use anello_storage::store::{ObjectHead, ObjectWriter, Written};
+use anello_storage::store::ObjectHead;
 use anello_storage::{Error, Metadata, ObjectPath, Precondition};
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -16,7 +16,8 @@ use super::call::{Call, is_true};
 use super::fault::Fault;
 use super::layer::Incoming;
 use super::limits::{CLIENT_SILENCE_MAX, FILE_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
-use super::{conditions, dlo, expiry, media_type, metadata, quota, reply, slo, symlink, versioned};
+use super::write::{Made, Writing};
+use super::{conditions, dlo, expiry, media_type, metadata, quota, reply, slo, symlink, version};
 use crate::body::Body;
 use crate::digest::Digester;
 
@@ -73,6 +74,9 @@ pub(super) async fn put(
     if length.is_some_and(|length| length > FILE_BYTES_MAX) {
         return Err(too_large());
     }
+    if let Some(asked) = version::Asked::of(call)? {
+        return version::restore(door, call, path, &asked, body).await;
+    }
     quota::check(door, access, path, length.unwrap_or(0)).await?;
     if symlink::makes_link(door, call) {
         return symlink::put(door, call, path, body).await;
@@ -86,7 +90,7 @@ pub(super) async fn put(
     if !wanted.condition.is_empty() && !wanted.condition.holds(door.store.object(path).await?.as_ref()) {
         return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
     }
-    let writer = door.store.object_write(path, length).await?;
+    let writer = Writing::begin(&door.store, path, length).await?;
     let (writer, etag) = receive(writer, body, length).await?;
     if length.is_none() {
         quota::check(door, access, path, writer.written()).await?;
@@ -104,17 +108,17 @@ pub(super) async fn put(
         metadata: wanted.metadata,
         ..ObjectHead::default()
     };
-    versioned::before_put(door, path).await?;
-    let written = writer.finish(head, &wanted.condition).await?;
-    Ok(created(&etag, written))
+    let made = writer.finish(door, head, &wanted.condition).await?;
+    Ok(created(door, &etag, &made))
 }
 
 /// 201 with what was written.
-pub(super) fn created(etag: &str, written: Written) -> Response<Body> {
+pub(super) fn created(door: &SwiftDoor, etag: &str, made: &Made) -> Response<Body> {
     let mut response = reply::bare(StatusCode::CREATED);
     let headers = response.headers_mut();
     reply::set(headers, "etag", etag);
-    reply::set_last_modified(headers, written.timestamp.seconds_ceil());
+    reply::set_last_modified(headers, made.written.timestamp.seconds_ceil());
+    version::show_made(door, made.stamp.as_ref(), headers);
     response
 }
 
@@ -129,11 +133,7 @@ fn is_framed(call: &Call) -> bool {
 }
 
 /// Takes the whole body; gives back the writer and the body's MD5 in hexadecimal digits.
-async fn receive(
-    mut writer: ObjectWriter,
-    mut body: Incoming,
-    length: Option<u64>,
-) -> Result<(ObjectWriter, String), Fault> {
+async fn receive(mut writer: Writing, mut body: Incoming, length: Option<u64>) -> Result<(Writing, String), Fault> {
     let (mut digest, mut taken) = (Digester::new(false), 0_u64);
     loop {
         let frame = match tokio::time::timeout(CLIENT_SILENCE_MAX, body.frame()).await {
@@ -159,7 +159,7 @@ async fn receive(
 }
 
 /// Writes and hashes one chunk, both at once.
-pub(super) async fn take(writer: &mut ObjectWriter, digest: &mut Digester, data: Bytes) -> Result<(), Error> {
+pub(super) async fn take(writer: &mut Writing, digest: &mut Digester, data: Bytes) -> Result<(), Error> {
     if data.is_empty() {
         return Ok(());
     }

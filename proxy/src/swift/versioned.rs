@@ -6,7 +6,9 @@
 //! nothing is lost.
 
 use anello_storage::store::ObjectHead;
-use anello_storage::{Content, Error, ListQuery, Listed, Metadata, ObjectEntry, ObjectPath, Precondition};
+use anello_storage::{
+    ContainerInfo, Content, Error, ListQuery, Listed, Metadata, ObjectEntry, ObjectPath, Precondition,
+};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -17,8 +19,9 @@ use super::config::Middleware;
 use super::fault::Fault;
 use super::limits::VERSIONS_PAGE;
 use super::metadata::value;
-use super::reply;
-use crate::object;
+use super::write::{self, Writing};
+use super::{reply, version};
+use crate::object::{self, versions};
 
 /// Where a container keeps the name of its archive, and how it is kept.
 const LOCATION: &str = "x-container-sysmeta-versions-location";
@@ -38,7 +41,11 @@ struct Archive {
 }
 
 /// The archive that a request sets for a container, or takes away.
-pub(super) fn container_changes(door: &SwiftDoor, call: &Call) -> Result<Metadata, Fault> {
+pub(super) fn container_changes(
+    door: &SwiftDoor,
+    call: &Call,
+    info: Option<&ContainerInfo>,
+) -> Result<Metadata, Fault> {
     if !door.config.offers(Middleware::VersionedWrites) {
         return Ok(Metadata::new());
     }
@@ -51,6 +58,11 @@ pub(super) fn container_changes(door: &SwiftDoor, call: &Call) -> Result<Metadat
             if location.contains('/') {
                 let detail = "Container name cannot contain slashes";
                 return Err(Fault::because(StatusCode::PRECONDITION_FAILED, detail));
+            }
+            if info.and_then(versions::is_enabled).is_some() {
+                return Err(Fault::invalid(
+                    "The container keeps versions of its objects by object versioning already.",
+                ));
             }
             return Ok(set((location, mode)));
         }
@@ -75,15 +87,24 @@ pub(super) fn show(metadata: &Metadata, headers: &mut HeaderMap) {
     }
 }
 
-/// The archive of a container, where it has one.
+/// Whether a container has an archive.
+pub(super) fn has_archive(metadata: &Metadata) -> bool {
+    value(metadata, LOCATION).is_some_and(|location| !location.is_empty())
+}
+
+/// Whether a request gives a container one.
+pub(super) fn asks_for_archive(call: &Call) -> bool {
+    MODES.iter().any(|(header, _)| call.header(header).is_some_and(|location| !location.is_empty()))
+}
+
+/// The archive of a container, where it has one and does not keep versions itself.
 async fn archive_of(door: &SwiftDoor, path: &ObjectPath) -> Result<Option<Archive>, Fault> {
     if !door.config.offers(Middleware::VersionedWrites) {
         return Ok(None);
     }
     let Some(info) = door.store.container_settings(&path.account, &path.container).await? else { return Ok(None) };
-    let Some(location) = value(&info.metadata, LOCATION).filter(|location| !location.is_empty()) else {
-        return Ok(None);
-    };
+    let location = value(&info.metadata, LOCATION).filter(|location| !location.is_empty());
+    let Some(location) = location.filter(|_| versions::is_enabled(&info).is_none()) else { return Ok(None) };
     let container = percent_decode_str(location).decode_utf8_lossy().split('/').next().unwrap_or("").to_owned();
     let is_history = value(&info.metadata, MODE) == Some("history");
     Ok(Some(Archive { account: path.account.clone(), container, is_history }))
@@ -155,7 +176,7 @@ pub(super) async fn delete(door: &SwiftDoor, path: &ObjectPath, condition: &Prec
             let marker = archive.path(format!("{}{at}", Archive::prefix(path)));
             let etag = hex::encode(<md5::Md5 as md5::Digest>::digest(b""));
             let head = ObjectHead { etag, content_type: MARKER.into(), ..ObjectHead::default() };
-            let put = door.store.object_put(&marker, Bytes::new(), head, &Precondition::default()).await;
+            let put = write::record_alone(&door.store, &marker, Bytes::new(), head, &Precondition::default()).await;
             put.map_err(|error| archive.fault(error))?;
         } else if let Some(was_there) = pop(door, &archive, path).await? {
             return Ok(was_there);
@@ -165,8 +186,13 @@ pub(super) async fn delete(door: &SwiftDoor, path: &ObjectPath, condition: &Prec
 }
 
 async fn delete_now(door: &SwiftDoor, path: &ObjectPath, condition: &Precondition) -> Result<bool, Fault> {
-    match door.store.object_delete(path, condition).await {
-        Ok(deleted) => Ok(deleted.is_some()),
+    // An archive may keep versions of what is in it.
+    let deleted = match version::of(door, path).await? {
+        Some(versions) => versions.delete(&path.object, condition).await.map(|marked| marked.was_there),
+        None => door.store.object_delete(path, condition).await.map(|deleted| deleted.is_some()),
+    };
+    match deleted {
+        Ok(was_there) => Ok(was_there),
         Err(Error::Missing(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -227,16 +253,16 @@ async fn duplicate(door: &SwiftDoor, from: &ObjectPath, to: &ObjectPath) -> Resu
             text.extend_from_slice(&data);
         }
         (head.size, head.content) = (Some(info.size), Content::Segments);
-        door.store.object_put(to, text.into(), head, &Precondition::default()).await?;
+        write::record_alone(&door.store, to, text.into(), head, &Precondition::default()).await?;
         return Ok(true);
     }
     drop(reader);
     // An object's parts are its own: the copy has their bytes.
     let Some(mut reader) = object::open(&door.store, from).await? else { return Ok(false) };
-    let mut writer = door.store.object_write(to, Some(reader.info().size)).await?;
+    let mut writer = Writing::begin(&door.store, to, Some(reader.info().size)).await?;
     while let Some(data) = reader.next().await? {
         writer.write(data).await?;
     }
-    writer.finish(head, &Precondition::default()).await?;
+    writer.finish_alone(&door.store, head, &Precondition::default()).await?;
     Ok(true)
 }

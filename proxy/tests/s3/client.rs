@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_proxy::s3::{S3Config, S3Door};
 use anello_storage::Store;
-use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
+use anello_storage::store::{DaemonOptions, StoreOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
@@ -325,8 +325,7 @@ impl Client {
             cluster_id: "0123456789abcdef0123456789abcdef".into(),
             cluster_secret: b"secret".to_vec(),
             device: anello_storage::device::DeviceOptions::default(),
-            replication: ReplicationOptions::default(),
-            audit: AuditOptions::default(),
+            daemons: DaemonOptions::default(),
         };
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
         let config = S3Config { has_lane: crate::HAS_LANE, ..config };

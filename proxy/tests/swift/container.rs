@@ -74,7 +74,6 @@ async fn metadata_are_set_kept_and_removed_within_the_limits() {
     assert_eq!((head.header("x-container-meta-color"), head.header("x-container-read")), (None, None));
     post(&[("x-container-write", ".r:*")]).await.is(400);
     post(&[("x-container-meta-", "x")]).await.is(400);
-    post(&[("x-versions-enabled", "true")]).await.is(501);
     post(&[("x-container-sync-to", "//realm/cluster/a/c")]).await.is(501);
 }
 

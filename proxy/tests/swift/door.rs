@@ -7,7 +7,7 @@ use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_proxy::swift::{Endpoint, SwiftConfig, SwiftDoor, TempAuthConfig, TempUser};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
+use anello_storage::store::{DaemonOptions, StoreOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
@@ -108,8 +108,7 @@ async fn store(root: &Path) -> Store {
         cluster_id: "0123456789abcdef0123456789abcdef".into(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
-        replication: ReplicationOptions::default(),
-        audit: AuditOptions::default(),
+        daemons: DaemonOptions::default(),
     };
     tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens")
 }

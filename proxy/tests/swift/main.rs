@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod background;
 mod bulk;
 mod conditional;
 mod container;
@@ -10,6 +11,7 @@ mod door;
 mod large;
 mod links;
 mod object;
+mod object_versions;
 mod pipeline;
 mod quotas;
 mod ranges;

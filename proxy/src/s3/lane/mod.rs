@@ -15,12 +15,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::BodyDataStream;
 use s3s::S3Result;
 
-use super::checksum::Checksum;
+use super::delete;
 use super::front::Front;
 use super::get::{self, Data};
 use super::metadata;
-use super::policy::{self, Asking, Rule};
-use super::put;
+use super::policy::{self, Asking};
+use super::put::{self, Stored};
+use super::version;
 use crate::body::{self, Body};
 use request::Work;
 
@@ -82,23 +83,28 @@ impl Lane {
     }
 
     /// Answers a request that was taken.
-    pub(super) async fn serve<B>(&self, taken: Taken, body: B) -> S3Result<Response<Body>>
+    pub(super) async fn serve<B>(&self, taken: Taken, request: Request<B>) -> S3Result<Response<Body>>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let Taken { bucket, key, caller, work } = taken;
+        let (head, body) = request.into_parts();
+        let (headers, connection) = (head.headers, head.extensions.get().copied().unwrap_or_default());
         let front = &*self.front;
-        let rule = match work {
-            Work::Get(_) | Work::Head(_) => Rule::Read,
-            Work::Put(..) | Work::Delete(_) => Rule::Write,
+        let operation = match work {
+            Work::Get(_) => "GetObject",
+            Work::Head(_) => "HeadObject",
+            Work::Put(..) => "PutObject",
+            Work::Delete(_) => "DeleteObject",
         };
-        let asking = Asking { caller: Some(caller), referrer: None };
-        let granted = policy::authorize(front, asking, Some(&bucket), rule).await?;
+        let asking = Asking { caller: Some(caller), connection, headers: &headers, query: "" };
+        let granted = policy::authorize(front, asking, operation, Some(&bucket), Some(&key)).await?;
         match work {
             Work::Get(wanted) => {
-                let reader = get::open(front, &granted, &bucket, &key).await?;
+                let reader = version::open(front, &granted, &bucket, &key, None).await?;
                 let mut answer = wanted.answer(reader.info(), None)?;
+                version::show(&granted, reader.info(), &mut answer.headers)?;
                 front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 let size = reader.info().size;
                 let body = match get::data(reader, &answer.range, size).await? {
@@ -108,21 +114,30 @@ impl Lane {
                 Ok(respond(answer.status(), answer.headers, body))
             }
             Work::Head(wanted) => {
-                let mut answer = wanted.answer(&front.info(&granted, &bucket, &key).await?, None)?;
+                let info = version::find(front, &granted, &bucket, &key, None).await?;
+                let mut answer = wanted.answer(&info, None)?;
+                version::show(&granted, &info, &mut answer.headers)?;
                 front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 Ok(respond(answer.status(), answer.headers, body::empty()))
             }
             Work::Put(request) => {
                 let stream = std::pin::pin!(BodyDataStream::new(body));
-                let (etag, checksum) = put::store(front, &granted, &bucket, &key, *request, stream, None).await?;
-                Ok(respond(StatusCode::OK, stored_headers(&etag, checksum.as_ref())?, body::empty()))
+                let stored = put::store(front, &granted, &bucket, &key, *request, stream, None).await?;
+                Ok(respond(StatusCode::OK, stored_headers(&stored)?, body::empty()))
             }
             Work::Delete(condition) => {
-                put::delete_one(front, &granted, &bucket, &key, &condition).await?;
-                Ok(respond(StatusCode::NO_CONTENT, HeaderMap::new(), body::empty()))
+                let done = delete::remove(front, &granted, &bucket, &key, None, &condition, false).await?;
+                let mut headers = HeaderMap::new();
+                version::show_deleted(&done, &mut headers)?;
+                Ok(respond(StatusCode::NO_CONTENT, headers, body::empty()))
             }
         }
     }
+}
+
+/// The signature of version 4 of `text`, for S3 on a day in a region.
+pub(super) fn sign(secret: &str, date: &str, region: &str, text: &[u8]) -> [u8; 32] {
+    signature::hmac(&signature::derive(secret, date, region), text)
 }
 
 fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
@@ -132,11 +147,12 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body>
     response
 }
 
-fn stored_headers(etag: &str, checksum: Option<&Checksum>) -> S3Result<HeaderMap> {
+fn stored_headers(stored: &Stored) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(6);
-    metadata::put(&mut headers, http::header::ETAG, &format!("\"{etag}\""))?;
+    metadata::put(&mut headers, http::header::ETAG, &format!("\"{}\"", stored.etag))?;
+    version::show_made(stored.stamp.as_ref(), &mut headers)?;
     headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    if let Some(checksum) = checksum {
+    if let Some(checksum) = &stored.checksum {
         metadata::put(&mut headers, HeaderName::from_static(checksum.algorithm.header()), &checksum.value)?;
         let kind = HeaderValue::from_static(checksum.kind.name());
         headers.insert(HeaderName::from_static("x-amz-checksum-type"), kind);

@@ -9,6 +9,7 @@ use super::is_ours;
 use crate::s3::gate;
 use crate::s3::get::Wanted;
 use crate::s3::limits::KEY_BYTES_MAX;
+use crate::s3::lock;
 use crate::s3::metadata::Described;
 use crate::s3::put::PutRequest;
 use crate::s3::receive::Promise;
@@ -171,7 +172,7 @@ fn put_request(headers: &HeaderMap, payload: &str) -> Option<PutRequest> {
         hex::decode_to_slice(payload, &mut digest).ok()?;
         promise = promise.with_sha256(digest);
     }
-    Some(PutRequest { described, condition, promise })
+    Some(PutRequest { described, condition, promise, lock: lock::Wanted::default() })
 }
 
 /// `*` or a list of entity tags, quoted or not.

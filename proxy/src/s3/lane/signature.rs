@@ -77,7 +77,7 @@ pub(super) fn derive(secret: &str, date: &str, region: &str) -> Digest32 {
     [region, "s3", "aws4_request"].iter().fold(first, |key, text| hmac(&key, text.as_bytes()))
 }
 
-fn hmac(key: &[u8], data: &[u8]) -> Digest32 {
+pub(super) fn hmac(key: &[u8], data: &[u8]) -> Digest32 {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("an HMAC takes a key of any length");
     mac.update(data);
     mac.finalize().into_bytes().into()

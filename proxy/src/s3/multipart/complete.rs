@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use anello_base::id;
 use anello_storage::store::ObjectHead;
-use anello_storage::{Content, Error, ObjectInfo, Precondition, Store};
+use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Precondition};
 use md5::{Digest as _, Md5};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
 use super::part::{StoredPart, latest};
 use super::{CHECKSUM_NAME, Record, UPLOAD_NAME, Upload};
+use crate::object::versions::{self, Stamp, Versions};
 use crate::object::{self, Part, PartList};
 use crate::s3::alike::with_checksum;
 use crate::s3::checksum::{Algorithm, Checksum, Kind, join};
@@ -20,6 +21,7 @@ use crate::s3::front::Front;
 use crate::s3::limits::OBJECT_BYTES_MAX;
 use crate::s3::policy::Granted;
 use crate::s3::put::written_or;
+use crate::s3::version;
 
 /// What the object will be.
 struct Whole {
@@ -44,8 +46,8 @@ pub(in crate::s3) async fn complete(
     let whole = assemble(front, &upload, &record, &wanted).await?;
     check_stated(&input, &whole)?;
     let condition = precondition(input.if_match, input.if_none_match);
-    write(front, &upload, &record, &whole, &condition).await?;
-    Ok(answer(&upload, whole.etag, whole.checksum.as_ref()))
+    let stamp = write(front, &granted, &upload, &record, &whole, &condition).await?;
+    Ok(answer(&upload, whole.etag, whole.checksum.as_ref(), stamp.as_ref()))
 }
 
 /// A client that missed the answer asks again: it gets the same one.
@@ -54,13 +56,29 @@ async fn completed_before(
     granted: &Granted,
     upload: &Upload,
 ) -> S3Result<Option<S3Response<dto::CompleteMultipartUploadOutput>>> {
-    let info = match front.info(granted, &upload.bucket, &upload.key).await {
-        Ok(info) => info,
-        Err(error) if *error.code() == S3ErrorCode::NoSuchKey => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    granted.container()?;
+    let Some((_, info)) = made_by(front, upload).await? else { return Ok(None) };
     let checksum = Checksum::stored(&info.metadata, &info.etag);
-    Ok(is_made_by(&info, upload).then(|| answer(upload, info.etag, checksum.as_ref())))
+    let stamp = versions::made(&info).map(|_| Stamp::of(&info));
+    Ok(Some(answer(upload, info.etag, checksum.as_ref(), stamp.as_ref())))
+}
+
+/// The object that an upload made, whichever of the versions it is by now.
+async fn made_by(front: &Front, upload: &Upload) -> S3Result<Option<(ObjectPath, ObjectInfo)>> {
+    let container = front.store.container_settings(&upload.account, &upload.bucket).await.or_no_bucket()?;
+    let kept = container.and_then(|info| Versions::of(&front.store, &upload.account, &upload.bucket, &info));
+    let places = match kept {
+        Some(versions) => versions.places_of_upload(&upload.key, &upload.id).await.or_no_bucket()?,
+        None => vec![upload.target()],
+    };
+    for place in places {
+        match front.store.object(&place).await {
+            Ok(Some(info)) if is_made_by(&info, upload) => return Ok(Some((place, info))),
+            Ok(_) | Err(Error::Missing(_)) => {}
+            Err(error) => return Err(from_storage(error, S3ErrorCode::NoSuchBucket)),
+        }
+    }
+    Ok(None)
 }
 
 fn is_made_by(info: &ObjectInfo, upload: &Upload) -> bool {
@@ -181,11 +199,12 @@ fn check_stated(input: &dto::CompleteMultipartUploadInput, whole: &Whole) -> S3R
 /// the clearing was missed.
 async fn write(
     front: &Front,
+    granted: &Granted,
     upload: &Upload,
     record: &Record,
     whole: &Whole,
     condition: &Precondition,
-) -> S3Result<()> {
+) -> S3Result<Option<Stamp>> {
     if record.is_claimed(upload) {
         return Err(S3ErrorCode::OperationAborted.into());
     }
@@ -195,12 +214,10 @@ async fn write(
         Err(Error::Precondition) => return Err(S3ErrorCode::OperationAborted.into()),
         Err(error) => return Err(from_storage(error, S3ErrorCode::NoSuchUpload)),
     }
-    let is_written = match front.store.object(&upload.target()).await.or_no_bucket()? {
-        // An earlier completion wrote the object and was cut off before it could clear away.
-        Some(info) => is_made_by(&info, upload) && info.etag == whole.etag,
-        None => false,
-    };
-    if !is_written {
+    // An earlier completion may have written the object and been cut off before it could clear away.
+    let written = made_by(front, upload).await?.filter(|(_, info)| info.etag == whole.etag);
+    let mut stamp = written.as_ref().and_then(|(_, info)| versions::made(info).map(|_| Stamp::of(info)));
+    if written.is_none() {
         let mut metadata = record.info.metadata.clone();
         metadata.retain(|(name, _)| name != CHECKSUM_NAME);
         metadata.push((UPLOAD_NAME.to_owned(), upload.id.clone()));
@@ -216,19 +233,28 @@ async fn write(
             metadata,
             ..ObjectHead::default()
         };
-        let written = front.store.object_put(&upload.target(), whole.list.encode(), head, condition).await;
-        if let Err(error) = written_or(front, &upload.target(), condition, written.map(drop)).await {
-            release(front, upload).await;
-            return Err(error);
+        let written = match version::of(front, granted, &upload.bucket)? {
+            Some(versions) => {
+                let put = versions.put(&upload.key, whole.list.encode(), head, condition, Some(&upload.id)).await;
+                put.map(|put| Some(put.stamp))
+            }
+            None => front.store.object_put(&upload.target(), whole.list.encode(), head, condition).await.map(|_| None),
+        };
+        match written_or(front, &upload.target(), condition, written).await {
+            Ok(made) => stamp = made,
+            Err(error) => {
+                release(front, upload).await;
+                return Err(error);
+            }
         }
     }
     if let Err(error) = front.store.object_delete(&upload.record_path(), &Precondition::default()).await {
         tracing::warn!(%error, "the record of a completed upload is left behind");
-        return Ok(());
+        return Ok(stamp);
     }
     let listed: HashSet<&str> = whole.list.parts.iter().map(|part| part.name.as_str()).collect();
     upload.delete_parts(&front.store, |name| !listed.contains(name)).await;
-    Ok(())
+    Ok(stamp)
 }
 
 /// Gives the claim back after a failure that the client may mend.
@@ -240,8 +266,9 @@ async fn release(front: &Front, upload: &Upload) {
 }
 
 /// Names of the parts that the object made by this upload consists of; none where it is not there.
-pub(super) async fn parts_in_use(store: &Store, upload: &Upload) -> S3Result<HashSet<String>> {
-    let reader = object::open(store, &upload.target()).await.or_no_bucket()?;
+pub(super) async fn parts_in_use(front: &Front, upload: &Upload) -> S3Result<HashSet<String>> {
+    let Some((place, _)) = made_by(front, upload).await? else { return Ok(HashSet::new()) };
+    let reader = object::open(&front.store, &place).await.or_no_bucket()?;
     let Some(reader) = reader.filter(|reader| is_made_by(reader.info(), upload)) else { return Ok(HashSet::new()) };
     Ok(reader.parts().unwrap_or_default().iter().map(|part| part.name.clone()).collect())
 }
@@ -250,12 +277,14 @@ fn answer(
     upload: &Upload,
     etag: String,
     checksum: Option<&Checksum>,
+    stamp: Option<&Stamp>,
 ) -> S3Response<dto::CompleteMultipartUploadOutput> {
     let output = dto::CompleteMultipartUploadOutput {
         bucket: Some(upload.bucket.clone()),
         key: Some(upload.key.clone()),
         location: Some(format!("/{}/{}", upload.bucket, upload.key)),
         e_tag: Some(dto::ETag::Strong(etag)),
+        version_id: version::made(stamp),
         ..Default::default()
     };
     S3Response::new(with_checksum!(checksum, output))

@@ -34,7 +34,7 @@ use super::limits::{CLAIM_SECONDS, DELETE_CONCURRENCY, SCAN_PAGE};
 use super::policy::Granted;
 use crate::object::PARTS_ACCOUNT;
 use crate::object::names::{self, UPLOAD_ID_LENGTH, parts_container, uploads_container};
-use crate::s3::alike::{check_extras, described};
+use crate::s3::alike::{check_extras, described, lock_wanted};
 
 /// Where a record keeps the algorithm and kind of the object's checksum: `<algorithm> <kind>`.
 const CHECKSUM_NAME: &str = "x-object-sysmeta-s3-upload-checksum";
@@ -187,12 +187,14 @@ pub(super) async fn create(
     req: S3Request<dto::CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<dto::CreateMultipartUploadOutput>> {
     let granted = Granted::of(&req)?;
-    let input = req.input;
+    let mut input = req.input;
     refuse(&input)?;
+    let lock = lock_wanted!(input);
     let policy = front.container(&granted, &input.bucket).await?.policy;
     front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let checksum = chosen(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let (content_type, mut metadata) = described!(input).into_stored()?;
+    lock.store(front, granted.container()?, &mut metadata)?;
     if let Some((algorithm, kind)) = checksum {
         metadata.push((CHECKSUM_NAME.to_owned(), format!("{} {}", algorithm.name(), kind.name())));
         metadata.sort();
@@ -286,7 +288,7 @@ pub(super) async fn abort(
         Err(error) => return Err(from_storage(error, S3ErrorCode::NoSuchUpload)),
     }
     // A completion that crashed after its object was written leaves a record whose parts are in use.
-    let in_use = complete::parts_in_use(&front.store, &upload).await?;
+    let in_use = complete::parts_in_use(front, &upload).await?;
     upload.delete_parts(&front.store, |name| !in_use.contains(name)).await;
     Ok(S3Response::new(dto::AbortMultipartUploadOutput::default()))
 }
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_id_that_names_another_path_is_no_upload() {
-        let granted = Granted { caller: None, account: "AUTH_a".into() };
+        let granted = Granted::of_account("AUTH_a");
         for id in ["", "../x", "0123456789abcdef0123456789abcdeF", "0123456789abcdef/0123456789abcdef"] {
             assert!(Upload::new(&granted, "b", "k", id).is_err(), "{id}");
         }

@@ -12,6 +12,7 @@ use futures::Stream;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders, dto, s3_error};
 
 use super::Upload;
+use crate::object::writer::Writer;
 use crate::object::{PARTS_ACCOUNT, names};
 use crate::s3::alike::check_copy_keys;
 use crate::s3::checksum::{Algorithm, Checksum, Kind, shown};
@@ -21,7 +22,7 @@ use crate::s3::error::{OrNoBucket, from_storage};
 use crate::s3::front::Front;
 use crate::s3::get::refuse_customer_keys;
 use crate::s3::limits::{PART_NUMBER_MAX, PUT_BYTES_MAX};
-use crate::s3::policy::Granted;
+use crate::s3::policy::{Asking, Granted};
 use crate::s3::put::plain_head;
 use crate::s3::receive::{Promise, Received, receive};
 
@@ -126,7 +127,7 @@ where
 {
     let name = names::part(&upload.id, number, &id::hex_id()[..16]);
     let path = ObjectPath::new(PARTS_ACCOUNT, upload.parts_container(), name);
-    let mut writer = front.store.object_write(&path, Some(promise.length)).await.or_no_bucket()?;
+    let mut writer = Writer::from(front.store.object_write(&path, promise.size_hint()).await.or_no_bucket()?);
     let received = receive(body, promise, trailers, &mut writer).await?;
     let content_type = match &received.checksum {
         Some(checksum) => format!("{MEDIA_TYPE}; {}={}", checksum.algorithm.name(), checksum.value),
@@ -152,6 +153,8 @@ pub(in crate::s3) async fn upload_copy(
     req: S3Request<dto::UploadPartCopyInput>,
 ) -> S3Result<S3Response<dto::UploadPartCopyOutput>> {
     let granted = Granted::of(&req)?;
+    let (headers, connection) = (req.headers, req.extensions.get().copied().unwrap_or_default());
+    let asking = Asking { caller: granted.caller.clone(), connection, headers: &headers, query: "" };
     let input = req.input;
     check_copy_keys!(input)?;
     let number = check_number(input.part_number)?;
@@ -164,7 +167,7 @@ pub(in crate::s3) async fn upload_copy(
         input.copy_source_if_unmodified_since,
     );
     let owner = input.expected_source_bucket_owner.as_deref();
-    let mut source = copy::open(front, &granted, &input.copy_source, owner, &conditions).await?;
+    let mut source = copy::open(front, asking, &input.copy_source, owner, &conditions).await?;
     let size = source.reader.info().size;
     let length = match input.copy_source_range.as_deref() {
         None => size,

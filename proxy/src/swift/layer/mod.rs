@@ -7,9 +7,12 @@
 pub(super) mod bulk;
 mod crossdomain;
 mod domain_remap;
+pub(super) mod etag_quoter;
 pub(super) mod formpost;
+mod list_endpoints;
 mod name_check;
 mod origin;
+mod ratelimit;
 mod read_only;
 mod staticweb;
 mod tempurl;
@@ -34,9 +37,12 @@ use super::fault::Fault;
 use crate::body::Body;
 use crossdomain::CrossDomain;
 use domain_remap::DomainRemap;
+use etag_quoter::EtagQuoter;
 use formpost::FormPost;
+use list_endpoints::ListEndpoints;
 use name_check::NameCheck;
 pub(super) use origin::{Origin, Party, Pass};
+use ratelimit::Ratelimit;
 use read_only::ReadOnly;
 use staticweb::StaticWeb;
 use tempurl::TempUrl;
@@ -148,13 +154,17 @@ pub(super) fn layers(config: &SwiftConfig) -> Vec<Arc<dyn Layer>> {
             Middleware::Bulk => Arc::new(bulk::Bulk),
             Middleware::Crossdomain => Arc::new(CrossDomain::new(config.crossdomain.clone())),
             Middleware::DomainRemap => Arc::new(DomainRemap::new(config.domain_remap.clone(), config.prefixes())),
+            Middleware::EtagQuoter => Arc::new(EtagQuoter::new(config.etag_quoter.clone())),
             Middleware::Formpost => Arc::new(FormPost::new(config.formpost.clone())),
+            Middleware::ListEndpoints => Arc::new(ListEndpoints::new(&config.list_endpoints)),
             Middleware::NameCheck => Arc::new(NameCheck::new(config.name_check.clone())),
+            Middleware::Ratelimit => Arc::new(Ratelimit::new(config.ratelimit.clone())),
             Middleware::ReadOnly => Arc::new(ReadOnly::new(config.read_only.clone())),
             Middleware::Staticweb => Arc::new(StaticWeb::new(config.staticweb.clone())),
             Middleware::Tempurl => Arc::new(TempUrl::new(config.tempurl.clone())),
             Middleware::AccountQuotas
             | Middleware::ContainerQuotas
+            | Middleware::ObjectVersioning
             | Middleware::Symlink
             | Middleware::VersionedWrites => return None,
         })
@@ -193,4 +203,5 @@ pub(super) fn subrequest(parts: &Parts, method: Method, uri: &str) -> Result<Req
 pub(super) fn feed(host: &str, path: &str) {
     domain_remap::feed(host, path);
     tempurl::feed(path);
+    list_endpoints::feed(path);
 }

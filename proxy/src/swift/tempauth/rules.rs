@@ -39,7 +39,7 @@ pub(in crate::swift) enum Grant {
 
 impl Asked<'_> {
     fn is_read(&self) -> bool {
-        matches!(self.rule, Rule::AccountRead | Rule::ContainerRead | Rule::ObjectRead)
+        matches!(self.rule, Rule::AccountRead | Rule::ContainerRead | Rule::ObjectRead | Rule::VersionRead)
     }
 }
 
