@@ -81,8 +81,8 @@ pub(crate) enum ClusterCommand {
     },
 }
 
-/// How long a change of the map may take to be agreed on; what then moves is not waited for.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a change of the map may take to be agreed on by hosts that are busy; what then moves is not waited for.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// From one look at a change to the next.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
@@ -180,7 +180,8 @@ fn follow(at: &At, is_done: impl Fn(&Value) -> bool) -> Outcome {
     let config = at.config()?;
     let mut said = String::new();
     loop {
-        let status: Value = serde_json::from_str(&status::ask(config.home(), "/status")?)?;
+        let (_, answer) = status::exchange(config.home(), "GET", "/status", None, CHANGE_TIMEOUT)?;
+        let status: Value = serde_json::from_str(&answer)?;
         let cluster = &status["store"]["cluster"];
         let now = format!("map {}: {}", cluster["epoch"], cluster["change"].as_str().unwrap_or("no change under way"));
         if now != said {

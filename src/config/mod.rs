@@ -7,12 +7,13 @@ mod roles;
 
 use std::io::Read;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anello_proxy::swift::{ConfigFault, SwiftConfig, TempAuthConfig};
-use anello_storage::store::AuditOptions;
+use anello_storage::limits::SHARD_ROWS_MAX;
+use anello_storage::store::{AuditOptions, DaemonOptions, ShardingOptions};
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -96,17 +97,26 @@ impl Default for S3 {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
     pub(crate) audit_days: NonZeroU32,
+    pub(crate) shard_rows: NonZeroU64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { audit_days: NonZeroU32::new(7).expect("is not zero") }
+        Self {
+            audit_days: NonZeroU32::new(7).expect("is not zero"),
+            shard_rows: NonZeroU64::new(SHARD_ROWS_MAX).expect("is not zero"),
+        }
     }
 }
 
 impl Storage {
-    pub(crate) fn audit(&self) -> AuditOptions {
-        AuditOptions { within: Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 3600) }
+    pub(crate) fn daemons(&self) -> DaemonOptions {
+        let within = Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 3600);
+        DaemonOptions {
+            audit: AuditOptions { within },
+            sharding: ShardingOptions { rows_max: self.shard_rows.get(), ..ShardingOptions::default() },
+            ..DaemonOptions::default()
+        }
     }
 }
 

@@ -29,6 +29,8 @@ use crate::serve::body::{RequestBody, ResponseBody};
 pub(crate) struct Peer {
     /// Its address; none on the control socket.
     pub(crate) address: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub(crate) is_secure: bool,
 }
 
 impl Peer {

@@ -223,7 +223,7 @@ pub(crate) async fn serve(listener: UnixListener, control: Arc<Control>, stop: C
             Ok((stream, slot)) => {
                 let (control, stop) = (control.clone(), stop.clone());
                 tasks.spawn(async move {
-                    connection::serve(stream, Peer { address: None }, control, stop).await;
+                    connection::serve(stream, Peer { address: None, is_secure: false }, control, stop).await;
                     drop(slot);
                 });
             }

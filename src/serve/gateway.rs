@@ -185,7 +185,7 @@ impl S3Service {
 impl Service for S3Service {
     async fn call(&self, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
         let answer = async |request| match self.shared.rooms.get() {
-            Some(rooms) => rooms.s3(request).await,
+            Some(rooms) => rooms.s3(peer, request).await,
             None => s3_unavailable(),
         };
         measured(&self.shared, Door::S3, peer, request, answer).await

@@ -127,7 +127,7 @@ async fn secure_and_serve<S: Service>(
     service: Arc<S>,
     stop: CancellationToken,
 ) {
-    let peer = Peer { address: Some(address) };
+    let peer = Peer { address: Some(address), is_secure: tls.is_some() };
     let Some(tls) = tls else {
         return connection::serve(stream, peer, service, stop).await;
     };

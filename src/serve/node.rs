@@ -7,7 +7,6 @@ use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::DeviceOptions;
 use anello_storage::node::{HttpService, HttpTransport, Transport, connector};
-use anello_storage::store::ReplicationOptions;
 use http::{Request, Response};
 
 use crate::config::Config;
@@ -48,8 +47,7 @@ pub(crate) async fn open(
         region: config.cluster.region,
         zone: config.cluster.zone,
         part,
-        replication: ReplicationOptions::default(),
-        audit: config.storage.audit(),
+        daemons: config.storage.daemons(),
     };
     let transport: Arc<dyn Transport> = match tls {
         None => Arc::new(HttpTransport::new(&options.cluster_secret)),

@@ -1,18 +1,21 @@
 //! The rooms and the store behind one face: the only place that knows how they are opened, wired to each
 //! other, asked and closed.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use anello_api::identity::Identity;
 use anello_api::rest::PeerAddress;
+use anello_proxy::object::account_reaper::AccountReaper;
+use anello_proxy::object::deletions::Deleter;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
-use anello_proxy::s3::{S3Config, S3Door};
+use anello_proxy::s3::{Connection, S3Config, S3Door};
 use anello_proxy::swift::{Endpoint, SwiftDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{ReplicationOptions, StoreOptions, freshness};
+use anello_storage::store::{StoreOptions, freshness};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use prometheus_client::registry::Registry;
 use tokio_util::task::AbortOnDropHandle;
@@ -50,6 +53,8 @@ impl Rooms {
             true => vec![
                 AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
                 AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
+                AbortOnDropHandle::new(tokio::spawn(AccountReaper::new(store.clone()).run())),
+                AbortOnDropHandle::new(tokio::spawn(Deleter::new(store.clone()).run())),
             ],
             false => Vec::new(),
         };
@@ -67,15 +72,15 @@ impl Rooms {
         if let Some(address) = peer.address {
             request.extensions_mut().insert(PeerAddress(address.ip()));
         }
-        fresh_or_marked(request.method().clone(), swift.call(request)).await
+        fresh_or_marked(request.method().clone(), pin!(swift.call(request))).await
     }
 
     /// Answers what comes to the S3 listener.
-    pub(crate) async fn s3(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
-        match &self.doors {
-            Some((_, s3)) => fresh_or_marked(request.method().clone(), s3.call(request)).await,
-            None => fault(StatusCode::NOT_FOUND, "S3 is not served here."),
-        }
+    pub(crate) async fn s3(&self, peer: Peer, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some((_, s3)) = &self.doors else { return fault(StatusCode::NOT_FOUND, "S3 is not served here.") };
+        let address = peer.address.map(|address| address.ip());
+        request.extensions_mut().insert(Connection { address, is_secure: peer.is_secure });
+        fresh_or_marked(request.method().clone(), pin!(s3.call(request))).await
     }
 
     /// Keystone, or where it is.
@@ -149,8 +154,7 @@ pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Optio
         cluster_id: cluster.id.clone(),
         cluster_secret: cluster.secret(),
         device: DeviceOptions::default(),
-        replication: ReplicationOptions::default(),
-        audit: config.storage.audit(),
+        daemons: config.storage.daemons(),
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }
