@@ -10,7 +10,7 @@ use anello_identity::records::{Copied, Expect, Kind, MemoryRecords, ObjectRecord
 use anello_identity::{Bootstrap, Bootstrapped, Error, IdentityConfig, IdentityRoom, KeyKind};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
-use anello_storage::store::{AuditOptions, ReplicationOptions, StoreOptions};
+use anello_storage::store::{DaemonOptions, StoreOptions};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -25,8 +25,7 @@ fn store(dir: &Path) -> Store {
         cluster_id: "0123456789abcdef0123456789abcdef".to_owned(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
-        replication: ReplicationOptions::default(),
-        audit: AuditOptions::default(),
+        daemons: DaemonOptions::default(),
     };
     Store::open(options).expect("opens")
 }
