@@ -2,6 +2,7 @@
 """Measures Anello and its peers with the same load on this machine in one run, and prints the ratios.
 
     benches/peers/run.py --anello target/release/anello --swift DIR --weed FILE --garage FILE [--only NAME …]
+    benches/peers/run.py --anello target/release/anello --swift DIR --replicas 3
 
 `--swift` is the folder of Swift's commands (a virtualenv's bin). A peer that is not named is left out.
 Figures that hold on a shared machine are CPU per operation, flushes and bytes per operation, and the
@@ -66,16 +67,19 @@ def main():
     parser.add_argument("--swift")
     parser.add_argument("--weed")
     parser.add_argument("--garage")
+    parser.add_argument("--replicas", type=int, default=1, help="of Anello and Swift, each on a device of its own")
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--only", nargs="*", help="loads whose name contains one of these")
     parser.add_argument("--dir", help="where the servers keep their data (default: a temporary directory)")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench-results"))
     options = parser.parse_args()
+    if options.replicas > 1 and (options.weed or options.garage):
+        parser.error("several replicas are for Anello and Swift")
     options.out.mkdir(parents=True, exist_ok=True)
     loads = [load for load in LOADS if not options.only or any(word in load[0] for word in options.only)]
-    starts = [lambda home: servers.Anello(home, options.anello)]
+    starts = [lambda home: servers.Anello(home, options.anello, options.replicas)]
     if options.swift:
-        starts.append(lambda home: servers.Swift(home, options.swift))
+        starts.append(lambda home: servers.Swift(home, options.swift, options.replicas))
     if options.weed:
         starts.append(lambda home: servers.SeaweedFS(home, options.weed))
     if options.garage:

@@ -101,12 +101,12 @@ class Server:
 class Anello(Server):
     name = "Anello"
 
-    def __init__(self, home, binary):
+    def __init__(self, home, binary, replicas=1):
         super().__init__(home)
         gateway, s3 = free_port(), free_port()
-        data = self.home / "data"
-        self.run(binary, "serve", "--data", data, "--listen", f"127.0.0.1:{gateway}", "--s3-listen",
-                 f"127.0.0.1:{s3}")
+        data = self.home / "d1"
+        devices = [word for number in range(1, replicas + 1) for word in ("--data", self.home / f"d{number}")]
+        self.run(binary, "serve", *devices, "--listen", f"127.0.0.1:{gateway}", "--s3-listen", f"127.0.0.1:{s3}")
         wait_for(self.name, f"http://127.0.0.1:{gateway}/readyz", lambda status: status == 200)
         keys = dict(line.removeprefix("export ").split("=", 1)
                     for line in (data / "credentials" / "s3.env").read_text().splitlines() if "=" in line)
@@ -117,21 +117,24 @@ class Anello(Server):
 
 
 class Swift(Server):
-    """OpenStack Swift, one replica, its own API with tempauth. It syncs each object's file."""
+    """OpenStack Swift, its own API with tempauth. It syncs each object's file."""
 
     name = "Swift"
 
-    def __init__(self, home, bin_dir):
+    def __init__(self, home, bin_dir, replicas=1):
         super().__init__(home)
         conf = self.home / "etc"
         conf.mkdir()
-        (self.home / "srv" / "d1").mkdir(parents=True)
+        devices = [f"d{number}" for number in range(1, replicas + 1)]
+        for device in devices:
+            (self.home / "srv" / device).mkdir(parents=True)
         (conf / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = peer\n[storage-policy:0]\n"
                                          "name = Policy-0\ndefault = yes\n")
         ports = {kind: free_port() for kind in ("account", "container", "object", "proxy", "memcache")}
         for kind in ("account", "container", "object"):
             builder = conf / f"{kind}.builder"
-            for words in (["create", "10", "1", "0"], ["add", f"r1z1-127.0.0.1:{ports[kind]}/d1", "1"], ["rebalance"]):
+            adds = [["add", f"r1z1-127.0.0.1:{ports[kind]}/{device}", "1"] for device in devices]
+            for words in (["create", "10", str(replicas), "0"], *adds, ["rebalance"]):
                 subprocess.run([f"{bin_dir}/swift-ring-builder", builder, *words], check=True, capture_output=True)
             (conf / f"{kind}-server.conf").write_text(
                 f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {ports[kind]}\nswift_dir = {conf}\n"
