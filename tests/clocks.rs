@@ -115,10 +115,18 @@ fn a_clock_that_is_wrong_is_shown_and_makes_no_other_wrong() {
     assert_eq!([put(2, "d"), put(0, "d"), put(1, "d")], [201; 3]);
 
     // By ten minutes: that host can do nothing, and the others all.
+    let mut refused = Vec::new();
     for (offset, name) in [(600, "ahead"), (-600, "behind")] {
         clock.set(offset);
-        until(name, || peer(&servers[0], "h2")["skew_ms"].as_i64().is_some_and(|ms| (ms - offset * 1000).abs() < 2000));
-        assert_ne!(put(2, name), 201, "{name}");
+        let shows = |at: usize, other: &str, seconds: i64| {
+            let skew = peer(&servers[at], other)["skew_ms"].as_i64();
+            skew.is_some_and(|skew_ms| (skew_ms - seconds * 1000).abs() < 2000)
+        };
+        until(name, || shows(0, "h2", offset) && shows(2, "h0", -offset) && shows(2, "h1", -offset));
+        for round in 0..5 {
+            refused.push(format!("{name}-refused-{round}"));
+            assert_ne!(put(2, refused.last().expect("a name")), 201, "{name}");
+        }
         for round in 0..20 {
             let name = format!("{name}{round}");
             assert_eq!([put(0, &name), put(1, &name)], [201; 2], "{name}");
@@ -139,4 +147,10 @@ fn a_clock_that_is_wrong_is_shown_and_makes_no_other_wrong() {
     until("it writes again", || back.swift("PUT", "/c/back", b"x").expect("an answer").status == 201);
     assert_eq!([put(0, "e"), put(1, "e")], [201; 2]);
     assert_eq!(back.swift("GET", "/c/ahead19", b"").expect("an answer").status, 200);
+    // It kept nothing of it for itself, which would count as later than all that came meanwhile.
+    let ahead = || refused.iter().filter(|name| name.starts_with("ahead"));
+    for (host, name) in (0..3).flat_map(|host| ahead().map(move |name| (host, name))) {
+        let session = if host == 2 { &back } else { &sessions[host] };
+        assert_eq!(session.swift("GET", &format!("/c/{name}"), b"").expect("an answer").status, 404);
+    }
 }

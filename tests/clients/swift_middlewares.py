@@ -54,7 +54,8 @@ def credentials():
 
 def check_capabilities():
     told = json.loads(swift("capabilities", "--json"))
-    wanted = {"bulk_delete", "bulk_upload", "tempurl", "formpost", "staticweb", "symlink", "slo", "versioned_writes"}
+    wanted = {"bulk_delete", "bulk_upload", "tempurl", "formpost", "staticweb", "symlink", "slo", "versioned_writes",
+              "object_versioning"}
     assert wanted <= set(told), wanted - set(told)
 
 
@@ -139,6 +140,23 @@ def check_links():
     assert swift("download", CONTAINER, "link", "-o", "-") == "new"
 
 
+def check_versions(work):
+    container = f"{CONTAINER}_versions"
+    swift("post", container, "-H", "X-Versions-Enabled: true")
+    assert "Versions Enabled" in (stat := swift("stat", "-v", container)) or "X-Versions-Enabled" in stat, stat
+    for text in "old", "new":
+        (work / "versioned").write_text(text)
+        swift("upload", container, work / "versioned", "--object-name", "a")
+    swift("delete", container, "a")
+    lines = [line.split() for line in swift("list", container, "--versions").splitlines()]
+    versions = [(line[3], line[-1]) for line in lines if line[-1] == "a"]
+    assert len(versions) == 3, lines
+    assert swift("download", container, "a", "-o", "-", "--version-id", versions[2][0]) == "old"
+    swift("delete", container, "a", "--version-id", versions[0][0])
+    swift("delete", container, "--versions")
+    assert container not in swift("list").split()
+
+
 def main():
     base, token = credentials()
     with tempfile.TemporaryDirectory() as work:
@@ -150,6 +168,7 @@ def main():
         check_archives(base, token)
         check_sites(base, work)
         check_links()
+        check_versions(work)
     for container in CONTAINER, f"{CONTAINER}_segments", "site":
         swift("delete", container)
     swift("post", "-m", "Temp-URL-Key:")
