@@ -1,7 +1,7 @@
 //! What a host's devices hold of each partition and who is to hold it, for simulations.
 
 use super::Store;
-use super::erasure::{Layout, indices};
+use super::erasure::{Layout, wanted_index};
 use crate::error::Result;
 use crate::index::{DIGEST_LEAVES, Digest, ObjectRow, Tree};
 use crate::policy::is_fragments;
@@ -34,15 +34,14 @@ impl Store {
         let placement = self.placement();
         let mut held = Vec::new();
         for local in self.locals() {
-            let (device, slot) = (local.device.id(), placement.slot_of(&local.device.id()));
+            let device = local.device.id();
             let rows: Vec<(_, ObjectRow)> = local.device.index().scan_objects(None, usize::MAX)?;
             for (hash, row) in rows {
                 if !local.device.index().policy_of(hash)?.is_some_and(is_fragments) {
                     continue;
                 }
                 let (index, layout) = Layout::of_items(&row.info.metadata)?;
-                let places = indices(&placement, layout.keyed(self));
-                let expected = places.iter().find(|(known, _)| Some(*known) == slot).map(|(_, index)| *index);
+                let expected = wanted_index(&placement, layout.keyed(self), &device);
                 let is_needed = self.has_head(&layout).await?;
                 held.push(HeldFragment { device: device.clone(), index, expected, is_needed });
             }

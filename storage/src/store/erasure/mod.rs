@@ -45,7 +45,7 @@ impl Layout {
 }
 
 /// By slot the fragment that a device is to keep: its place among the primaries, by either ring.
-pub(super) fn indices(placement: &Placement, fragments: Keyed) -> Vec<(super::Slot, usize)> {
+fn indices(placement: &Placement, fragments: Keyed) -> Vec<(super::Slot, usize)> {
     let mut indices = Vec::new();
     for set in placement.object_sets(fragments) {
         for (index, slot) in set.into_iter().enumerate() {
@@ -55,4 +55,10 @@ pub(super) fn indices(placement: &Placement, fragments: Keyed) -> Vec<(super::Sl
         }
     }
     indices
+}
+
+/// The fragment that a device is to keep, where it is to keep one.
+pub(super) fn wanted_index(placement: &Placement, fragments: Keyed, device: &str) -> Option<usize> {
+    let me = placement.slot_of(device)?;
+    indices(placement, fragments).into_iter().find(|(slot, _)| *slot == me).map(|(_, index)| index)
 }

@@ -4,9 +4,9 @@ use anello_base::Timestamp;
 use bytes::Bytes;
 
 use super::cutter::fragment;
-use super::indices;
 use super::layout::Layout;
 use super::reader::FragmentsReader;
+use super::{indices, wanted_index};
 use crate::error::{Error, Result};
 use crate::index::{DigestEntry, EntryKey, EntryVersion, ObjectRow, Tree};
 use crate::limits::INLINE_BYTES_MAX;
@@ -61,7 +61,7 @@ impl Store {
         self.restore(node, layout, index, version, stored).await
     }
 
-    /// Replaces a device's damaged fragment.
+    /// Replaces a device's fragment, which is damaged or not that of its place.
     pub(in super::super) async fn heal_fragment(
         &self,
         local: &Local,
@@ -71,6 +71,7 @@ impl Store {
         version: EntryVersion,
     ) -> Result<()> {
         let (index, layout) = Layout::of_items(&row.info.metadata)?;
+        let index = wanted_index(&self.placement(), object, &local.device.id()).unwrap_or(index);
         let stored = self.rebuilt(node, &layout, index).await?;
         let damaged = DigestEntry { key: EntryKey { hash: object.hash, name: None }, version };
         local.device.forget(self.hasher(), Tree::Objects { policy: object.policy }, &[damaged]).await?;

@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use super::layout::Layout;
+use super::wanted_index;
 use crate::daemon::watch::Watch;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::{DIGEST_LEAVES, ObjectState, Tree};
 use crate::limits::FRAGMENT_SWEEP_INTERVAL;
@@ -66,6 +68,9 @@ impl Store {
                         let page = device.index().digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
                         for entry in &page {
                             let ObjectState::Live(row) = device.index().object_state(entry.key.hash)? else { continue };
+                            if self.is_misplaced(device, &row.info)? {
+                                device.report_damaged(entry.key.clone());
+                            }
                             self.sweep(&row.info, before, &mut suspects, watch).await?;
                         }
                         match page.last().filter(|_| page.len() == ENTRIES_MAX) {
@@ -77,6 +82,14 @@ impl Store {
             }
         }
         Ok(suspects)
+    }
+
+    /// Whether a device is to have another of the fragments: it lost its place and got one again before it gave up what
+    /// it had.
+    fn is_misplaced(&self, device: &Device, fragment: &ObjectInfo) -> Result<bool> {
+        let (placement, (index, layout)) = (self.placement(), Layout::of_items(&fragment.metadata)?);
+        let wanted = wanted_index(&placement, layout.keyed(self), &device.id());
+        Ok(!placement.is_changing() && wanted.is_some_and(|wanted| wanted != index))
     }
 
     async fn sweep(
@@ -250,6 +263,39 @@ mod tests {
         let mut reader = store.object_read(&path).await.expect("reads").expect("is there");
         assert_eq!(reader.next().await.expect("reads").map(|bytes| bytes[0]), Some(9));
         drop(reader);
+        store.close().await.expect("closes");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_device_that_has_another_fragment_than_its_place_is_for_gets_that() {
+        let (dir, clock) = (tempfile::tempdir().expect("a directory"), Later::default());
+        let store = open(dir.path(), clock.clone()).await;
+        let path = ObjectPath::new("a", "c", "kept");
+        let mut writer = store.object_write(&path, None).await.expect("begins");
+        writer.write(Bytes::from(vec![9; 300_000])).await.expect("writes");
+        writer.finish(ObjectHead::default(), &Precondition::default()).await.expect("an object");
+        until("it has six fragments", || live(&store).len() == 6).await;
+        let placement = store.placement();
+        let local = &store.locals()[0];
+        let node = placement.node(placement.slot_of(&local.device.id()).expect("has a place"));
+        let rows = local.device.index().scan_objects(None, 100).expect("reads");
+        let is_fragment = |hash| local.device.index().policy_of(hash).expect("reads").is_some_and(is_fragments);
+        let (hash, row) = rows.into_iter().find(|(hash, _)| is_fragment(*hash)).expect("a fragment");
+        let (index, layout) = Layout::of_items(&row.info.metadata).expect("is one");
+        let key = EntryKey { hash, name: None };
+        let version = local.device.index().entry_version(FRAGMENTS, &key).expect("reads").expect("is there");
+        local.device.forget(store.hasher(), FRAGMENTS, &[DigestEntry { key, version }]).await.expect("forgets");
+        store.rebuild(node, &layout, (index + 1) % 6, row.info.timestamp).await.expect("another one");
+        let held = || {
+            let row = local.device.index().object(hash).expect("reads").expect("is there");
+            Layout::of_items(&row.info.metadata).expect("is one").0
+        };
+        assert_ne!(held(), index);
+
+        let watch = Watch::new("sweeper", None, Unit::Objects);
+        store.sweep_fragments(&watch, &Suspects::new()).await.expect("a round");
+        store.heal(&watch).await.expect("heals");
+        assert_eq!(held(), index);
         store.close().await.expect("closes");
     }
 }
