@@ -118,3 +118,17 @@ pub(super) const RATE_COUNTERS_MAX: usize = 100_000;
 
 /// What a sender whom `ratelimit` blocks waits before he is told, Swift's figure.
 pub(super) const BLOCKED_SENDER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Names of sites whose meaning `cname_lookup` remembers, some 500 bytes each. Beyond it the oldest are asked for again.
+pub(super) const CNAME_CACHE_MAX: u64 = 10_000;
+
+/// Containers of an account that are added up to its totals by policy, some microseconds each. An account with more shows
+/// none, and quotas by policy are not held against it.
+pub(super) const POLICY_TOTALS_CONTAINERS_MAX: usize = 100_000;
+
+/// Accounts whose totals by policy are remembered, some 200 bytes each.
+pub(super) const POLICY_TOTALS_CACHE_MAX: u64 = 10_000;
+
+/// How old such totals may be that a quota by policy is held against: as in Swift, which remembers an account's for a
+/// minute, what comes meanwhile may go beyond.
+pub(super) const POLICY_TOTALS_LIFE: Duration = Duration::from_secs(5);

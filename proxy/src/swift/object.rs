@@ -37,7 +37,7 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
     };
     let updated = match version::of(door, path).await? {
         Some(versions) => versions.update(&path.object, None, change).await,
-        None => door.store.object_update(path, change).await,
+        None => door.store.object_update_as(path, expiry::expired(door, call), change).await,
     };
     if is_locked {
         return Err(version::locked());

@@ -8,6 +8,7 @@ mod conditional;
 mod container;
 mod copying;
 mod door;
+mod encryption;
 mod large;
 mod links;
 mod object;
