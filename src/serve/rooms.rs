@@ -12,7 +12,7 @@ use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
 use anello_proxy::object::vault::Vault;
 use anello_proxy::s3::{Connection, S3Config, S3Door};
-use anello_proxy::swift::{Endpoint, SwiftDoor};
+use anello_proxy::swift::{Endpoint, SwiftDoor, Synchronizer};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
@@ -51,7 +51,7 @@ impl Rooms {
         let asked = identity.asked().filter(|_| config.roles.has(Role::Proxy));
         let vault = config.swift.vault(store.clone(), std::env::vars())?;
         let doors = asked.map(|asked| doors(config, cluster, &vault, asked)).transpose()?;
-        let workers = match config.roles.has(Role::Storage) {
+        let mut workers = match config.roles.has(Role::Storage) {
             true => vec![
                 AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
                 AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
@@ -60,6 +60,9 @@ impl Rooms {
             ],
             false => Vec::new(),
         };
+        // Whoever serves Swift reads and signs.
+        let synchronizer = doors.as_ref().and_then(|(swift, _)| Synchronizer::new(swift));
+        workers.extend(synchronizer.map(|it| AbortOnDropHandle::new(tokio::spawn(it.run()))));
         Ok(Self { store, identity, doors, workers })
     }
 

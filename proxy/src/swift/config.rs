@@ -62,6 +62,8 @@ pub struct SwiftConfig {
     /// See there.
     pub encryption: EncryptionConfig,
     /// See there.
+    pub container_sync: ContainerSyncConfig,
+    /// See there.
     pub crossdomain: CrossDomainConfig,
     /// See there.
     pub name_check: NameCheckConfig,
@@ -100,6 +102,8 @@ pub enum Middleware {
     ContainerQuotas,
     /// Sites under names of their own.
     CnameLookup,
+    /// What other clusters copy here, and this one there.
+    ContainerSync,
     /// `/crossdomain.xml`.
     Crossdomain,
     /// Accounts and containers as host names.
@@ -294,6 +298,53 @@ pub struct KeymasterConfig {
 pub struct EncryptionConfig {
     /// Whether new objects are not encrypted; those that are go on being read.
     pub disable_encryption: bool,
+}
+
+/// `container_sync`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContainerSyncConfig {
+    /// Which of them this cluster is: `//realm/cluster`.
+    pub current: Option<String>,
+    /// From the end of a pass to the beginning of the next.
+    pub interval_seconds: u64,
+    /// How long a pass stays with one container.
+    pub container_time_seconds: u64,
+    /// Objects that are copied in a second, at most.
+    pub objects_per_second: u32,
+    /// Clusters that trust each other, by name.
+    pub realms: BTreeMap<String, RealmConfig>,
+}
+
+impl Default for ContainerSyncConfig {
+    fn default() -> Self {
+        Self {
+            current: None,
+            interval_seconds: 300,
+            container_time_seconds: 60,
+            objects_per_second: 100,
+            realms: BTreeMap::new(),
+        }
+    }
+}
+
+/// A realm.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealmConfig {
+    /// The key that its clusters sign with.
+    pub key: String,
+    /// Another one that is taken, while the key changes.
+    #[serde(default)]
+    pub key2: Option<String>,
+    /// Addresses of its clusters, up to and with `/v1`.
+    pub clusters: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for RealmConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RealmConfig").field("clusters", &self.clusters).finish_non_exhaustive()
+    }
 }
 
 /// `crossdomain`.
@@ -574,6 +625,16 @@ impl SwiftConfig {
         if self.offers(Middleware::Encryption) && !self.offers(Middleware::Keymaster) {
             return Err(ConfigFault::new("swift.pipeline", "encryption needs keymaster"));
         }
+        for (name, realm) in &self.container_sync.realms {
+            let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+            if realm.key.is_empty() || !realm.clusters.values().all(is_url) {
+                let key = format!("swift.container_sync.realms.{name}");
+                return Err(ConfigFault::new(
+                    key,
+                    "a realm has a key, and clusters with http:// or https:// addresses",
+                ));
+            }
+        }
         let prefixes = self.prefixes();
         for (at, prefix) in prefixes.iter().enumerate() {
             let is_ambiguous =
@@ -628,6 +689,7 @@ impl Default for SwiftConfig {
             domain_remap: DomainRemapConfig::default(),
             keymaster: KeymasterConfig::default(),
             encryption: EncryptionConfig::default(),
+            container_sync: ContainerSyncConfig::default(),
             crossdomain: CrossDomainConfig::default(),
             name_check: NameCheckConfig::default(),
             read_only: ReadOnlyConfig::default(),

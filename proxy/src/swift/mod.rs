@@ -46,6 +46,7 @@ mod signature;
 mod slo;
 mod source;
 mod symlink;
+mod sync;
 mod target;
 mod tempauth;
 #[cfg(test)]
@@ -69,13 +70,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
 pub use config::{
-    Amount, CnameLookupConfig, ConfigFault, CrossDomainConfig, DomainRemapConfig, EncryptionConfig, Endpoint,
-    EtagQuoterConfig, FormPostConfig, InfoConfig, KeymasterConfig, ListEndpointsConfig, Middleware, NameCheckConfig,
-    ProxyLoggingConfig, RatelimitConfig, ReadOnlyConfig, Regexp, ServicePrefix, SloConfig, StaticWebConfig,
-    SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
+    Amount, CnameLookupConfig, ConfigFault, ContainerSyncConfig, CrossDomainConfig, DomainRemapConfig,
+    EncryptionConfig, Endpoint, EtagQuoterConfig, FormPostConfig, InfoConfig, KeymasterConfig, ListEndpointsConfig,
+    Middleware, NameCheckConfig, ProxyLoggingConfig, RatelimitConfig, ReadOnlyConfig, RealmConfig, Regexp,
+    ServicePrefix, SloConfig, StaticWebConfig, SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
 };
 pub use limits::HEADER_COUNT_MAX;
 pub use signature::Digest;
+pub use sync::Synchronizer;
 
 use crate::body::Body;
 use crate::object::vault::Vault;
@@ -173,7 +175,7 @@ impl SwiftDoor {
             false => None,
         };
         let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        request.extensions_mut().insert(Origin { party, pass: None, peer });
+        request.extensions_mut().insert(Origin { party, peer, ..Origin::default() });
         Ok(Next::first(self.clone()).run(request).await)
     }
 

@@ -105,13 +105,17 @@ impl Identity for Directory {
 }
 
 pub(crate) async fn store(root: &Path) -> Store {
+    store_with(root, DaemonOptions::default()).await
+}
+
+pub(crate) async fn store_with(root: &Path, daemons: DaemonOptions) -> Store {
     let options = StoreOptions {
         devices: vec![root.join("device")],
         state_dir: root.join("state"),
         cluster_id: "0123456789abcdef0123456789abcdef".into(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
-        daemons: DaemonOptions::default(),
+        daemons,
     };
     tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens")
 }

@@ -126,6 +126,15 @@ impl Store {
         Ok(made.before)
     }
 
+    /// Deletes an object as of a time that somebody else chose: [`Error::Stale`] if something later stands.
+    pub async fn object_delete_at(&self, path: &ObjectPath, timestamp: Timestamp) -> Result<()> {
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        let policy = self.policy_now(&placement, hashes.container).await?;
+        let delete =
+            |timestamp, _, _| Ok(Write::of(Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy }));
+        self.write_over(&placement, (path, hashes, policy), Some(timestamp), delete).await.map(drop)
+    }
+
     /// Whether the container lists an object.
     async fn is_listed(&self, path: &ObjectPath) -> Result<bool> {
         let (prefix, limit) = (path.object.clone(), 1);

@@ -1,4 +1,4 @@
-//! Encryption at rest, for both doors (ADR 25, `docs/formats/encryption.md`). A [`Vault`] is the store with a lock on it:
+//! Encryption at rest, for both doors (ADR 26, `docs/formats/encryption.md`). A [`Vault`] is the store with a lock on it:
 //! it has the store's methods, and those that write seal data, entity tags and metadata, and those that read open them
 //! again, so that who asks it sees what he would see of a store without encryption. What was written before stays as it
 //! is and is read as it is; whether new objects are sealed is the operator's setting.

@@ -6,6 +6,7 @@
 
 pub(super) mod bulk;
 mod cname_lookup;
+mod container_sync;
 mod crossdomain;
 mod domain_remap;
 pub(super) mod etag_quoter;
@@ -38,6 +39,7 @@ use super::config::{Middleware, SwiftConfig};
 use super::fault::Fault;
 use crate::body::Body;
 use cname_lookup::CnameLookup;
+use container_sync::ContainerSync;
 use crossdomain::CrossDomain;
 use domain_remap::DomainRemap;
 use etag_quoter::EtagQuoter;
@@ -157,6 +159,7 @@ pub(super) fn layers(config: &SwiftConfig) -> Vec<Arc<dyn Layer>> {
         Some(match middleware {
             Middleware::Bulk => Arc::new(bulk::Bulk),
             Middleware::CnameLookup => Arc::new(CnameLookup::new(config.cname_lookup.clone())),
+            Middleware::ContainerSync => Arc::new(ContainerSync::new(&config.container_sync)),
             Middleware::Crossdomain => Arc::new(CrossDomain::new(config.crossdomain.clone())),
             Middleware::DomainRemap => Arc::new(DomainRemap::new(config.domain_remap.clone(), config.prefixes())),
             Middleware::EtagQuoter => Arc::new(EtagQuoter::new(config.etag_quoter.clone())),
