@@ -137,13 +137,14 @@ impl S3Door {
         let visit = cors::Visit::read(request.method(), request.headers());
         let is_question = request.method() == Method::OPTIONS;
         let bucket = (is_question || visit.is_some()).then(|| self.bucket_of(&request)).flatten();
+        // What few requests need is boxed, here and below: the others' futures are smaller by it.
         let mut response = if is_question {
-            self.preflight(&request, bucket.as_deref(), visit.as_ref()).await
+            Box::pin(self.preflight(&request, bucket.as_deref(), visit.as_ref())).await
         } else {
             self.answer(request).await
         };
         if let (false, Some(visit), Some(bucket)) = (is_question, &visit, &bucket) {
-            cors::say(&self.front, bucket, visit, &mut response).await;
+            Box::pin(cors::say(&self.front, bucket, visit, &mut response)).await;
         }
         if must_close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -231,7 +232,7 @@ impl S3Door {
         }
         if gate::is_form(&request) {
             let served = match self.bucket_of(&request).filter(|_| self.names_no_key(&request)) {
-                Some(bucket) => form::serve(&self.front, request, &bucket).await,
+                Some(bucket) => Box::pin(form::serve(&self.front, request, &bucket)).await,
                 None => Err(s3s::S3ErrorCode::MethodNotAllowed.into()),
             };
             return match served {
@@ -245,7 +246,7 @@ impl S3Door {
         let is_head = request.method() == Method::HEAD;
         gate::ignore_malformed_range(&mut request);
         let response = match gate::refuse(&request) {
-            Ok(()) => self.ask_s3s(request).await,
+            Ok(()) => Box::pin(self.ask_s3s(request)).await,
             Err(error) => error.to_http_response().unwrap_or_else(|_| internal_error()),
         };
         let mut response = finish(response, context);

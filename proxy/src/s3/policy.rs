@@ -396,7 +396,7 @@ async fn decide(front: &Front, asking: Asking<'_>, operation: &str, rule: Rule, 
     let mut basis = Basis { otherwise, by_role, policy: None, is_open: true };
     let mut is_granted = otherwise;
     if let Some(policy) = policy.filter(|_| !(by_role && is_about_policy)) {
-        let facts = facts(front, &asking, &place, &policy).await?;
+        let facts = Box::pin(facts(front, &asking, &place, &policy)).await?;
         let of_version = asking.query.split('&').any(|pair| pair.starts_with("versionId="));
         basis.is_open = place.is_own || !(block.policies && policy.is_public());
         match action(operation, of_version) {

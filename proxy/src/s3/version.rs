@@ -101,12 +101,12 @@ pub(super) async fn find(
     }
     let Some(versions) = of(front, granted, bucket)? else {
         let found = match id {
-            Some(VersionId::Null) => front.store.object(&path).await.map_err(of_engine)?,
+            Some(VersionId::Null) => Box::pin(front.store.object(&path)).await.map_err(of_engine)?,
             _ => None,
         };
         return found.ok_or_else(|| absent(id.as_ref()));
     };
-    match versions.find(key, id.as_ref()).await.map_err(of_engine)? {
+    match Box::pin(versions.find(key, id.as_ref())).await.map_err(of_engine)? {
         Some(Found::Object(info)) => Ok(info),
         Some(Found::Marker(info)) => Err(is_marker(&info, id.is_some())),
         None => Err(absent(id.as_ref())),
@@ -130,10 +130,14 @@ pub(super) async fn open(
     }
     let versions = of(front, granted, bucket)?;
     let found = match (versions, &id) {
-        (Some(versions), Some(id)) => versions.open(key, id).await.map_err(of_engine)?,
-        (None, Some(VersionId::Null)) => object::open(&front.store, &path).await.map_err(of_engine)?.map(Found::Object),
+        (Some(versions), Some(id)) => Box::pin(versions.open(key, id)).await.map_err(of_engine)?,
+        (None, Some(VersionId::Null)) => {
+            Box::pin(object::open(&front.store, &path)).await.map_err(of_engine)?.map(Found::Object)
+        }
         (None, _) => None,
-        (Some(_), None) => return Err(find(front, granted, bucket, key, None).await.err().unwrap_or_else(busy)),
+        (Some(_), None) => {
+            return Err(Box::pin(find(front, granted, bucket, key, None)).await.err().unwrap_or_else(busy));
+        }
     };
     match found {
         Some(Found::Object(reader)) => Ok(reader),

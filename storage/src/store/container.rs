@@ -41,7 +41,7 @@ impl Store {
         if let Some(node) = placement.only() {
             return self.seen(hash, vec![ask(node.clone()).await?]);
         }
-        let answers = ask_majority(placement, &placement.container_sets(hash), ask).await;
+        let answers = Box::pin(ask_majority(placement, &placement.container_sets(hash), ask)).await;
         match (self.seen(hash, answers.found)?, answers.lacking) {
             (None, Some(lacking)) => Err(lacking),
             (seen, lacking) => {

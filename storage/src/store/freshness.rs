@@ -18,6 +18,11 @@ pub async fn watched<F: Future>(work: F) -> (F::Output, bool) {
     DOUBT.scope(Cell::new(false), work).await
 }
 
+/// Whether anything that was read so far in this task may be out of date.
+pub fn is_in_doubt() -> bool {
+    DOUBT.try_with(Cell::get).unwrap_or(false)
+}
+
 /// What is served was read from fewer than a majority.
 pub(super) fn doubt() {
     // Nobody may want to know.

@@ -95,7 +95,7 @@ impl Store {
         }
         match self.inner.container_policies.get(container) {
             Some(policy) => Ok(policy),
-            None => self.policy_now(placement, container).await,
+            None => Box::pin(self.policy_now(placement, container)).await,
         }
     }
 

@@ -52,7 +52,7 @@ impl Store {
         }
         if reader.info().content == Content::Fragments {
             let (info, lacking) = (as_seen(reader.info()), reader.may_be_stale().cloned());
-            let fragments = FragmentsReader::new(self, layout_in(&mut reader).await?);
+            let fragments = FragmentsReader::new(self, Box::pin(layout_in(&mut reader)).await?);
             reader = ObjectReader(Bodies::Fragments(Box::new(InFragments { info, lacking, fragments })));
         }
         Ok(Some(reader))
@@ -67,7 +67,7 @@ impl Store {
             return Ok((object, found));
         }
         // The container may have been made anew, with another policy.
-        let policy = self.policy_now(placement, hashes.container).await?;
+        let policy = Box::pin(self.policy_now(placement, hashes.container)).await?;
         if policy == object.policy {
             return Ok((object, found));
         }
@@ -82,7 +82,8 @@ impl Store {
             return Ok(Newest { replicas, lacking: None });
         }
         let ask = |node: Node| async move { node.object(object.hash).await };
-        let answers = ask_majority(placement, &placement.object_sets(object), ask).await;
+        // Boxed, so that a store of one device has small futures.
+        let answers = Box::pin(ask_majority(placement, &placement.object_sets(object), ask)).await;
         let newest = answers.found.iter().map(Found::stamp).max().flatten();
         if answers.found.iter().any(|found| found.stamp() != newest) {
             self.repair(object);
@@ -118,7 +119,7 @@ impl Store {
             return Ok(ask(node.clone()).await?.info);
         }
         let sets = &sets(placement);
-        let answers = ask_majority(placement, sets, ask).await;
+        let answers = Box::pin(ask_majority(placement, sets, ask)).await;
         let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
         match (newest.and_then(|known| known.info), answers.lacking) {
             (None, Some(lacking)) => Err(lacking),

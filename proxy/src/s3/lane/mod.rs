@@ -122,11 +122,11 @@ impl Lane {
             }
             Work::Put(request) => {
                 let stream = std::pin::pin!(BodyDataStream::new(body));
-                let stored = put::store(front, &granted, &bucket, &key, *request, stream, None).await?;
+                let stored = Box::pin(put::store(front, &granted, &bucket, &key, *request, stream, None)).await?;
                 Ok(respond(StatusCode::OK, stored_headers(&stored)?, body::empty()))
             }
             Work::Delete(condition) => {
-                let done = delete::remove(front, &granted, &bucket, &key, None, &condition, false).await?;
+                let done = Box::pin(delete::remove(front, &granted, &bucket, &key, None, &condition, false)).await?;
                 let mut headers = HeaderMap::new();
                 version::show_deleted(&done, &mut headers)?;
                 Ok(respond(StatusCode::NO_CONTENT, headers, body::empty()))
