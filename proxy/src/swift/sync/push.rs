@@ -127,9 +127,10 @@ impl Client {
         let Some(ours) = ours else { return Ok(Copied::Gone) };
         let (parts, data) = ours.into_parts();
         let ours = parts.headers.get("x-timestamp").and_then(|value| value.to_str().ok()?.parse::<Timestamp>().ok());
-        if ours.is_none_or(|ours| ours < at) {
+        // It may have changed since it was listed.
+        let Some(ours) = ours.filter(|ours| *ours >= at) else {
             return Err("it is not there yet as it is listed".to_owned());
-        }
+        };
         let is_kept = |name: &str| HEADERS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         let mut headers = HeaderMap::new();
         headers.extend(
@@ -149,9 +150,9 @@ impl Client {
             }
         }
         let query = if is_manifest { "?multipart-manifest=put" } else { "" };
-        let answer = self.send(Method::PUT, to, at, (query, headers, data)).await?;
+        let answer = self.send(Method::PUT, to, ours, (query, headers, data)).await?;
         match answer.status() {
-            status if status.is_success() => Ok(Copied::Now(ours.unwrap_or(at))),
+            status if status.is_success() => Ok(Copied::Now(ours)),
             status => Err(format!("it was written, and answered {status}")),
         }
     }
