@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("s3-text", s3::fuzzing::text),
     ("s3-form", s3::fuzzing::form),
     ("s3-policy", s3::fuzzing::policy),
+    ("sealed-values", crate::object::vault::fuzzing::feed),
     ("version-name", crate::object::versions::fuzzing::names),
 ];
 
@@ -61,7 +62,8 @@ fn part_list(bytes: &[u8]) {
     sealed.extend(crc32fast::hash(bytes).to_le_bytes());
     for bytes in [bytes, &sealed] {
         let Ok(list) = PartList::decode(bytes) else { continue };
-        assert_eq!(list.encode(), bytes);
+        // Of a list whose digests are sealed they are read apart.
+        assert!(list.encode() == bytes || bytes[8..10] == [2, 0]);
         assert!(list.parts.iter().all(|part| part.size <= list.size()));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use anello_proxy::object::account_reaper::AccountReaper;
 use anello_proxy::object::parts::PARTS_ACCOUNT;
 use anello_proxy::object::reaper::Reaper;
+use anello_proxy::object::vault::{RootSecrets, Vault};
 use anello_proxy::object::versions::listing::{ListedVersion, VersionEntry, VersionQuery};
 use anello_proxy::object::versions::{self, Behind, Found, Put, VersionId, Versions};
 use anello_proxy::object::{self, Reader};
@@ -18,7 +20,7 @@ use md5::{Digest, Md5};
 const LARGE: usize = 700_000;
 
 struct Bucket {
-    store: Store,
+    store: Vault,
     _dir: tempfile::TempDir,
 }
 
@@ -35,6 +37,13 @@ impl Bucket {
         };
         let store = tokio::task::spawn_blocking(|| Store::open(options)).await.expect("no panic").expect("opens");
         store.container_update("AUTH_a", "c", vec![], 0, IfMissing::Create).await.expect("container");
+        let store = match std::env::var_os("ANELLO_TEST_ENCRYPTION") {
+            None => Vault::from(store),
+            Some(_) => {
+                let secret = [("".to_owned(), "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=".to_owned())];
+                Vault::new(store, Arc::new(RootSecrets::new(secret, None).expect("a secret")), true)
+            }
+        };
         let bucket = Self { store, _dir: dir };
         if let Some(is_enabled) = is_enabled {
             bucket.set(is_enabled).await;

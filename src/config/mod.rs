@@ -5,6 +5,7 @@
 mod identity;
 mod roles;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use anello_proxy::swift::{ConfigFault, SwiftConfig, TempAuthConfig};
 use anello_storage::limits::SHARD_ROWS_MAX;
-use anello_storage::store::{AuditOptions, DaemonOptions, ShardingOptions};
+use anello_storage::store::{AuditOptions, DaemonOptions, ExpiryOptions, ShardingOptions};
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -98,6 +99,7 @@ impl Default for S3 {
 pub(crate) struct Storage {
     pub(crate) audit_days: NonZeroU32,
     pub(crate) shard_rows: NonZeroU64,
+    pub(crate) delay_reaping: BTreeMap<String, u64>,
 }
 
 impl Default for Storage {
@@ -105,6 +107,7 @@ impl Default for Storage {
         Self {
             audit_days: NonZeroU32::new(7).expect("is not zero"),
             shard_rows: NonZeroU64::new(SHARD_ROWS_MAX).expect("is not zero"),
+            delay_reaping: BTreeMap::new(),
         }
     }
 }
@@ -115,6 +118,7 @@ impl Storage {
         DaemonOptions {
             audit: AuditOptions { within },
             sharding: ShardingOptions { rows_max: self.shard_rows.get(), ..ShardingOptions::default() },
+            expiry: ExpiryOptions { delays: self.delay_reaping.clone() },
             ..DaemonOptions::default()
         }
     }

@@ -10,8 +10,9 @@ use anello_proxy::object::account_reaper::AccountReaper;
 use anello_proxy::object::deletions::Deleter;
 use anello_proxy::object::reaper::Reaper;
 use anello_proxy::object::sweeper::Sweeper;
+use anello_proxy::object::vault::Vault;
 use anello_proxy::s3::{Connection, S3Config, S3Door};
-use anello_proxy::swift::{Endpoint, SwiftDoor};
+use anello_proxy::swift::{Endpoint, SwiftDoor, Synchronizer};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
 use anello_storage::device::DeviceOptions;
@@ -48,16 +49,20 @@ impl Rooms {
     pub(crate) async fn open(config: &Config, cluster: &Cluster, store: Store, has_news: bool) -> Result<Self> {
         let identity = IdentityService::open(config, cluster, store.clone(), has_news).await?;
         let asked = identity.asked().filter(|_| config.roles.has(Role::Proxy));
-        let doors = asked.map(|asked| doors(config, cluster, &store, asked)).transpose()?;
-        let workers = match config.roles.has(Role::Storage) {
+        let vault = config.swift.vault(store.clone(), std::env::vars())?;
+        let doors = asked.map(|asked| doors(config, cluster, &vault, asked)).transpose()?;
+        let mut workers = match config.roles.has(Role::Storage) {
             true => vec![
                 AbortOnDropHandle::new(tokio::spawn(Reaper::new(store.clone()).run())),
                 AbortOnDropHandle::new(tokio::spawn(Sweeper::new(store.clone()).run())),
                 AbortOnDropHandle::new(tokio::spawn(AccountReaper::new(store.clone()).run())),
-                AbortOnDropHandle::new(tokio::spawn(Deleter::new(store.clone()).run())),
+                AbortOnDropHandle::new(tokio::spawn(Deleter::new(vault).run())),
             ],
             false => Vec::new(),
         };
+        // Whoever serves Swift reads and signs.
+        let synchronizer = doors.as_ref().and_then(|(swift, _)| Synchronizer::new(swift));
+        workers.extend(synchronizer.map(|it| AbortOnDropHandle::new(tokio::spawn(it.run()))));
         Ok(Self { store, identity, doors, workers })
     }
 
@@ -127,7 +132,7 @@ where
 fn doors(
     config: &Config,
     cluster: &Cluster,
-    store: &Store,
+    store: &Vault,
     identity: Arc<dyn Identity>,
 ) -> Result<(SwiftDoor, S3Door)> {
     let (region, base_domain) = (config.s3.region.clone(), config.s3.base_domain.clone());

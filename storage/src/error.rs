@@ -142,6 +142,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The thing is encrypted with a root secret that is not known here.
+    #[error("what is stored is encrypted with the root secret {0:?}, which is not known here")]
+    Sealed(String),
     /// Other writers of the same thing were faster, again and again.
     #[error("too many write this at once")]
     Contended,
@@ -224,6 +227,7 @@ impl Error {
             | Self::Ring { .. }
             | Self::Io { .. }
             | Self::Message(_)
+            | Self::Sealed(_)
             | Self::Ahead { .. }
             | Self::Index(_) => Class::Internal,
         }

@@ -23,7 +23,8 @@ pub struct AccountReaper {
 
 impl AccountReaper {
     /// A reaper of the accounts that the store's own devices are the first to be asked for.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: impl Into<Store>) -> Self {
+        let store = store.into();
         Self { watch: store.watch("account reaper", Unit::Objects), store }
     }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{DELETION_CLAIM, DELETION_INTERVAL, DELETION_JOBS_PAGE, REAP_CONCURRENCY};
 use super::lock;
+use super::vault::Vault;
 use super::versions::Versions;
 
 /// The system account that keeps jobs, and its container; no door reaches them by name.
@@ -68,7 +69,7 @@ impl Job {
     }
 
     /// Deletes the objects; tells how many were there. Those that Object Lock protects stay.
-    async fn run(&self, store: &Store) -> Result<usize> {
+    async fn run(&self, store: &Vault) -> Result<usize> {
         let versions = Versions::of_container(store, &self.account, &self.container).await?;
         let versions = versions.as_ref();
         let delete = |name: &String| {
@@ -80,12 +81,17 @@ impl Job {
         Ok(deleted.into_iter().filter(|was_there| *was_there).count())
     }
 
-    async fn delete(&self, store: &Store, versions: Option<&Versions>, path: ObjectPath) -> Result<bool> {
-        let Some(info) = store.object(&path).await? else { return Ok(false) };
+    async fn delete(&self, store: &Vault, versions: Option<&Versions>, path: ObjectPath) -> Result<bool> {
+        // As it is stored: who has no keys deletes like any other.
+        let stored = store.store();
+        let Some(info) = stored.object(&path).await? else { return Ok(false) };
         if info.timestamp.ticks() > self.until {
             return Ok(false);
         }
-        let is_it = Precondition { if_match: Some(Etags::List(vec![info.etag.clone()])), ..Precondition::default() };
+        let is_it = |info: &ObjectInfo| {
+            let tags = Etags::List(vec![info.etag.clone()]);
+            Precondition { if_match: Some(tags), ..Precondition::default() }
+        };
         let deleted = match versions {
             Some(versions) => {
                 let may =
@@ -93,9 +99,13 @@ impl Job {
                         true => Err(Error::Precondition),
                         false => Ok(()),
                     };
-                versions.unlink(&path.object, &is_it, may).await
+                let Some(opened) = store.object(&path).await?.filter(|opened| opened.timestamp == info.timestamp)
+                else {
+                    return Ok(false);
+                };
+                versions.unlink(&path.object, &is_it(&opened), may).await
             }
-            None => store.object_delete(&path, &is_it).await.map(|deleted| deleted.is_some()),
+            None => stored.object_delete(&path, &is_it(&info)).await.map(|deleted| deleted.is_some()),
         };
         match deleted {
             // It is another now, or locked.
@@ -108,13 +118,14 @@ impl Job {
 /// The worker. One per store.
 #[derive(Debug)]
 pub struct Deleter {
-    store: Store,
+    store: Vault,
     watch: Arc<Watch>,
 }
 
 impl Deleter {
     /// A deleter of what is to be deleted in this store.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: impl Into<Vault>) -> Self {
+        let store = store.into();
         Self { watch: store.watch("deleter", Unit::Objects), store }
     }
 
@@ -159,7 +170,7 @@ impl Deleter {
         if !self.claim(path).await? {
             return Ok(false);
         }
-        let Some(mut reader) = self.store.object_read(path).await? else { return Ok(false) };
+        let Some(mut reader) = self.store.store().object_read(path).await? else { return Ok(false) };
         let mut bytes = Vec::new();
         while let Some(data) = reader.next().await? {
             bytes.extend_from_slice(&data);
@@ -175,7 +186,7 @@ impl Deleter {
                 self.watch.found(1);
             }
         }
-        match self.store.object_delete(path, &Precondition::default()).await {
+        match self.store.store().object_delete(path, &Precondition::default()).await {
             Ok(_) | Err(Error::Missing(_)) => Ok(true),
             Err(error) => Err(error),
         }
@@ -193,7 +204,7 @@ impl Deleter {
             let metadata = vec![(CLAIMED_NAME.to_owned(), now.ticks().to_string())];
             Ok(ObjectUpdate { content_type: None, delete_at: None, metadata })
         };
-        match self.store.object_update(path, change).await {
+        match self.store.store().object_update(path, change).await {
             Ok(_) => Ok(true),
             Err(Error::Precondition | Error::Missing(_)) => Ok(false),
             Err(error) => Err(error),

@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use anello_storage::{Error, ObjectInfo, ObjectPath, ObjectReader, Result, Store};
+use anello_storage::{Error, ObjectInfo, ObjectPath, Result};
 use bytes::{Bytes, BytesMut};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::limits::PART_LIST_BYTES_MAX;
 use super::parts::{Part, PartList};
+use super::vault::{ObjectReader, Vault};
 
 /// A part that was opened, with its first bytes.
 type Opened = (ObjectReader, Option<Bytes>);
@@ -19,7 +20,7 @@ type Opened = (ObjectReader, Option<Bytes>);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Joined {
-    store: Store,
+    store: Vault,
     info: ObjectInfo,
     list: PartList,
     /// What is still to be read: index of the part and range in it.
@@ -32,29 +33,44 @@ pub(super) struct Joined {
 /// Reads the part list that `reader` holds; `path` is for the error's text.
 pub async fn read_list(path: &ObjectPath, mut reader: ObjectReader) -> Result<PartList> {
     let length = reader.info().stored_size;
-    let corrupt = |found: u64| Error::Corrupt {
-        what: "part list",
-        file: path.to_string().into(),
-        offset: 0,
-        expected: PART_LIST_BYTES_MAX,
-        found,
-    };
     if length > PART_LIST_BYTES_MAX {
-        return Err(corrupt(length));
+        return Err(no_list(path, length));
     }
     let mut bytes = BytesMut::new();
     while let Some(chunk) = reader.next().await? {
         bytes.extend_from_slice(&chunk);
     }
-    PartList::decode(&bytes).map_err(|error| {
+    decoded(path, &bytes)
+}
+
+/// The same as it is stored: its digests may be sealed, and are not there then.
+pub(super) async fn read_stored_list(path: &ObjectPath, mut reader: anello_storage::ObjectReader) -> Result<PartList> {
+    let length = reader.info().stored_size;
+    if length > PART_LIST_BYTES_MAX {
+        return Err(no_list(path, length));
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = reader.next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    decoded(path, &bytes)
+}
+
+fn decoded(path: &ObjectPath, bytes: &[u8]) -> Result<PartList> {
+    PartList::decode(bytes).map_err(|error| {
         tracing::error!(%path, %error, "an object's part list can't be read");
-        corrupt(bytes.len() as u64)
+        no_list(path, bytes.len() as u64)
     })
+}
+
+fn no_list(path: &ObjectPath, found: u64) -> Error {
+    let (file, expected) = (path.to_string().into(), PART_LIST_BYTES_MAX);
+    Error::Corrupt { what: "part list", file, offset: 0, expected, found }
 }
 
 impl Joined {
     /// Reads the list of parts.
-    pub(super) async fn open(store: Store, path: &ObjectPath, reader: ObjectReader) -> Result<Self> {
+    pub(super) async fn open(store: Vault, path: &ObjectPath, reader: ObjectReader) -> Result<Self> {
         let info = reader.info().clone();
         let list = read_list(path, reader).await?;
         if list.size() != info.size {
@@ -109,7 +125,7 @@ impl Joined {
     }
 }
 
-async fn open_part(store: Store, path: ObjectPath, part: Part, range: Range<u64>) -> Result<Opened> {
+async fn open_part(store: Vault, path: ObjectPath, part: Part, range: Range<u64>) -> Result<Opened> {
     let Some(mut reader) = store.object_read(&path).await? else { return Err(Error::Missing("part")) };
     let info = reader.info();
     if info.size != part.size || info.etag != hex::encode(part.md5) {

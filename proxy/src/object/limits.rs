@@ -68,6 +68,24 @@ pub const DELETION_INTERVAL: Duration = Duration::from_secs(5);
 /// takes it.
 pub const DELETION_CLAIM: Duration = Duration::from_secs(600);
 
+/// Bytes of a root secret at least: a key of 256 bits.
+pub const ROOT_SECRET_BYTES_MIN: usize = 32;
+
+/// Letters of a root secret's id: it is in every sealed value.
+pub const SECRET_ID_BYTES_MAX: usize = 32;
+
+/// Bytes of the file of root secrets: hundreds of them.
+pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Containers whose keys are remembered, some 300 bytes each; those of others are made again, in microseconds where a
+/// root secret is at hand.
+pub const CONTAINER_KEYS_MAX: u64 = 10_000;
+
+/// A sealed value: the digests of 10,000 parts have 650 KiB.
+pub const SEALED_VALUE_BYTES_MAX: usize = MIB as usize;
+
+const _: () = assert!(PARTS_MAX * (16 + 1 + 32) * 4 / 3 + 256 < SEALED_VALUE_BYTES_MAX);
+
 const _: () = assert!(PARTS_MAX as u64 * 350 < PART_LIST_BYTES_MAX);
 
 /// How often deleted accounts are looked for: a look goes through all that the host keeps.

@@ -1,11 +1,12 @@
 //! Objects that stand for another one: Swift's symbolic links. Such an object has no data and is of
 //! [`Content::Segments`]; the items named here say what it leads to. A static link is good for one version alone.
 
-use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Result, Store};
+use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::limits::LINKS_MAX;
 use super::segments::{self, Gate};
+use super::vault::Vault;
 
 /// `container/object`, percent-encoded as the client has sent it.
 pub const TARGET: &str = "x-object-sysmeta-symlink-target";
@@ -72,7 +73,7 @@ pub fn tag_of(info: &ObjectInfo) -> &str {
 /// The object that a path leads to in the end; the same where it is no link. Without a gate no way leads to another
 /// account. [`Error::Missing`] and [`Error::Precondition`] say that there is nothing, and that the way there is too
 /// long, denied, or to another version.
-pub async fn resolve(store: &Store, gate: Option<&dyn Gate>, path: &ObjectPath) -> Result<ObjectPath> {
+pub async fn resolve(store: &Vault, gate: Option<&dyn Gate>, path: &ObjectPath) -> Result<ObjectPath> {
     let mut path = path.clone();
     let mut wanted: Option<String> = None;
     for _ in 0..=LINKS_MAX {

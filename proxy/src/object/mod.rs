@@ -17,6 +17,7 @@ pub mod parts;
 pub mod reaper;
 pub mod segments;
 pub mod sweeper;
+pub mod vault;
 pub mod versions;
 pub mod writer;
 
@@ -25,11 +26,13 @@ mod joined;
 
 use std::ops::Range;
 
-use anello_storage::{Content, ObjectInfo, ObjectPath, ObjectReader, Result, Store};
+use anello_storage::store::Expired;
+use anello_storage::{Content, ObjectInfo, ObjectPath, Result};
 use bytes::Bytes;
 
 pub use joined::read_list;
 pub use parts::{PARTS_ACCOUNT, Part, PartList};
+use vault::{ObjectReader, Vault};
 
 /// An object being read, its parts joined.
 #[derive(Debug)]
@@ -45,8 +48,13 @@ enum Kind {
 }
 
 /// Opens an object for reading; `None` where there is none.
-pub async fn open(store: &Store, path: &ObjectPath) -> Result<Option<Reader>> {
-    let Some(reader) = store.object_read(path).await? else { return Ok(None) };
+pub fn open(store: &Vault, path: &ObjectPath) -> impl Future<Output = Result<Option<Reader>>> + Send {
+    open_as(store, path, Expired::Absent)
+}
+
+/// The same, also one whose time has come.
+pub async fn open_as(store: &Vault, path: &ObjectPath, expired: Expired) -> Result<Option<Reader>> {
+    let Some(reader) = store.object_read_as(path, expired).await? else { return Ok(None) };
     let kind = match reader.info().content {
         // A link has no data; whoever follows it does so before.
         Content::Segments if link::is_link(reader.info()) => Kind::Plain(Box::new(reader)),

@@ -13,6 +13,9 @@ pub const PARTS_ACCOUNT: &str = ".multipart";
 
 const MAGIC: &[u8; 8] = b"ANPARTS\0";
 const VERSION: u16 = 1;
+/// Its digests are sealed.
+const SEALED_VERSION: u16 = 2;
+const MD5_BYTES: usize = 16;
 const HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 
@@ -42,6 +45,15 @@ pub struct PartList {
     pub parts: Vec<Part>,
 }
 
+/// A list as it is stored: its digests may be sealed, and are zeros and nothing then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::object) struct SealedList {
+    /// The list.
+    pub(in crate::object) list: PartList,
+    /// The digests, where they are sealed.
+    pub(in crate::object) digests: Option<String>,
+}
+
 /// The bytes are not a part list of a version that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a part list: {0}")]
@@ -60,9 +72,18 @@ impl PartList {
 
     /// The bytes to store. Names are cut by nobody: a name longer than 65,535 bytes is a defect of the caller.
     pub fn encode(&self) -> Bytes {
+        self.encode_as(VERSION, None)
+    }
+
+    /// The same without the digests, which are sealed.
+    pub(in crate::object) fn encode_sealed(&self, digests: &str) -> Bytes {
+        self.encode_as(SEALED_VERSION, Some(digests))
+    }
+
+    fn encode_as(&self, version: u16, digests: Option<&str>) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER_BYTES + 256 + self.parts.len() * 128);
         out.put_slice(MAGIC);
-        out.put_u16_le(VERSION);
+        out.put_u16_le(version);
         out.put_u16_le(0);
         out.put_u32_le(u32::try_from(self.parts.len()).expect("at most PARTS_MAX parts"));
         for text in [&self.owner.account, &self.owner.container, &self.owner.object, &self.container] {
@@ -71,18 +92,46 @@ impl PartList {
         for part in &self.parts {
             out.put_u16_le(part.number);
             out.put_u64_le(part.size);
-            out.put_slice(&part.md5);
-            out.put_u8(u8::try_from(part.checksum.len()).expect("a digest is at most 32 bytes"));
-            out.put_slice(&part.checksum);
+            match digests {
+                None => put_digests(&mut out, part),
+                Some(_) => out.put_bytes(0, MD5_BYTES + 1),
+            }
             put_text(&mut out, &part.name);
+        }
+        if let Some(digests) = digests {
+            out.put_u32_le(u32::try_from(digests.len()).expect("sealed values are below a MiB"));
+            out.put_slice(digests.as_bytes());
         }
         let crc = crc32fast::hash(&out);
         out.put_u32_le(crc);
         out.freeze()
     }
 
-    /// Reads what [`PartList::encode`] wrote.
+    /// The digests of all parts, in order.
+    pub(in crate::object) fn digests(&self) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        self.parts.iter().for_each(|part| put_digests(&mut out, part));
+        out.into()
+    }
+
+    /// Gives the parts their digests; `None` where these are not those of so many.
+    pub(in crate::object) fn set_digests(&mut self, mut bytes: &[u8]) -> Option<()> {
+        let rest = &mut bytes;
+        for part in &mut self.parts {
+            part.md5 = *take(rest, MD5_BYTES).ok()?.first_chunk()?;
+            let length = take(rest, 1).ok()?.get_u8();
+            part.checksum = take(rest, usize::from(length)).ok()?.to_vec();
+        }
+        rest.is_empty().then_some(())
+    }
+
+    /// Reads what [`PartList::encode`] wrote; of a list whose digests are sealed, all but these.
     pub fn decode(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::decode_any(bytes).map(|read| read.list)
+    }
+
+    /// Reads a list as it is stored.
+    pub(in crate::object) fn decode_any(bytes: &[u8]) -> Result<SealedList, ParseError> {
         if bytes.len() as u64 > PART_LIST_BYTES_MAX || bytes.len() < HEADER_BYTES + CRC_BYTES {
             return Err(ParseError("its length is out of bounds"));
         }
@@ -94,9 +143,11 @@ impl PartList {
         if rest.split_to_array() != *MAGIC {
             return Err(ParseError("its magic is wrong"));
         }
-        if rest.get_u16_le() != VERSION || rest.get_u16_le() != 0 {
-            return Err(ParseError("its version is unknown"));
-        }
+        let is_sealed = match (rest.get_u16_le(), rest.get_u16_le()) {
+            (VERSION, 0) => false,
+            (SEALED_VERSION, 0) => true,
+            _ => return Err(ParseError("its version is unknown")),
+        };
         let count = rest.get_u32_le() as usize;
         if count > PARTS_MAX {
             return Err(ParseError("it has too many parts"));
@@ -104,13 +155,14 @@ impl PartList {
         let owner = ObjectPath::new(take_text(rest)?, take_text(rest)?, take_text(rest)?);
         let container = take_text(rest)?;
         let parts = (0..count).map(|_| take_part(rest)).collect::<Result<Vec<_>, _>>()?;
+        let digests = is_sealed.then(|| take_digests(rest)).transpose()?;
         if !rest.is_empty() {
             return Err(ParseError("bytes follow its last part"));
         }
         if parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.size)).is_none() {
             return Err(ParseError("its size overflows"));
         }
-        Ok(Self { owner, container, parts })
+        Ok(SealedList { list: Self { owner, container, parts }, digests })
     }
 }
 
@@ -125,6 +177,18 @@ impl SplitArray for &[u8] {
         self.copy_to_slice(&mut array);
         array
     }
+}
+
+fn put_digests(out: &mut BytesMut, part: &Part) {
+    out.put_slice(&part.md5);
+    out.put_u8(u8::try_from(part.checksum.len()).expect("a digest is at most 32 bytes"));
+    out.put_slice(&part.checksum);
+}
+
+fn take_digests(rest: &mut &[u8]) -> Result<String, ParseError> {
+    let length = take(rest, 4)?.get_u32_le();
+    let text = take(rest, length as usize)?;
+    std::str::from_utf8(text).map(str::to_owned).map_err(|_| ParseError("its digests are not UTF-8"))
 }
 
 fn put_text(out: &mut BytesMut, text: &str) {
@@ -183,6 +247,17 @@ mod tests {
         bytes.extend(crc.to_le_bytes());
         assert_eq!(PartList::decode(&bytes), Ok(list()));
         assert_eq!(list().encode(), bytes, "{}", hex::encode(list().encode()));
+    }
+
+    #[test]
+    fn digests_are_stored_apart_where_they_are_sealed() {
+        let sealed = list().encode_sealed("~1..abc");
+        let SealedList { list: mut found, digests } = PartList::decode_any(&sealed).expect("a list");
+        assert_eq!(digests.as_deref(), Some("~1..abc"));
+        assert_ne!(found, list());
+        assert_eq!(found.set_digests(&list().digests()), Some(()));
+        assert_eq!(found, list());
+        assert_eq!(found.set_digests(&list().digests()[1..]), None);
     }
 
     #[test]

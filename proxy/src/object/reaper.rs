@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 use anello_base::Timestamp;
 use anello_storage::daemon::watch::{Unit, Watch};
 use anello_storage::store::PartsToDelete;
-use anello_storage::{Error, ObjectPath, Precondition, Result, Store};
+use anello_storage::{Content, Error, ObjectPath, Precondition, Result, Store};
 use futures::{StreamExt, TryStreamExt};
 
+use super::joined::read_stored_list;
 use super::limits::{
     REAP_BATCH, REAP_CONCURRENCY, REAP_COUNT_MAX, REAP_GRACE, REAP_INTERVAL, REAP_LOOKS_MAX, REAP_SEEN_MAX,
 };
 use super::names;
 use super::parts::PartList;
+use super::vault::Vault;
 use super::versions::Versions;
 
 /// What identifies a waiting object between two steps.
@@ -49,12 +51,13 @@ pub struct Reaped {
 
 impl Reaper {
     /// A reaper with the usual grace.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: impl Into<Store>) -> Self {
         Self::with_grace(store, REAP_GRACE)
     }
 
     /// A reaper that leaves each object alone for `grace` after it first saw it.
-    pub fn with_grace(store: Store, grace: Duration) -> Self {
+    pub fn with_grace(store: impl Into<Store>, grace: Duration) -> Self {
+        let store = store.into();
         Self { watch: store.watch("part reaper", Unit::Objects), store, grace, seen: HashMap::new() }
     }
 
@@ -116,7 +119,7 @@ impl Reaper {
             return Ok(0);
         }
         let path = ObjectPath::new("", "", pending.info().etag.as_str());
-        let list = super::read_list(&path, self.store.read_parts_to_delete(pending)).await?;
+        let list = read_stored_list(&path, self.store.read_parts_to_delete(pending)).await?;
         delete_parts(&self.store, &list).await
     }
 }
@@ -139,7 +142,7 @@ async fn delete_parts(store: &Store, list: &PartList) -> Result<usize> {
 /// The parts that the owner of a list still lists, or a version of it.
 async fn parts_in_use(store: &Store, list: &PartList) -> Result<HashSet<ObjectPath>> {
     let owner = &list.owner;
-    let versions = Versions::of_container(store, &owner.account, &owner.container).await?;
+    let versions = Versions::of_container(&Vault::from(store.clone()), &owner.account, &owner.container).await?;
     let upload = list.parts.first().and_then(|part| Some(names::split_part(&part.name)?.0));
     let (Some(versions), Some(upload)) = (versions, upload) else { return listed(store, owner).await };
     for _ in 0..REAP_LOOKS_MAX {
@@ -156,13 +159,14 @@ async fn parts_in_use(store: &Store, list: &PartList) -> Result<HashSet<ObjectPa
     Err(Error::Contended)
 }
 
-/// The parts that an object lists, if it is there.
+/// The parts that an object lists, if it is there; also where its digests are sealed and nobody has the key.
 pub(super) async fn listed(store: &Store, path: &ObjectPath) -> Result<HashSet<ObjectPath>> {
-    match super::open(store, path).await {
-        Ok(reader) => {
-            let list = reader.as_ref().and_then(super::Reader::list);
-            Ok(list.map(|list| list.parts.iter().map(|part| list.path(part)).collect()).unwrap_or_default())
+    match store.object_read(path).await {
+        Ok(Some(reader)) if reader.info().content == Content::Multipart => {
+            let list = read_stored_list(path, reader).await?;
+            Ok(list.parts.iter().map(|part| list.path(part)).collect())
         }
+        Ok(_) => Ok(HashSet::new()),
         Err(Error::Missing(_)) => Ok(HashSet::new()),
         Err(error) => Err(error),
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anello_base::Timestamp;
-use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Result, Store};
+use anello_storage::{Content, Error, ObjectInfo, ObjectPath, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Reader;
 use super::limits::SEGMENT_DEPTH_MAX;
+use super::vault::Vault;
 use super::{link, versions};
 
 /// MD5 of the manifest's text.
@@ -62,7 +63,7 @@ pub fn manifest_etag(info: &ObjectInfo) -> Option<&str> {
 }
 
 /// The manifest's text.
-pub async fn text(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Bytes> {
+pub async fn text(store: &Vault, path: &ObjectPath, version: Timestamp) -> Result<Bytes> {
     let mut reader = store.object_read(path).await?.ok_or(Error::Missing("manifest"))?;
     let current = reader.info().timestamp;
     if current != version {
@@ -76,7 +77,7 @@ pub async fn text(store: &Store, path: &ObjectPath, version: Timestamp) -> Resul
 }
 
 /// What the manifest lists.
-pub async fn pieces(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Vec<Piece>> {
+pub async fn pieces(store: &Vault, path: &ObjectPath, version: Timestamp) -> Result<Vec<Piece>> {
     let text = text(store, path, version).await?;
     let account = versions::account_of(path);
     let pieces = items(&text).and_then(|items| items.into_iter().map(|item| piece(account, item)).collect());
@@ -181,7 +182,7 @@ pub trait Gate: Send + Sync {
 /// Reads pieces one after another. Segments that are manifests themselves are entered, never deeper than
 /// [`SEGMENT_DEPTH_MAX`]; one manifest of each level is in memory.
 pub struct Joined {
-    store: Store,
+    store: Vault,
     gate: Option<Arc<dyn Gate>>,
     levels: Vec<std::vec::IntoIter<Piece>>,
     current: Option<Reader>,
@@ -196,7 +197,7 @@ impl std::fmt::Debug for Joined {
 
 impl Joined {
     /// Reads `pieces`, where a gate is given only what it lets through.
-    pub fn new(store: Store, gate: Option<Arc<dyn Gate>>, pieces: Vec<Piece>) -> Self {
+    pub fn new(store: Vault, gate: Option<Arc<dyn Gate>>, pieces: Vec<Piece>) -> Self {
         Self { store, gate, levels: vec![pieces.into_iter()], current: None, first: None }
     }
 
@@ -272,7 +273,7 @@ impl Joined {
 /// segments as open as the manifest.
 #[derive(Debug)]
 pub(super) struct Whole {
-    store: Store,
+    store: Vault,
     path: ObjectPath,
     info: ObjectInfo,
     range: Range<u64>,
@@ -280,7 +281,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn new(store: Store, path: ObjectPath, info: ObjectInfo) -> Self {
+    pub(super) fn new(store: Vault, path: ObjectPath, info: ObjectInfo) -> Self {
         let range = 0..info.size;
         Self { store, path, info, range, joined: None }
     }

@@ -14,6 +14,7 @@ use super::limits::{SWEEP_AGE, SWEEP_FOUND_MAX, SWEEP_INTERVAL, SWEEP_PAGE, SWEE
 use super::names;
 use super::parts::PARTS_ACCOUNT;
 use super::reaper::listed;
+use super::vault::Vault;
 use super::versions::Versions;
 
 /// The worker. One per store.
@@ -39,13 +40,14 @@ pub struct Swept {
 
 impl Sweeper {
     /// A sweeper of what is a day old.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: impl Into<Store>) -> Self {
+        let store = store.into();
         let watch = store.watch("part sweeper", Unit::Uploads);
         Self { store, watch, age: SWEEP_AGE, pause: SWEEP_PAUSE, found: HashSet::new(), since: None }
     }
 
     /// A sweeper of uploads of any age, in a hurry.
-    pub fn at_once(store: Store) -> Self {
+    pub fn at_once(store: impl Into<Store>) -> Self {
         Self { age: Duration::ZERO, pause: Duration::ZERO, ..Self::new(store) }
     }
 
@@ -140,7 +142,7 @@ impl Sweeper {
             return Ok(Vec::new());
         }
         let owner = ObjectPath::new(account, bucket, key);
-        let places = match Versions::of_container(&self.store, account, bucket).await? {
+        let places = match Versions::of_container(&Vault::from(self.store.clone()), account, bucket).await? {
             Some(versions) => versions.places_of_upload(key, id).await?,
             None => vec![owner],
         };

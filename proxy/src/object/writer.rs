@@ -1,9 +1,10 @@
 //! Writing objects, whether their container keeps versions or not.
 
 use anello_storage::store::{ObjectHead, Written};
-use anello_storage::{ContainerInfo, ObjectPath, ObjectWriter, Precondition, Result, Store};
+use anello_storage::{ContainerInfo, ObjectPath, Precondition, Result};
 use bytes::Bytes;
 
+use super::vault::{ObjectWriter, Vault};
 use super::versions::{Put, Stamp, VersionWriter, Versions};
 
 /// An object being written; dropped before [`Writer::finish`] returns, nothing of it is visible.
@@ -21,7 +22,7 @@ enum Kind {
 impl Writer {
     /// Begins to write to a container that is like `container`.
     pub async fn begin(
-        store: &Store,
+        store: &Vault,
         container: &ContainerInfo,
         path: &ObjectPath,
         size_hint: Option<u64>,

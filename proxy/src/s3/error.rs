@@ -15,6 +15,10 @@ pub(super) fn custom(code: &'static str, status: StatusCode, message: &'static s
 
 /// What a failure of the engine is to a client. `missing` is the code where the thing is not there.
 pub(super) fn from_storage(error: Error, missing: S3ErrorCode) -> S3Error {
+    if let Error::Sealed(_) = error {
+        tracing::error!(%error, "a request needs a key that is not there");
+        return S3Error::with_message(S3ErrorCode::InternalError, error.to_string());
+    }
     let class = error.class();
     match class {
         Class::Internal | Class::Corrupt => tracing::error!(%error, "the engine failed a request"),

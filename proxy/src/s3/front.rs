@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
 use anello_base::{Clock, SystemClock};
-use anello_storage::{ContainerInfo, Store};
+use anello_storage::ContainerInfo;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
 use s3s::{S3ErrorCode, S3Result, dto, s3_error};
@@ -14,13 +14,14 @@ use super::error::OrNoBucket;
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
 use super::registry::Registry;
+use crate::object::vault::Vault;
 
 /// Where a storage class is named and shown.
 pub(super) const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 
 /// See the module.
 pub(super) struct Front {
-    pub(super) store: Store,
+    pub(super) store: Vault,
     pub(super) registry: Registry,
     pub(super) region: String,
     pub(super) part_bytes_min: u64,
@@ -54,10 +55,10 @@ impl KnownKey {
 }
 
 impl Front {
-    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
+    pub(super) fn new(store: Vault, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
         let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
         Self {
-            registry: Registry::new(store.clone()),
+            registry: Registry::new(store.store().clone()),
             store,
             region,
             part_bytes_min,

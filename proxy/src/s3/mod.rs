@@ -43,7 +43,6 @@ pub use policy::Connection;
 
 use anello_api::identity::Identity;
 use anello_base::id;
-use anello_storage::Store;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -51,6 +50,7 @@ use s3s::config::StaticConfigProvider;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use crate::body::Body;
+use crate::object::vault::Vault;
 
 /// How the door is set up.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl std::fmt::Debug for S3Door {
 
 impl S3Door {
     /// A door to `store`; callers are who `identity` says that their keys belong to.
-    pub fn new(config: S3Config, store: Store, identity: Arc<dyn Identity>) -> Result<Self, S3ConfigError> {
+    pub fn new(config: S3Config, store: impl Into<Vault>, identity: Arc<dyn Identity>) -> Result<Self, S3ConfigError> {
         let is_made_of = |text: &str, others: &[u8]| {
             let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || others.contains(&byte);
             !text.is_empty() && text.bytes().all(is_one)
@@ -110,7 +110,7 @@ impl S3Door {
             return Err(S3ConfigError::Region(config.region));
         }
         let region = Arc::from(config.region.as_str());
-        let front = Arc::new(front::Front::new(store, identity, config.region, config.part_bytes_min));
+        let front = Arc::new(front::Front::new(store.into(), identity, config.region, config.part_bytes_min));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let base_domain = config.base_domain.as_deref().map(Arc::from);
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));

@@ -14,6 +14,7 @@ use super::layer::etag_quoter;
 use super::limits::{ACCOUNT_NAME_BYTES_MAX, POLICY_LOOKUPS_AT_ONCE};
 use super::listing::{self, ContainerRow, Format};
 use super::metadata::{self, Kind, PROJECT_DOMAIN};
+use super::policy_totals::{self, ByPolicy, Totals};
 use super::tempauth::{ACCOUNT_ACL, AccountAcl};
 use super::{quota, reply, version};
 use crate::body::Body;
@@ -50,7 +51,14 @@ pub(super) async fn read(
     }
     let mut info = info.unwrap_or_else(|| AccountInfo { created: call.now, ..AccountInfo::default() });
     info.bytes_used += kept.unwrap_or(0);
-    show(door, &info, access, response.headers_mut());
+    let by_policy = match door.store.policies().iter().count() {
+        0 | 1 => None,
+        _ => match policy_totals::of_account(door, account).await {
+            Err(_) if freshness::is_in_doubt() => None,
+            totals => totals?,
+        },
+    };
+    show(door, &info, by_policy, access, response.headers_mut());
     Ok(response)
 }
 
@@ -180,7 +188,8 @@ fn check_name(account: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut HeaderMap) {
+/// Puts an account's metadata and totals into the headers of an answer; where there are several policies, `by_policy`.
+fn show(door: &SwiftDoor, info: &AccountInfo, by_policy: Option<ByPolicy>, access: Access, headers: &mut HeaderMap) {
     metadata::show_changes(&info.metadata, Kind::Account, access.owner, headers);
     reply::set(headers, "accept-ranges", "bytes");
     reply::set(headers, "x-timestamp", info.created.to_string());
@@ -192,21 +201,24 @@ fn show(door: &SwiftDoor, info: &AccountInfo, access: Access, headers: &mut Head
     if let Some(domain) = metadata::value(&info.metadata, PROJECT_DOMAIN) {
         reply::set(headers, "x-account-project-domain-id", domain);
     }
-    // Accounts don't count by policy: where there is one, it is that of all.
+    let all = Totals { containers: info.container_count, objects: info.object_count, bytes: info.bytes_used };
+    show_totals("x-account-", all, headers);
     let policies = door.store.policies();
     let only = policies.iter().next().filter(|_| policies.iter().count() == 1);
-    let policy = only.map(|policy| policy.name.to_ascii_lowercase());
-    let counts = [
-        ("container-count", info.container_count),
-        ("object-count", info.object_count),
-        ("bytes-used", info.bytes_used),
-    ];
-    for (name, count) in counts {
-        let of_policy = policy.as_ref().map(|policy| format!("x-account-storage-policy-{policy}-{name}"));
-        for name in std::iter::once(format!("x-account-{name}")).chain(of_policy) {
-            if let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) {
-                headers.insert(name, http::HeaderValue::from(count));
-            }
+    let of_only = only.map(|policy| (policy.index, all));
+    for (index, totals) in by_policy.into_iter().flatten().chain(of_only) {
+        if let Some(policy) = policies.get(index) {
+            let policy = policy.name.to_ascii_lowercase();
+            show_totals(&format!("x-account-storage-policy-{policy}-"), totals, headers);
+        }
+    }
+}
+
+fn show_totals(prefix: &str, totals: Totals, headers: &mut HeaderMap) {
+    let Totals { containers, objects, bytes } = totals;
+    for (name, count) in [("container-count", containers), ("object-count", objects), ("bytes-used", bytes)] {
+        if let Ok(name) = http::HeaderName::from_bytes(format!("{prefix}{name}").as_bytes()) {
+            headers.insert(name, http::HeaderValue::from(count));
         }
     }
 }

@@ -2,10 +2,16 @@
 //! file. `src/config/default.toml` says what each key means.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use anello_storage::Store;
 use serde::Deserialize;
 
+use super::layer::proxy_logging::{self, line::Template};
 use super::signature::Digest;
+use crate::object::vault::{RootSecrets, SecretsFault, Vault};
 
 /// Settings of the Swift door.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -25,6 +31,8 @@ pub struct SwiftConfig {
     pub service_prefixes: BTreeMap<String, ServicePrefix>,
     /// Whether accounts can be created by PUT (owners) and deleted (reseller admins).
     pub allow_account_management: bool,
+    /// Whether what has expired is reached by requests that ask for it.
+    pub allow_open_expired: bool,
     /// The domain whose projects and users may be named (not only identified) in access lists.
     pub default_domain_id: String,
     /// Origins that are allowed in every container, as in `Access-Control-Allow-Origin`.
@@ -44,7 +52,17 @@ pub struct SwiftConfig {
     /// See there.
     pub staticweb: StaticWebConfig,
     /// See there.
+    pub cname_lookup: CnameLookupConfig,
+    /// See there.
+    pub proxy_logging: ProxyLoggingConfig,
+    /// See there.
     pub domain_remap: DomainRemapConfig,
+    /// See there.
+    pub keymaster: KeymasterConfig,
+    /// See there.
+    pub encryption: EncryptionConfig,
+    /// See there.
+    pub container_sync: ContainerSyncConfig,
     /// See there.
     pub crossdomain: CrossDomainConfig,
     /// See there.
@@ -82,6 +100,10 @@ pub enum Middleware {
     AccountQuotas,
     /// Limits that owners set to containers. Of the core.
     ContainerQuotas,
+    /// Sites under names of their own.
+    CnameLookup,
+    /// What other clusters copy here, and this one there.
+    ContainerSync,
     /// `/crossdomain.xml`.
     Crossdomain,
     /// Accounts and containers as host names.
@@ -92,8 +114,14 @@ pub enum Middleware {
     Formpost,
     /// Which devices keep what.
     ListEndpoints,
+    /// Encryption at rest of what is written. Below both doors, so that its place does not matter, as that of the next.
+    Encryption,
+    /// Keys for what is encrypted.
+    Keymaster,
     /// Names that are not wanted.
     NameCheck,
+    /// The access log.
+    ProxyLogging,
     /// Requests that come too fast.
     Ratelimit,
     /// A cluster that nobody writes to.
@@ -205,6 +233,117 @@ pub struct DomainRemapConfig {
 impl Default for DomainRemapConfig {
     fn default() -> Self {
         Self { storage_domain: names(&["example.com"]), default_reseller_prefix: None, mangle_client_paths: false }
+    }
+}
+
+/// `cname_lookup`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CnameLookupConfig {
+    /// Domains below which accounts and containers are.
+    pub storage_domain: Vec<String>,
+    /// How many names may stand for each other.
+    pub lookup_depth: u32,
+    /// Who is asked, where it is not the system's name servers.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+impl Default for CnameLookupConfig {
+    fn default() -> Self {
+        Self { storage_domain: names(&["example.com"]), lookup_depth: 1, nameservers: Vec::new() }
+    }
+}
+
+/// `proxy_logging`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyLoggingConfig {
+    /// The file that lines are appended to, where they don't go to the log.
+    pub access_log: Option<PathBuf>,
+    /// What a line is like.
+    pub log_msg_template: Template,
+    /// Whether the field `headers` shows any.
+    pub access_log_headers: bool,
+    /// Which, where it does; all if there is none.
+    pub access_log_headers_only: Vec<String>,
+    /// So many characters of tokens and signatures are shown.
+    pub reveal_sensitive_prefix: usize,
+}
+
+impl Default for ProxyLoggingConfig {
+    fn default() -> Self {
+        Self {
+            access_log: None,
+            log_msg_template: Template::default(),
+            access_log_headers: false,
+            access_log_headers_only: Vec::new(),
+            reveal_sensitive_prefix: 16,
+        }
+    }
+}
+
+/// `keymaster`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeymasterConfig {
+    /// The file that holds root secrets, beside those of the environment.
+    pub secrets_file: Option<PathBuf>,
+    /// The root secret that new objects are encrypted under, where the file does not say it.
+    pub active_root_secret_id: Option<String>,
+}
+
+/// `encryption`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncryptionConfig {
+    /// Whether new objects are not encrypted; those that are go on being read.
+    pub disable_encryption: bool,
+}
+
+/// `container_sync`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContainerSyncConfig {
+    /// Which of them this cluster is: `//realm/cluster`.
+    pub current: Option<String>,
+    /// From the end of a pass to the beginning of the next.
+    pub interval_seconds: u64,
+    /// How long a pass stays with one container.
+    pub container_time_seconds: u64,
+    /// Objects that are copied in a second, at most.
+    pub objects_per_second: u32,
+    /// Clusters that trust each other, by name.
+    pub realms: BTreeMap<String, RealmConfig>,
+}
+
+impl Default for ContainerSyncConfig {
+    fn default() -> Self {
+        Self {
+            current: None,
+            interval_seconds: 300,
+            container_time_seconds: 60,
+            objects_per_second: 100,
+            realms: BTreeMap::new(),
+        }
+    }
+}
+
+/// A realm.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealmConfig {
+    /// The key that its clusters sign with.
+    pub key: String,
+    /// Another one that is taken, while the key changes.
+    #[serde(default)]
+    pub key2: Option<String>,
+    /// Addresses of its clusters, up to and with `/v1`.
+    pub clusters: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for RealmConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RealmConfig").field("clusters", &self.clusters).finish_non_exhaustive()
     }
 }
 
@@ -457,11 +596,44 @@ impl SwiftConfig {
         std::iter::once(&self.reseller_prefix).chain(self.service_prefixes.keys()).cloned().collect()
     }
 
+    /// A store that both doors go to, with the keys that `keymaster` has; `environment` is the process's.
+    pub fn vault(
+        &self,
+        store: Store,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Vault, SecretsFault> {
+        if !self.offers(Middleware::Keymaster) {
+            return Ok(Vault::from(store));
+        }
+        let KeymasterConfig { secrets_file, active_root_secret_id } = &self.keymaster;
+        let secrets = RootSecrets::load(secrets_file.as_deref(), environment, active_root_secret_id.as_deref())?;
+        let is_sealing = self.offers(Middleware::Encryption) && !self.encryption.disable_encryption;
+        Ok(Vault::new(store, Arc::new(secrets), is_sealing))
+    }
+
     /// Looks for what does not make sense.
     pub fn check(&self) -> Result<(), ConfigFault> {
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.pipeline.iter().find(|middleware| !seen.insert(**middleware)) {
             return Err(ConfigFault::new("swift.pipeline", format!("{twice:?} stands there twice")));
+        }
+        if let Some(path) = self.proxy_logging.access_log.as_deref().filter(|_| self.offers(Middleware::ProxyLogging)) {
+            let wrong =
+                |error| ConfigFault::new("swift.proxy_logging.access_log", format!("{}: {error}", path.display()));
+            proxy_logging::open(path).map_err(wrong)?;
+        }
+        if self.offers(Middleware::Encryption) && !self.offers(Middleware::Keymaster) {
+            return Err(ConfigFault::new("swift.pipeline", "encryption needs keymaster"));
+        }
+        for (name, realm) in &self.container_sync.realms {
+            let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+            if realm.key.is_empty() || !realm.clusters.values().all(is_url) {
+                let key = format!("swift.container_sync.realms.{name}");
+                return Err(ConfigFault::new(
+                    key,
+                    "a realm has a key, and clusters with http:// or https:// addresses",
+                ));
+            }
         }
         let prefixes = self.prefixes();
         for (at, prefix) in prefixes.iter().enumerate() {
@@ -502,6 +674,7 @@ impl Default for SwiftConfig {
             reseller_reader_role: None,
             service_prefixes: BTreeMap::new(),
             allow_account_management: true,
+            allow_open_expired: false,
             default_domain_id: "default".into(),
             cors_allow_origin: Vec::new(),
             strict_cors_mode: true,
@@ -511,7 +684,12 @@ impl Default for SwiftConfig {
             tempurl: TempUrlConfig::default(),
             formpost: FormPostConfig::default(),
             staticweb: StaticWebConfig::default(),
+            cname_lookup: CnameLookupConfig::default(),
+            proxy_logging: ProxyLoggingConfig::default(),
             domain_remap: DomainRemapConfig::default(),
+            keymaster: KeymasterConfig::default(),
+            encryption: EncryptionConfig::default(),
+            container_sync: ContainerSyncConfig::default(),
             crossdomain: CrossDomainConfig::default(),
             name_check: NameCheckConfig::default(),
             read_only: ReadOnlyConfig::default(),

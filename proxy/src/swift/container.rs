@@ -15,7 +15,7 @@ use super::layer::etag_quoter;
 use super::limits::{CONTAINER_NAME_BYTES_MAX, ROW_LOOKUPS_AT_ONCE};
 use super::listing::{self, Format, ObjectRow, RowKind};
 use super::metadata::{self, Kind};
-use super::{account, quota, reply, version, version_listing, versioned};
+use super::{account, quota, reply, sync, version, version_listing, versioned};
 use crate::body::Body;
 use crate::object::{link, segments, versions};
 
@@ -127,6 +127,7 @@ pub(super) async fn create(
     if info.is_none() {
         account::prepare(door, call, account).await?;
     }
+    sync::note(&door.store, account, container, &changes).await?;
     let written = door.store.container_update(account, container, changes, policy, IfMissing::Create).await?;
     Ok(reply::bare(if written.created { StatusCode::CREATED } else { StatusCode::ACCEPTED }))
 }
@@ -143,6 +144,7 @@ pub(super) async fn update(
     let info = door.store.container(account, container).await?.ok_or_else(Fault::missing)?;
     let changes = changes(door, call, access, (account, container), Some(&info))?;
     metadata::check_changed(&info.metadata, &changes, Kind::Container)?;
+    sync::note(&door.store, account, container, &changes).await?;
     door.store.container_update(account, container, changes, info.policy, IfMissing::Fail).await?;
     Ok(reply::bare(StatusCode::NO_CONTENT))
 }
@@ -157,6 +159,11 @@ fn changes(
 ) -> Result<Metadata, Fault> {
     let mut changes = metadata::changes(&call.headers, Kind::Container, access.owner)?;
     let of_versions = version::container_changes(door, call, name, info)?;
+    let keeps = info.and_then(versions::is_enabled) == Some(true) || !of_versions.is_empty();
+    if keeps && metadata::value(&changes, sync::SYNC_TO).is_some_and(|target| !target.is_empty()) {
+        let detail = "Cannot configure container sync on a container with object versioning configured.";
+        return Err(Fault::invalid(detail));
+    }
     let quoting = etag_quoter::change(door, call, Kind::Container);
     let others = versioned::container_changes(door, call, info)?.into_iter().chain(of_versions).chain(quoting);
     for (name, value) in others {

@@ -1,12 +1,22 @@
-//! `X-Delete-At` and `X-Delete-After`.
+//! `X-Delete-At` and `X-Delete-After`; and `X-Open-Expired`, which reaches what has expired and is not deleted yet.
 
 use anello_base::Timestamp;
+use anello_storage::store::Expired;
 
+use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
 
 /// Ten digits of seconds are all that Swift's form holds; later times are cut to it.
 const SECOND_MAX: u64 = 9_999_999_999;
+
+/// What an object that has expired is to a request.
+pub(super) fn expired(door: &SwiftDoor, call: &Call) -> Expired {
+    match door.config.allow_open_expired && call.is_set("x-open-expired") {
+        true => Expired::Open,
+        false => Expired::Absent,
+    }
+}
 
 /// The second from which the object of this request is to be gone, where it says so.
 pub(super) fn delete_at(call: &Call) -> Result<Option<u64>, Fault> {

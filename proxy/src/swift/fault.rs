@@ -21,7 +21,7 @@ pub(super) struct Fault {
 const PAGE: &str = "text/html; charset=UTF-8";
 
 /// The client went away or fell silent: nobody reads the answer, but the log does (nginx's and Swift's code).
-const CLIENT_GONE: u16 = 499;
+pub(super) const CLIENT_GONE: u16 = 499;
 
 impl Fault {
     /// A status with Swift's standing text.
@@ -101,8 +101,16 @@ impl Fault {
     }
 }
 
+/// What is said of an encrypted object whose root secret is not known, Swift's words and why.
+const SEALED: &str =
+    "Error retrieving encryption keys: the object is encrypted with a root secret that this server does not have.";
+
 impl From<anello_storage::Error> for Fault {
     fn from(error: anello_storage::Error) -> Self {
+        if let anello_storage::Error::Sealed(_) = error {
+            tracing::error!(%error, "a Swift request needs a key that is not there");
+            return Self::because(StatusCode::INTERNAL_SERVER_ERROR, SEALED);
+        }
         let status = anello_api::rest::status(error.class());
         if status.is_server_error() {
             tracing::error!(%error, "the store failed a Swift request");

@@ -57,7 +57,11 @@ pub(super) fn read(door: &SwiftDoor, call: &Call) -> Result<Response<Body>, Faul
     match reader {
         Reader::Anybody => withheld.iter().for_each(|path| withhold(&mut sections, path)),
         Reader::Admin => {
-            sections.insert("admin".into(), json!({"disallowed_sections": withheld}));
+            let mut admin = json!({"disallowed_sections": withheld});
+            if door.config.offers(Middleware::Encryption) {
+                admin["encryption"] = json!({"enabled": door.store.is_sealing()});
+            }
+            sections.insert("admin".into(), admin);
         }
     }
     let text = Value::Object(sections).to_string();

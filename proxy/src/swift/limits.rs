@@ -118,3 +118,35 @@ pub(super) const RATE_COUNTERS_MAX: usize = 100_000;
 
 /// What a sender whom `ratelimit` blocks waits before he is told, Swift's figure.
 pub(super) const BLOCKED_SENDER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Names of sites whose meaning `cname_lookup` remembers, some 500 bytes each. Beyond it the oldest are asked for again.
+pub(super) const CNAME_CACHE_MAX: u64 = 10_000;
+
+/// Containers of an account that are added up to its totals by policy, some microseconds each. An account with more shows
+/// none, and quotas by policy are not held against it.
+pub(super) const POLICY_TOTALS_CONTAINERS_MAX: usize = 100_000;
+
+/// Accounts whose totals by policy are remembered, some 200 bytes each.
+pub(super) const POLICY_TOTALS_CACHE_MAX: u64 = 10_000;
+
+/// How old such totals may be that a quota by policy is held against: as in Swift, which remembers an account's for a
+/// minute, what comes meanwhile may go beyond.
+pub(super) const POLICY_TOTALS_LIFE: Duration = Duration::from_secs(5);
+
+/// Rows of a container that is copied to another cluster, which are read at once.
+pub(super) const SYNC_PAGE: usize = 1_000;
+
+/// Failures after which a pass leaves a container: the other cluster is down, or its key is another.
+pub(super) const SYNC_FAILURES_MAX: usize = 10;
+
+/// How far a timestamp that another cluster sends may be ahead: what clocks may differ by.
+pub(super) const SYNC_AHEAD_MAX: Duration = Duration::from_secs(30);
+
+/// How long the other cluster may take to be reached.
+pub(super) const SYNC_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the copy of an object may take: 5 GiB at 1.5 MB/s.
+pub(super) const SYNC_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Connections to the other cluster that are kept for the next object.
+pub(super) const SYNC_IDLE_MAX: usize = 4;

@@ -9,6 +9,7 @@ use super::dlo;
 use super::fault::Fault;
 use super::limits::{META_BYTES_MAX, META_COUNT_MAX, META_NAME_BYTES_MAX, META_VALUE_BYTES_MAX};
 use super::octets;
+use super::sync;
 use crate::acl;
 
 /// Where an account keeps the domain of its project.
@@ -19,6 +20,9 @@ pub(super) const ACCOUNT_ACL_ITEM: &str = "x-account-sysmeta-core-access-control
 
 /// A container's access lists.
 const ACCESS_LISTS: [&str; 2] = ["x-container-read", "x-container-write"];
+
+/// Where a container's objects are copied to, and the key for it: for owners alone.
+const SYNC: [&str; 2] = [sync::SYNC_TO, sync::SYNC_KEY];
 
 /// User metadata that only owners set and see.
 const KEYS: [&str; 4] = [
@@ -119,6 +123,13 @@ pub(super) fn changes(headers: &HeaderMap, kind: Kind, owner: bool) -> Result<Me
         changes.retain(|(name, _)| !KEYS.contains(&name.as_str()));
     }
     if kind == Kind::Container && owner {
+        for name in SYNC {
+            if headers.contains_key(name) {
+                set(&mut changes, name.into(), received(headers, name, kind)?);
+            } else if headers.contains_key(name.replacen("x-", "x-remove-", 1).as_str()) {
+                set(&mut changes, name.into(), String::new());
+            }
+        }
         for name in ACCESS_LISTS {
             if headers.contains_key(name) {
                 let list = acl::clean(&received(headers, name, kind)?, name == "x-container-write");
@@ -180,8 +191,9 @@ pub(super) fn show_object(metadata: &Metadata, headers: &mut HeaderMap) {
 /// Puts an account's or container's metadata into the headers of an answer; access lists for owners only.
 pub(super) fn show_changes(metadata: &Metadata, kind: Kind, owner: bool, headers: &mut HeaderMap) {
     let is_shown = |name: &str| {
-        let is_secret = KEYS.contains(&name) || ACCESS_LISTS.contains(&name);
-        (name.starts_with(kind.prefix()) || ACCESS_LISTS.contains(&name)) && (owner || !is_secret)
+        let is_own = ACCESS_LISTS.contains(&name) || SYNC.contains(&name);
+        let is_secret = KEYS.contains(&name) || is_own;
+        (name.starts_with(kind.prefix()) || is_own) && (owner || !is_secret)
     };
     show(metadata.iter().filter(|(name, _)| is_shown(name)), headers);
 }

@@ -37,6 +37,7 @@ mod metadata;
 mod object;
 mod octets;
 mod policy;
+mod policy_totals;
 mod quota;
 mod range;
 mod reply;
@@ -45,6 +46,7 @@ mod signature;
 mod slo;
 mod source;
 mod symlink;
+mod sync;
 mod target;
 mod tempauth;
 #[cfg(test)]
@@ -63,24 +65,26 @@ use std::sync::Arc;
 use anello_api::identity::Identity;
 use anello_api::rest::PeerAddress;
 use anello_base::{Clock, SystemClock};
-use anello_storage::Store;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
 pub use config::{
-    Amount, ConfigFault, CrossDomainConfig, DomainRemapConfig, Endpoint, EtagQuoterConfig, FormPostConfig, InfoConfig,
-    ListEndpointsConfig, Middleware, NameCheckConfig, RatelimitConfig, ReadOnlyConfig, Regexp, ServicePrefix,
-    SloConfig, StaticWebConfig, SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
+    Amount, CnameLookupConfig, ConfigFault, ContainerSyncConfig, CrossDomainConfig, DomainRemapConfig,
+    EncryptionConfig, Endpoint, EtagQuoterConfig, FormPostConfig, InfoConfig, KeymasterConfig, ListEndpointsConfig,
+    Middleware, NameCheckConfig, ProxyLoggingConfig, RatelimitConfig, ReadOnlyConfig, RealmConfig, Regexp,
+    ServicePrefix, SloConfig, StaticWebConfig, SwiftConfig, TempAuthConfig, TempUrlConfig, TempUser,
 };
 pub use limits::HEADER_COUNT_MAX;
 pub use signature::Digest;
+pub use sync::Synchronizer;
 
 use crate::body::Body;
+use crate::object::vault::Vault;
 use access::Access;
 use call::Call;
 use fault::Fault;
-use layer::{BodyFault, Incoming, Layer, Next, Origin};
+use layer::{BodyFault, Incoming, Layer, Next, Origin, Transaction};
 use policy::Resource;
 use target::Target;
 use tempauth::TempAuth;
@@ -89,11 +93,12 @@ use tempauth::TempAuth;
 #[derive(Clone)]
 pub struct SwiftDoor {
     config: Arc<SwiftConfig>,
-    store: Store,
+    store: Vault,
     identity: Arc<dyn Identity>,
     endpoint: Arc<Endpoint>,
     tempauth: Option<Arc<TempAuth>>,
     layers: Arc<[Arc<dyn Layer>]>,
+    policy_totals: moka::sync::Cache<String, Arc<policy_totals::ByPolicy>>,
 }
 
 impl fmt::Debug for SwiftDoor {
@@ -104,9 +109,18 @@ impl fmt::Debug for SwiftDoor {
 
 impl SwiftDoor {
     /// A door to `store` for those whom `identity` knows.
-    pub fn new(config: SwiftConfig, store: Store, identity: Arc<dyn Identity>) -> Self {
+    pub fn new(config: SwiftConfig, store: impl Into<Vault>, identity: Arc<dyn Identity>) -> Self {
         let (layers, endpoint) = (layer::layers(&config).into(), Arc::default());
-        Self { config: Arc::new(config), store, identity, endpoint, tempauth: None, layers }
+        let store = store.into();
+        Self {
+            config: Arc::new(config),
+            store,
+            identity,
+            endpoint,
+            tempauth: None,
+            layers,
+            policy_totals: policy_totals::cache(),
+        }
     }
 
     /// The same, which is to be found there; also for tempauth's users where they are enabled.
@@ -121,7 +135,13 @@ impl SwiftDoor {
     /// Whether a request that is not for `/v1` is answered here: as its path, or its host where hosts are accounts.
     pub fn answers(&self, host: &str, path: &str) -> bool {
         (self.tempauth.is_some() && path.starts_with(tempauth::PATH))
-            || self.layers.iter().any(|layer| layer.answers(host, path))
+            || self.layers.iter().any(|layer| layer.answers(self, host, path))
+    }
+
+    /// Whether a host's name is the gateway's, by which clients are told to reach it.
+    fn is_own_host(&self, name: &str) -> bool {
+        let own = self.endpoint.public_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
+        own.as_ref().and_then(http::Uri::host).is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Answers a request to `/v1/…`, `/info` or `/healthcheck`. Dropped before it is done, it leaves
@@ -133,6 +153,10 @@ impl SwiftDoor {
     {
         let transaction = reply::transaction(request.headers(), SystemClock.wall());
         let is_head = request.method() == Method::HEAD;
+        let mut request = request;
+        if self.config.offers(Middleware::ProxyLogging) {
+            request.extensions_mut().insert(Transaction(transaction.clone()));
+        }
         let response =
             self.answer(request.map(|body| body.map_err(|error| BodyFault(error.into())).boxed_unsync())).await;
         reply::finish(response.unwrap_or_else(Fault::into_response), &transaction, is_head)
@@ -151,7 +175,7 @@ impl SwiftDoor {
             false => None,
         };
         let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        request.extensions_mut().insert(Origin { party, pass: None, peer });
+        request.extensions_mut().insert(Origin { party, peer, ..Origin::default() });
         Ok(Next::first(self.clone()).run(request).await)
     }
 

@@ -1,5 +1,6 @@
 //! Objects: POST and DELETE. Reading is [`super::download`], writing [`super::upload`] and [`super::copy`].
 
+use anello_base::Timestamp;
 use anello_storage::store::ObjectUpdate;
 use anello_storage::{Error, ObjectInfo, ObjectPath};
 use http::{Response, StatusCode};
@@ -7,9 +8,9 @@ use http::{Response, StatusCode};
 use super::SwiftDoor;
 use super::call::Call;
 use super::fault::Fault;
-use super::{conditions, dlo, expiry, metadata, reply, slo, symlink, version};
+use super::{conditions, dlo, expiry, metadata, reply, slo, symlink, version, versioned};
 use crate::body::Body;
-use crate::object::lock;
+use crate::object::{lock, versions};
 
 /// POST: replaces what clients set of an object's metadata; the doors' own stays.
 pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> Result<Response<Body>, Fault> {
@@ -37,7 +38,7 @@ pub(super) async fn update(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
     };
     let updated = match version::of(door, path).await? {
         Some(versions) => versions.update(&path.object, None, change).await,
-        None => door.store.object_update(path, change).await,
+        None => door.store.object_update_as(path, expiry::expired(door, call), change).await,
     };
     if is_locked {
         return Err(version::locked());
@@ -62,6 +63,26 @@ pub(super) async fn delete(door: &SwiftDoor, call: &Call, path: &ObjectPath) -> 
             return Err(Fault::status(StatusCode::PRECONDITION_FAILED));
         }
     }
+    if let Some(synced) = call.origin.synced
+        && delete_at(door, path, synced.timestamp).await?
+    {
+        return Ok(reply::bare(StatusCode::NO_CONTENT));
+    }
     let asked = version::Asked::of(call)?;
     Ok(version::delete(door, path, asked.as_ref(), &condition).await?.answer())
+}
+
+/// Deletes what stood at a time, as another cluster says; whether that is all there is to do: a container that keeps what
+/// is deleted does so.
+async fn delete_at(door: &SwiftDoor, path: &ObjectPath, at: Timestamp) -> Result<bool, Fault> {
+    let info = door.store.container_settings(&path.account, &path.container).await?.ok_or_else(Fault::missing)?;
+    if versions::is_enabled(&info).is_some() || versioned::has_archive(&info.metadata) {
+        return Ok(false);
+    }
+    let found = door.store.store().object(path).await?.ok_or_else(Fault::missing)?;
+    if found.meta_timestamp > at {
+        return Err(Fault::status(StatusCode::CONFLICT));
+    }
+    door.store.object_delete_at(path, at).await?;
+    Ok(true)
 }

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::config::Middleware;
 use super::fault::Fault;
 use super::metadata::value;
+use super::policy_totals;
 use super::version;
 use crate::object::versions;
 
@@ -66,11 +67,6 @@ pub(super) fn account_changes(door: &SwiftDoor, call: &Call, access: Access) -> 
     }
     if !changes.is_empty() && !access.reseller {
         return Err(Fault::status(StatusCode::FORBIDDEN));
-    }
-    let of_policy = |(name, value): &(String, String)| name.contains("-policy-") && !value.is_empty();
-    if changes.iter().any(of_policy) && door.store.policies().iter().count() > 1 {
-        let detail = "This server does not count accounts by storage policy.";
-        return Err(Fault::because(StatusCode::NOT_IMPLEMENTED, detail));
     }
     Ok(changes)
 }
@@ -132,9 +128,21 @@ pub(super) async fn check(door: &SwiftDoor, access: Access, path: &ObjectPath, b
     if is_over(of_all, info.bytes_used, bytes) || is_over(quota(KINDS[1], None), info.object_count, 1) {
         return exceeded("Upload exceeds quota.");
     }
-    // Accounts don't count by policy, and have such quotas only where one policy is all.
-    let only = Some(door.store.policies().default_policy().index);
-    if is_over(quota(KINDS[0], only), info.bytes_used, bytes) || is_over(quota(KINDS[1], only), info.object_count, 1) {
+    let policy = door.store.container_policy(&path.account, &path.container).await?;
+    let policy = policy.unwrap_or_else(|| door.store.policies().default_policy().clone()).index;
+    let (of_bytes, of_count) = (quota(KINDS[0], Some(policy)), quota(KINDS[1], Some(policy)));
+    if of_bytes.or(of_count).is_none() {
+        return Ok(());
+    }
+    let is_only = door.store.policies().iter().count() == 1;
+    let of_all = policy_totals::Totals { containers: 0, objects: info.object_count, bytes: info.bytes_used };
+    let used = match is_only {
+        true => Some(of_all),
+        false => {
+            policy_totals::lately(door, &path.account).await?.map(|it| it.get(&policy).copied().unwrap_or_default())
+        }
+    };
+    if used.is_some_and(|used| is_over(of_bytes, used.bytes, bytes) || is_over(of_count, used.objects, 1)) {
         return exceeded("Upload exceeds policy quota.");
     }
     Ok(())

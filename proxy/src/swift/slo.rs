@@ -63,6 +63,31 @@ async fn put_now(door: &SwiftDoor, call: &Call, path: &ObjectPath, body: Incomin
     check_and_store(door, call, path, &text, head, &wanted.condition).await
 }
 
+/// PUT of a manifest that another cluster copies here as it is stored there: its segments may come later.
+pub(super) async fn put_stored(
+    door: &SwiftDoor,
+    call: &Call,
+    path: &ObjectPath,
+    body: Incoming,
+) -> Result<Response<Body>, Fault> {
+    let wanted = Wanted::of(call, path, conditions::for_write(call)?)?;
+    let text = match Limited::new(body, SLO_MANIFEST_BYTES_MAX).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(upload::too_large()),
+        Err(_) => return Err(Fault::client_gone()),
+    };
+    let items = segments::items(&text).ok_or_else(|| Fault::invalid("Invalid SLO Manifest"))?;
+    let head = ObjectHead {
+        content_type: wanted.content_type.unwrap_or_else(|| media_type::of_name(&path.object).to_owned()),
+        delete_at: wanted.delete_at,
+        metadata: wanted.metadata,
+        timestamp: call.origin.synced.map(|synced| synced.timestamp),
+        ..ObjectHead::default()
+    };
+    let (etag, made) = store(door, call, path, head, &wanted.condition, items).await?;
+    Ok(upload::created(door, &etag, &made))
+}
+
 /// Names of segments, and what is wrong with them.
 type Errors = Vec<(String, String)>;
 

@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anello_base::Timestamp;
-use anello_storage::{Error, ObjectInfo, ObjectPath, Store};
+use anello_storage::{Error, ObjectInfo, ObjectPath};
 use bytes::Bytes;
 use http::StatusCode;
 
 use super::SwiftDoor;
 use super::call::Call;
 use super::dlo;
+use super::expiry;
 use super::fault::Fault;
 use super::large::{self, CallerGate};
 use super::symlink::{self, Found};
@@ -106,7 +107,7 @@ impl Source {
         }
         let mut reader = match self.opened.take() {
             Some(reader) => reader,
-            None => open_version(&door.store, &self.path, self.info.timestamp).await?,
+            None => open_version(door, call, &self.path, self.info.timestamp).await?,
         };
         if let Some(range) = range {
             reader.set_range(range);
@@ -116,8 +117,9 @@ impl Source {
 }
 
 /// Opens an object again, if it still is the version that it was.
-async fn open_version(store: &Store, path: &ObjectPath, version: Timestamp) -> Result<Reader, Error> {
-    let reader = object::open(store, path).await?.ok_or(Error::Missing("object"))?;
+async fn open_version(door: &SwiftDoor, call: &Call, path: &ObjectPath, version: Timestamp) -> Result<Reader, Error> {
+    let reader =
+        object::open_as(&door.store, path, expiry::expired(door, call)).await?.ok_or(Error::Missing("object"))?;
     match reader.info().timestamp {
         found if found == version => Ok(reader),
         current => Err(Error::Stale { current }),

@@ -128,13 +128,20 @@ pub(super) async fn put(
     let target = target(call, path)?;
     let mut head =
         ObjectHead { delete_at: wanted.delete_at, metadata: wanted.metadata.clone(), ..ObjectHead::default() };
+    head.timestamp = call.origin.synced.map(|synced| synced.timestamp);
     let mut set = |name: &str, value: String| metadata::set(&mut head.metadata, name.to_owned(), value);
     set(link::TARGET, target.quoted);
     if let Some(account) = target.quoted_account {
         set(link::TARGET_ACCOUNT, account);
     }
     let mut content_type = wanted.content_type;
-    if let Some(etag) = &target.link.etag {
+    if let Some(etag) = target.link.etag.as_ref().filter(|_| call.origin.synced.is_some()) {
+        // What it leads to may be copied later.
+        set(link::TARGET_ETAG, etag.clone());
+        if let Some(bytes) = call.header(TARGET_BYTES) {
+            set(link::TARGET_BYTES, bytes.to_owned());
+        }
+    } else if let Some(etag) = &target.link.etag {
         let found = walk(door, call, target.link.clone(), LINKS_MAX + 1, false).await;
         let found = found.map_err(|fault| match fault.status_code() {
             StatusCode::NOT_FOUND => Fault::because(StatusCode::CONFLICT, "X-Symlink-Target does not exist")

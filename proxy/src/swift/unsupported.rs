@@ -26,7 +26,7 @@ const HEADERS: [(&str, &str, Option<Middleware>); 13] = [
     ("x-versions-location", "versioned writes", Some(Middleware::VersionedWrites)),
     ("x-history-location", "versioned writes", Some(Middleware::VersionedWrites)),
     ("x-versions-enabled", "object versioning", Some(Middleware::ObjectVersioning)),
-    ("x-container-sync-", "container synchronization", None),
+    ("x-container-sync-", "container synchronization", Some(Middleware::ContainerSync)),
     ("x-account-meta-temp-url-key", "temporary URLs", Some(Middleware::Tempurl)),
     ("x-container-meta-temp-url-key", "temporary URLs", Some(Middleware::Tempurl)),
     ("x-account-meta-quota-", "account quotas", Some(Middleware::AccountQuotas)),

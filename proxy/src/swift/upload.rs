@@ -77,6 +77,10 @@ pub(super) async fn put(
     if let Some(asked) = version::Asked::of(call)? {
         return version::restore(door, call, path, &asked, body).await;
     }
+    let synced = call.origin.synced.map(|synced| synced.timestamp);
+    if synced.is_some() && call.is_set("x-static-large-object") {
+        return slo::put_stored(door, call, path, body).await;
+    }
     quota::check(door, access, path, length.unwrap_or(0)).await?;
     if symlink::makes_link(door, call) {
         return symlink::put(door, call, path, body).await;
@@ -106,6 +110,7 @@ pub(super) async fn put(
         content_type,
         delete_at: wanted.delete_at,
         metadata: wanted.metadata,
+        timestamp: synced,
         ..ObjectHead::default()
     };
     let made = writer.finish(door, head, &wanted.condition).await?;

@@ -18,7 +18,7 @@ use super::config::Middleware;
 use super::fault::Fault;
 use super::layer::Incoming;
 use super::policy::Rule;
-use super::{reply, versioned};
+use super::{expiry, reply, versioned};
 use crate::body::Body;
 use crate::object::versions::{self, Behind, Found, MARKER_TYPE, Stamp, VersionId, Versions};
 use crate::object::{self, Reader, lock};
@@ -174,10 +174,11 @@ pub(super) async fn open(
             }
         };
     }
+    let expired = expiry::expired(door, call);
     let (info, reader) = match with_data {
-        false => (door.store.object(path).await?, None),
+        false => (door.store.object_as(path, expired).await?, None),
         true => {
-            let reader = object::open(&door.store, path).await?;
+            let reader = object::open_as(&door.store, path, expired).await?;
             (reader.as_ref().map(|reader| reader.info().clone()), reader)
         }
     };

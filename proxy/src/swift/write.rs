@@ -2,13 +2,14 @@
 //! or kept as a version (`crate::object::versions`); a container with Object Lock gives what is new its retention.
 
 use anello_storage::store::{ObjectHead, Written};
-use anello_storage::{ContainerInfo, Error, ObjectPath, Precondition, Store};
+use anello_storage::{ContainerInfo, Error, ObjectPath, Precondition};
 use bytes::Bytes;
 
 use super::SwiftDoor;
 use super::fault::Fault;
 use super::versioned;
 use crate::object::lock;
+use crate::object::vault::Vault;
 use crate::object::versions::{self, Stamp, Versions};
 use crate::object::writer::Writer;
 
@@ -32,7 +33,7 @@ pub(super) struct Writing {
 
 impl Writing {
     /// Begins; `size_hint` is the number of bytes to come, where it is known.
-    pub(super) async fn begin(store: &Store, path: &ObjectPath, size_hint: Option<u64>) -> Result<Self, Error> {
+    pub(super) async fn begin(store: &Vault, path: &ObjectPath, size_hint: Option<u64>) -> Result<Self, Error> {
         let container = container(store, path).await?;
         let writer = Writer::begin(store, &container, path, size_hint).await?;
         Ok(Self { path: path.clone(), container, writer, written: 0 })
@@ -63,7 +64,7 @@ impl Writing {
     /// The same without an archive.
     pub(super) async fn finish_alone(
         self,
-        store: &Store,
+        store: &Vault,
         mut head: ObjectHead,
         condition: &Precondition,
     ) -> Result<Made, Error> {
@@ -87,7 +88,7 @@ pub(super) async fn record(
 
 /// The same without an archive.
 pub(super) async fn record_alone(
-    store: &Store,
+    store: &Vault,
     path: &ObjectPath,
     data: Bytes,
     mut head: ObjectHead,
@@ -104,11 +105,11 @@ pub(super) async fn record_alone(
     }
 }
 
-async fn container(store: &Store, path: &ObjectPath) -> Result<ContainerInfo, Error> {
+async fn container(store: &Vault, path: &ObjectPath) -> Result<ContainerInfo, Error> {
     store.container_settings(&path.account, &path.container).await?.ok_or(Error::Missing("container"))
 }
 
-fn prepare(store: &Store, container: &ContainerInfo, head: &mut ObjectHead) {
+fn prepare(store: &Vault, container: &ContainerInfo, head: &mut ObjectHead) {
     // What is copied leaves its own behind.
     versions::strip(&mut head.metadata);
     lock::begin(container, store.clock().wall().system_time().into(), &mut head.metadata);

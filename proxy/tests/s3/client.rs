@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
+use anello_proxy::object::vault::Vault;
 use anello_proxy::s3::{S3Config, S3Door};
+use anello_proxy::swift::{Middleware, SwiftConfig};
 use anello_storage::Store;
 use anello_storage::store::{DaemonOptions, StoreOptions};
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use sha2::{Digest, Sha256};
 /// Everything that a test needs.
 pub(crate) struct Client {
     pub(crate) door: S3Door,
-    pub(crate) store: Store,
+    pub(crate) store: Vault,
     pub(crate) keys: Arc<Keys>,
     _dir: tempfile::TempDir,
 }
@@ -330,6 +332,16 @@ impl Client {
         let store = tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens");
         let config = S3Config { has_lane: crate::HAS_LANE, ..config };
         let keys = Arc::new(keys());
+        let mut swift = SwiftConfig::default();
+        let mut secrets = Vec::new();
+        if std::env::var_os("ANELLO_TEST_ENCRYPTION").is_some() {
+            swift.pipeline.extend([Middleware::Keymaster, Middleware::Encryption]);
+            secrets.push((
+                "ANELLO_ENCRYPTION_ROOT_SECRET".to_owned(),
+                "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=".to_owned(),
+            ));
+        }
+        let store = swift.vault(store, secrets).expect("secrets");
         let door = S3Door::new(config, store.clone(), keys.clone()).expect("a door");
         Self { door, store, keys, _dir: dir }
     }

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anello_api::identity::{Caller, Identity, IdentityError, SigningKey};
-use anello_proxy::swift::{Endpoint, SwiftConfig, SwiftDoor, TempAuthConfig, TempUser};
+use anello_proxy::object::vault::Vault;
+use anello_proxy::swift::{Endpoint, Middleware, SwiftConfig, SwiftDoor, TempAuthConfig, TempUser};
 use anello_storage::Store;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{DaemonOptions, StoreOptions};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
@@ -17,8 +20,8 @@ use tempfile::TempDir;
 /// The door, and the directory of its store.
 pub(crate) struct Cloud {
     pub(crate) door: SwiftDoor,
-    pub(crate) store: Store,
-    _directory: TempDir,
+    pub(crate) store: Vault,
+    pub(crate) directory: TempDir,
 }
 
 /// An answer, whole.
@@ -101,14 +104,18 @@ impl Identity for Directory {
     }
 }
 
-async fn store(root: &Path) -> Store {
+pub(crate) async fn store(root: &Path) -> Store {
+    store_with(root, DaemonOptions::default()).await
+}
+
+pub(crate) async fn store_with(root: &Path, daemons: DaemonOptions) -> Store {
     let options = StoreOptions {
         devices: vec![root.join("device")],
         state_dir: root.join("state"),
         cluster_id: "0123456789abcdef0123456789abcdef".into(),
         cluster_secret: b"secret".to_vec(),
         device: DeviceOptions::default(),
-        daemons: DaemonOptions::default(),
+        daemons,
     };
     tokio::task::spawn_blocking(move || Store::open(options)).await.expect("no panic").expect("opens")
 }
@@ -123,6 +130,28 @@ impl Cloud {
     pub(crate) async fn with(config: SwiftConfig) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
+        let is_encrypted = std::env::var_os("ANELLO_TEST_ENCRYPTION").is_some();
+        let secrets = if is_encrypted { &[(None, 1)][..] } else { &[] };
+        Self::of(directory, &store, config, secrets)
+    }
+
+    /// A door to a store with these root secrets (id, and the byte that it is made of), which is encrypted if there are
+    /// any; the last one is active.
+    pub(crate) fn of(
+        directory: TempDir,
+        store: &Store,
+        mut config: SwiftConfig,
+        secrets: &[(Option<&str>, u8)],
+    ) -> Self {
+        if let Some((active, _)) = secrets.last() {
+            config.pipeline.extend([Middleware::Keymaster, Middleware::Encryption]);
+            config.keymaster.active_root_secret_id = Some(active.unwrap_or("").to_owned());
+        }
+        let variable = |(id, byte): &(Option<&str>, u8)| {
+            let end = id.map(|id| format!("_{id}")).unwrap_or_default();
+            (format!("ANELLO_ENCRYPTION_ROOT_SECRET{end}"), BASE64_STANDARD.encode([*byte; 32]))
+        };
+        let store = config.vault(store.clone(), secrets.iter().map(variable)).expect("secrets");
         let user = |(name, groups): &(&str, &[&str])| {
             let groups = groups.iter().map(|group| (*group).to_owned()).collect();
             ((*name).to_owned(), TempUser { key: "secret".into(), groups, storage_url: None })
@@ -131,7 +160,7 @@ impl Cloud {
         let tempauth = TempAuthConfig { enabled: true, users, ..TempAuthConfig::default() };
         let endpoint = Endpoint { secret: b"secret".to_vec(), ..Endpoint::default() };
         let door = SwiftDoor::new(config, store.clone(), Arc::new(Directory)).at(endpoint, tempauth);
-        Self { door, store, _directory: directory }
+        Self { door, store, directory }
     }
 
     /// A token of one of tempauth's users.

@@ -1,5 +1,7 @@
 //! Quotas of accounts and containers.
 
+use anello_storage::Policies;
+
 use super::door::Cloud;
 
 #[tokio::test]
@@ -46,4 +48,30 @@ async fn accounts_are_limited_by_resellers_alone() {
     cloud.ask("reseller", "POST /v1/AUTH_sea", &policy, "").await.is(204);
     let refused = cloud.ask("owner", "PUT /v1/AUTH_sea/c/more", &[], "1").await.is(413);
     assert_eq!(refused.text(), "Upload exceeds policy quota.");
+}
+
+#[tokio::test]
+async fn accounts_are_counted_by_policy_where_there_are_several() {
+    let cloud = Cloud::new().await;
+    let add = |policies: &Policies| policies.with("Gold", "replication 2".parse()?);
+    cloud.store.change_policies(add).await.expect("another policy");
+    cloud.ask("owner", "PUT /v1/AUTH_sea/g", &[("x-storage-policy", "gold")], "").await.is(201);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/p", &[], "").await.is(201);
+    let quota = [("x-account-quota-bytes-policy-gold", "5")];
+    cloud.ask("reseller", "POST /v1/AUTH_sea", &quota, "").await.is(204);
+    cloud.ask("owner", "PUT /v1/AUTH_sea/p/o", &[], "123456").await.is(201);
+    let refused = cloud.ask("owner", "PUT /v1/AUTH_sea/g/o", &[], "123456").await.is(413);
+    assert_eq!(refused.text(), "Upload exceeds policy quota.");
+    cloud.ask("owner", "PUT /v1/AUTH_sea/g/o", &[], "1234").await.is(201);
+    let head = cloud.ask("owner", "HEAD /v1/AUTH_sea", &[], "").await.is(204);
+    let of =
+        |policy: &str, what: &str| head.header(&format!("x-account-storage-policy-{policy}-{what}")).map(str::to_owned);
+    for (policy, bytes) in [("gold", "4"), ("policy-0", "6")] {
+        assert_eq!(of(policy, "bytes-used").as_deref(), Some(bytes), "{policy}");
+        assert_eq!(
+            (of(policy, "container-count").as_deref(), of(policy, "object-count").as_deref()),
+            (Some("1"), Some("1"))
+        );
+    }
+    assert_eq!(head.header("x-account-bytes-used"), Some("10"));
 }

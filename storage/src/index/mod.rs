@@ -322,7 +322,17 @@ impl Index {
 
     /// Objects whose `delete_at` is at or before `second`, oldest first, at most `limit`.
     pub fn expired(&self, second: u64, limit: usize) -> Result<Vec<Expired>> {
-        self.tables.expired(second, limit)
+        self.tables.expired(second, limit, |_| true)
+    }
+
+    /// The same, of those that `is_due` says it of: the others are passed over.
+    pub fn expired_and_due(
+        &self,
+        second: u64,
+        limit: usize,
+        is_due: impl FnMut(&Expired) -> bool,
+    ) -> Result<Vec<Expired>> {
+        self.tables.expired(second, limit, is_due)
     }
 
     /// Drops tombstones older than `before` (reclaim age); returns how many. A tombstone stays while a log

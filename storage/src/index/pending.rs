@@ -116,7 +116,12 @@ impl Tables {
     }
 
     /// Objects whose time has come.
-    pub(super) fn expired(&self, second: u64, limit: usize) -> Result<Vec<Expired>> {
+    pub(super) fn expired(
+        &self,
+        second: u64,
+        limit: usize,
+        mut is_due: impl FnMut(&Expired) -> bool,
+    ) -> Result<Vec<Expired>> {
         let mut expired = Vec::new();
         let high = second.checked_add(1).map(|second| second.to_be_bytes().to_vec());
         self.scan(Table::Expirations, &[], high, |key, value| {
@@ -127,7 +132,7 @@ impl Tables {
             let mut reader = Reader::new("expiration in the index", value);
             let path = ObjectPath { account: reader.text()?, container: reader.text()?, object: reader.text()? };
             reader.finish()?;
-            expired.push(Expired { path, delete_at });
+            expired.extend(Some(Expired { path, delete_at }).filter(&mut is_due));
             Ok(true)
         })?;
         Ok(expired)

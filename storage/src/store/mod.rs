@@ -7,6 +7,7 @@ mod agree;
 mod container;
 mod dispersion;
 mod erasure;
+mod expiry;
 pub mod freshness;
 #[cfg(test)]
 mod holdings;
@@ -45,6 +46,7 @@ use crate::mutation::{Applies, PathHashes};
 use crate::node::{Epoch, Local, Peer, Write};
 use crate::policy::PolicyStatus;
 pub use dispersion::{Dispersion, DispersionReport};
+pub use expiry::{Expired, ExpiryOptions};
 pub use read::ObjectReader;
 pub use replication::ReplicationOptions;
 pub use sharding::ShardingOptions;
@@ -86,6 +88,8 @@ pub struct DaemonOptions {
     pub audit: AuditOptions,
     /// When huge containers are split.
     pub sharding: ShardingOptions,
+    /// How long what has expired is kept.
+    pub expiry: ExpiryOptions,
 }
 
 /// All that is stored. Cheap to clone.
@@ -102,6 +106,7 @@ struct Inner {
     audit: AuditOptions,
     /// Told when an account was deleted with all that is in it.
     sharding: ShardingOptions,
+    expiry: ExpiryOptions,
     shard_maps: KnownMaps,
     /// The devices of this process.
     locals: Vec<Local>,
@@ -291,6 +296,7 @@ impl Store {
                 replication: Replication::new(daemons.replication),
                 audit: daemons.audit,
                 sharding: daemons.sharding,
+                expiry: daemons.expiry,
                 shard_maps: KnownMaps::default(),
                 background: TaskTracker::new(),
                 stop: CancellationToken::new(),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::erasure::{FragmentsReader, Layout};
 use super::placement::{Keyed, Placement, Slot};
-use super::{Store, freshness};
+use super::{Expired, Store, freshness};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::index::ObjectRow;
@@ -25,19 +25,29 @@ use crate::node::{Data, Found, Node, Source};
 
 impl Store {
     /// The object without its data. `None` also where its time to be deleted has come.
-    pub async fn object(&self, path: &ObjectPath) -> Result<Option<ObjectInfo>> {
+    pub fn object(&self, path: &ObjectPath) -> impl Future<Output = Result<Option<ObjectInfo>>> + Send {
+        self.object_as(path, Expired::Absent)
+    }
+
+    /// The same, also where its time has come.
+    pub async fn object_as(&self, path: &ObjectPath, expired: Expired) -> Result<Option<ObjectInfo>> {
         let (_, found) = self.replicas_of(&self.placement(), self.hashes(path)).await?;
         let info = found.replicas.last().map(|source| as_seen(source.info()));
-        Ok(info.filter(|info| !self.is_expired(info)))
+        Ok(info.filter(|info| self.is_there(info, expired)))
     }
 
     /// The object, ready to be read.
-    pub async fn object_read(&self, path: &ObjectPath) -> Result<Option<ObjectReader>> {
+    pub fn object_read(&self, path: &ObjectPath) -> impl Future<Output = Result<Option<ObjectReader>>> + Send {
+        self.object_read_as(path, Expired::Absent)
+    }
+
+    /// The same, also where its time has come.
+    pub async fn object_read_as(&self, path: &ObjectPath, expired: Expired) -> Result<Option<ObjectReader>> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
         let (object, found) = self.replicas_of(&placement, hashes).await?;
         let Some(replicas) = Replicas::new(found, Some((self.clone(), object))) else { return Ok(None) };
         let mut reader = ObjectReader::of_replicas(replicas);
-        if self.is_expired(reader.info()) {
+        if !self.is_there(reader.info(), expired) {
             return Ok(None);
         }
         if reader.info().content == Content::Fragments {
@@ -46,10 +56,6 @@ impl Store {
             reader = ObjectReader(Bodies::Fragments(Box::new(InFragments { info, lacking, fragments })));
         }
         Ok(Some(reader))
-    }
-
-    pub(super) fn is_expired(&self, info: &ObjectInfo) -> bool {
-        info.delete_at.is_some_and(|second| second <= self.clock().wall().seconds())
     }
 
     /// The object as its policy places it, and its replicas: see [`Store::replicas`].

@@ -13,7 +13,7 @@ use crate::daemon::recounter::Recounter;
 use crate::daemon::watch::{Unit, Watch};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::index::{Counted, PendingParts};
+use crate::index::{Counted, Expired, PendingParts};
 use crate::limits::{
     EXPIRY_INTERVAL, FRAGMENT_SWEEP_INTERVAL, HEAL_INTERVAL, MEMBERSHIP_INTERVAL, PING_INTERVAL, RECLAIM_AGE,
     RECLAIM_INTERVAL, STATS_INTERVAL, WORKER_STEP_MAX,
@@ -150,16 +150,20 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes objects whose time has come, unless they were given another meanwhile.
+    /// Deletes objects whose time has come, and the delay behind it gone by, unless they were given another meanwhile.
     async fn delete_expired(&self, watch: &Watch) -> Result<()> {
         for device in self.devices() {
             let now = self.clock().wall().seconds();
-            let pending = device.index().expired(now, WORKER_STEP_MAX)?;
+            let expiry = &self.inner.expiry;
+            let is_due = |expired: &Expired| expiry.is_due(&expired.path, expired.delete_at, now);
+            let pending = device.index().expired_and_due(now, WORKER_STEP_MAX, is_due)?;
             let mut waiting = pending.len() as u64;
             for expired in pending {
                 watch.waits(waiting);
                 let still = |current: Option<&ObjectInfo>| {
-                    current.is_some_and(|info| info.delete_at.is_some_and(|second| second <= now))
+                    current.is_some_and(|info| {
+                        info.delete_at.is_some_and(|second| expiry.is_due(&expired.path, second, now))
+                    })
                 };
                 match self.object_delete_if(&expired.path, still).await {
                     Ok(_) | Err(Error::Precondition) => {}

@@ -17,7 +17,7 @@ use super::quorum::{self, Outcome, Taken};
 use super::read::as_seen;
 use super::settling::UnderWay;
 use super::streams::{Bodies, Stream, join, write_to_all};
-use super::{ObjectHead, ObjectUpdate, Store, Written};
+use super::{Expired, ObjectHead, ObjectUpdate, Store, Written};
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::limits::INLINE_BYTES_MAX;
@@ -63,13 +63,23 @@ impl Store {
     pub async fn object_update(
         &self,
         path: &ObjectPath,
+        change: impl FnMut(&ObjectInfo) -> Result<ObjectUpdate>,
+    ) -> Result<Written> {
+        self.object_update_as(path, Expired::Absent, change).await
+    }
+
+    /// The same, also where its time has come.
+    pub async fn object_update_as(
+        &self,
+        path: &ObjectPath,
+        expired: Expired,
         mut change: impl FnMut(&ObjectInfo) -> Result<ObjectUpdate>,
     ) -> Result<Written> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
         let policy = self.policy_now(&placement, hashes.container).await?;
         let made = self
             .replace(&placement, (path, hashes, policy), |current, timestamp| {
-                let current = current.filter(|info| !self.is_expired(info)).ok_or(Error::Missing("object"))?;
+                let current = current.filter(|info| self.is_there(info, expired)).ok_or(Error::Missing("object"))?;
                 let ObjectUpdate { content_type, delete_at, metadata } = change(current)?;
                 let of_data = Some(current.timestamp);
                 let path = path.clone();
@@ -114,6 +124,15 @@ impl Store {
             .await?;
         }
         Ok(made.before)
+    }
+
+    /// Deletes an object as of a time that somebody else chose: [`Error::Stale`] if something later stands.
+    pub async fn object_delete_at(&self, path: &ObjectPath, timestamp: Timestamp) -> Result<()> {
+        let (placement, hashes) = (self.placement(), self.hashes(path));
+        let policy = self.policy_now(&placement, hashes.container).await?;
+        let delete =
+            |timestamp, _, _| Ok(Write::of(Mutation::ObjectDelete { path: path.clone(), hashes, timestamp, policy }));
+        self.write_over(&placement, (path, hashes, policy), Some(timestamp), delete).await.map(drop)
     }
 
     /// Whether the container lists an object.

@@ -11,6 +11,7 @@ use super::{ACCOUNT, Versions};
 use crate::object::limits::SWEEP_PAGE;
 use crate::object::names;
 use crate::object::parts::{PARTS_ACCOUNT, Part, PartList};
+use crate::object::vault::ObjectWriter;
 
 /// Versions with the id `null` that are looked for: one, and those that a crash left behind.
 pub(super) const NULLS_MAX: usize = 100;
@@ -151,7 +152,7 @@ impl Versions {
 pub(super) struct PartWriter {
     owner: ObjectPath,
     path: ObjectPath,
-    writer: anello_storage::ObjectWriter,
+    writer: ObjectWriter,
 }
 
 impl PartWriter {

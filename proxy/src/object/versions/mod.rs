@@ -32,6 +32,7 @@ use anello_storage::{ContainerInfo, Error, ListQuery, Listed, ObjectInfo, Object
 
 use super::Reader;
 use super::limits::SWEEP_PAGE;
+use super::vault::Vault;
 pub use name::{Stamp, VersionId, id_of, made, strip, tag_of_upload};
 pub use remove::{Behind, Deleted, Marked};
 pub use write::{Put, VersionWriter};
@@ -51,7 +52,7 @@ const ATTEMPTS: usize = 64;
 /// A container that keeps versions, or did.
 #[derive(Debug, Clone)]
 pub struct Versions {
-    store: Store,
+    store: Vault,
     account: Arc<str>,
     container: Arc<str>,
     /// Where its versions are, in [`ACCOUNT`].
@@ -152,7 +153,7 @@ pub async fn kept_bytes(store: &Store, account: &str) -> Result<Option<u64>> {
 
 impl Versions {
     /// The versions of a container's objects; `None` where it never kept any.
-    pub fn of(store: &Store, account: &str, container: &str, info: &ContainerInfo) -> Option<Self> {
+    pub fn of(store: &Vault, account: &str, container: &str, info: &ContainerInfo) -> Option<Self> {
         let (is_enabled, place) = setting(info)?;
         let (account, container, place) = (account.into(), container.into(), place.into());
         Some(Self { store: store.clone(), account, container, place, policy: info.policy, is_enabled })
@@ -164,7 +165,7 @@ impl Versions {
     }
 
     /// The versions of a container, by its name.
-    pub(in crate::object) async fn of_container(store: &Store, account: &str, container: &str) -> Result<Option<Self>> {
+    pub(in crate::object) async fn of_container(store: &Vault, account: &str, container: &str) -> Result<Option<Self>> {
         let info = store.container_settings(account, container).await?;
         Ok(info.and_then(|info| Self::of(store, account, container, &info)))
     }

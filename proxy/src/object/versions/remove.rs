@@ -210,7 +210,7 @@ impl Versions {
             }
             head
         };
-        let written = match self.replace(key, data.into(), current, make).await {
+        let written = match self.replace(key, (data.into(), info.content), current, make).await {
             Ok(written) => written,
             Err(Error::Precondition) => return Ok(false),
             Err(error) => return Err(error),

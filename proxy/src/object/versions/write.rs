@@ -81,7 +81,7 @@ impl Versions {
                 stamp_at(at).store(&mut head.metadata);
                 head
             };
-            match self.replace(key, data.clone(), before.as_ref(), make).await {
+            match self.replace(key, (data.clone(), head.content), before.as_ref(), make).await {
                 Ok(written) => {
                     let stamp = stamp_at(written.timestamp);
                     match expires {
@@ -107,18 +107,16 @@ impl Versions {
     pub(super) async fn replace(
         &self,
         key: &str,
-        data: Bytes,
+        (data, content): (Bytes, Content),
         before: Option<&ObjectInfo>,
         make: impl Fn(Timestamp) -> ObjectHead + Send + Sync,
     ) -> Result<Written> {
-        let mut writer = self.store.object_write_whole(&self.current_path(key), data.len() as u64).await?;
-        writer.write(data).await?;
         let head = |current: Option<&ObjectInfo>, at| match (current, before) {
             (None, None) => Ok(make(at)),
             (Some(current), Some(before)) if is_same(current, before) => Ok(make(at)),
             _ => Err(Error::Precondition),
         };
-        writer.finish_as(head).await
+        self.store.object_put_as(&self.current_path(key), data, content, head).await
     }
 
     /// Deletes kept versions with the id `null`, in whose place another stands. What stays is hidden by that.

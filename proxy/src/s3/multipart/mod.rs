@@ -17,7 +17,7 @@ mod part;
 
 use anello_base::{Clock, SystemClock, id};
 use anello_storage::store::{IfMissing, ObjectHead};
-use anello_storage::{Error, Etags, ListQuery, Listed, ObjectEntry, ObjectInfo, ObjectPath, Precondition, Store};
+use anello_storage::{Error, Etags, ListQuery, Listed, ObjectEntry, ObjectInfo, ObjectPath, Precondition};
 use bytes::Bytes;
 use futures::StreamExt;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
@@ -34,6 +34,7 @@ use super::limits::{CLAIM_SECONDS, DELETE_CONCURRENCY, SCAN_PAGE};
 use super::policy::Granted;
 use crate::object::PARTS_ACCOUNT;
 use crate::object::names::{self, UPLOAD_ID_LENGTH, parts_container, uploads_container};
+use crate::object::vault::Vault;
 use crate::s3::alike::{check_extras, described, lock_wanted};
 
 /// Where a record keeps the algorithm and kind of the object's checksum: `<algorithm> <kind>`.
@@ -83,7 +84,7 @@ impl Upload {
         parts_container(&self.account, &self.bucket)
     }
 
-    async fn record(&self, store: &Store) -> S3Result<Record> {
+    async fn record(&self, store: &Vault) -> S3Result<Record> {
         match store.object(&self.record_path()).await {
             Ok(Some(info)) => {
                 let stored = info.metadata.iter().find(|(name, _)| name == CHECKSUM_NAME);
@@ -99,12 +100,12 @@ impl Upload {
     }
 
     /// Every stored part, in the order of number and then time.
-    async fn stored_parts(&self, store: &Store) -> S3Result<Vec<ObjectEntry>> {
+    async fn stored_parts(&self, store: &Vault) -> S3Result<Vec<ObjectEntry>> {
         scan(store, &self.parts_container(), format!("{}/", self.id)).await
     }
 
     /// Deletes the parts for which `drop_it` holds. What can't be deleted now stays for the next to try.
-    async fn delete_parts(&self, store: &Store, drop_it: impl Fn(&str) -> bool) {
+    async fn delete_parts(&self, store: &Vault, drop_it: impl Fn(&str) -> bool) {
         let Ok(stored) = self.stored_parts(store).await else { return };
         let container = self.parts_container();
         let paths = stored
@@ -128,7 +129,7 @@ impl Record {
     }
 
     /// Writes it again under another tag, unless somebody else did.
-    async fn retag(&self, store: &Store, upload: &Upload, etag: String) -> anello_storage::Result<()> {
+    async fn retag(&self, store: &Vault, upload: &Upload, etag: String) -> anello_storage::Result<()> {
         let head = ObjectHead {
             etag,
             content_type: self.info.content_type.clone(),
@@ -145,7 +146,7 @@ fn new_id() -> String {
 }
 
 /// All rows of a container of the system account that start with `prefix`; none where there is none.
-async fn scan(store: &Store, container: &str, prefix: String) -> S3Result<Vec<ObjectEntry>> {
+async fn scan(store: &Vault, container: &str, prefix: String) -> S3Result<Vec<ObjectEntry>> {
     let mut query = ListQuery { prefix, limit: SCAN_PAGE, ..ListQuery::default() };
     let mut all = Vec::new();
     loop {
@@ -160,7 +161,7 @@ async fn scan(store: &Store, container: &str, prefix: String) -> S3Result<Vec<Ob
 }
 
 /// One page of rows of a container of the system account; none where there is none.
-async fn rows(store: &Store, container: &str, query: &ListQuery) -> S3Result<Vec<ObjectEntry>> {
+async fn rows(store: &Vault, container: &str, query: &ListQuery) -> S3Result<Vec<ObjectEntry>> {
     let page = match store.container_list(PARTS_ACCOUNT, container, query).await {
         Err(Error::Missing(_)) => return Ok(Vec::new()),
         other => other.or_no_bucket()?,
@@ -172,7 +173,7 @@ async fn rows(store: &Store, container: &str, query: &ListQuery) -> S3Result<Vec
     Ok(page.into_iter().filter_map(entry).collect())
 }
 
-async fn delete_all(store: &Store, paths: impl Iterator<Item = ObjectPath>) {
+async fn delete_all(store: &Vault, paths: impl Iterator<Item = ObjectPath>) {
     let delete = |path: ObjectPath| async move {
         if let Err(error) = store.object_delete(&path, &Precondition::default()).await {
             tracing::warn!(%path, %error, "a part that nothing needs is left behind");

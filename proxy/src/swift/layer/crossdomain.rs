@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Incoming, Layer, Next};
 use crate::body::Body;
+use crate::swift::SwiftDoor;
 use crate::swift::config::CrossDomainConfig;
 use crate::swift::fault::Fault;
 use crate::swift::reply;
@@ -39,7 +40,7 @@ impl Layer for CrossDomain {
         vec![("crossdomain", json!({}))]
     }
 
-    fn answers(&self, _host: &str, path: &str) -> bool {
+    fn answers(&self, _door: &SwiftDoor, _host: &str, path: &str) -> bool {
         path == PATH
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{ClientPath, Incoming, Layer, Next};
 use crate::body::Body;
+use crate::swift::SwiftDoor;
 use crate::swift::config::DomainRemapConfig;
 use crate::swift::fault::Fault;
 use crate::swift::reply;
@@ -75,7 +76,7 @@ impl Layer for DomainRemap {
         vec![("domain_remap", json!({"default_reseller_prefix": self.config.default_reseller_prefix}))]
     }
 
-    fn answers(&self, host: &str, path: &str) -> bool {
+    fn answers(&self, _door: &SwiftDoor, host: &str, path: &str) -> bool {
         self.remap(host, path).is_some()
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Incoming, Layer, Next};
 use crate::body::Body;
+use crate::swift::SwiftDoor;
 use crate::swift::config::ListEndpointsConfig;
 use crate::swift::fault::Fault;
 use crate::swift::reply;
@@ -95,7 +96,7 @@ impl Layer for ListEndpoints {
         Vec::new()
     }
 
-    fn answers(&self, _host: &str, path: &str) -> bool {
+    fn answers(&self, _door: &SwiftDoor, _host: &str, path: &str) -> bool {
         path.starts_with(&self.path)
     }
 

@@ -5,6 +5,8 @@
 //! every request anew.
 
 pub(super) mod bulk;
+mod cname_lookup;
+mod container_sync;
 mod crossdomain;
 mod domain_remap;
 pub(super) mod etag_quoter;
@@ -12,6 +14,7 @@ pub(super) mod formpost;
 mod list_endpoints;
 mod name_check;
 mod origin;
+pub(super) mod proxy_logging;
 mod ratelimit;
 mod read_only;
 mod staticweb;
@@ -35,6 +38,8 @@ use super::SwiftDoor;
 use super::config::{Middleware, SwiftConfig};
 use super::fault::Fault;
 use crate::body::Body;
+use cname_lookup::CnameLookup;
+use container_sync::ContainerSync;
 use crossdomain::CrossDomain;
 use domain_remap::DomainRemap;
 use etag_quoter::EtagQuoter;
@@ -42,6 +47,7 @@ use formpost::FormPost;
 use list_endpoints::ListEndpoints;
 use name_check::NameCheck;
 pub(super) use origin::{Origin, Party, Pass};
+use proxy_logging::ProxyLogging;
 use ratelimit::Ratelimit;
 use read_only::ReadOnly;
 use staticweb::StaticWeb;
@@ -109,7 +115,7 @@ pub(super) trait Layer: fmt::Debug + Send + Sync {
     fn announce(&self) -> Vec<(&'static str, Value)>;
 
     /// Whether it makes this door's a request that is not for one of its own paths.
-    fn answers(&self, _host: &str, _path: &str) -> bool {
+    fn answers(&self, _door: &SwiftDoor, _host: &str, _path: &str) -> bool {
         false
     }
 
@@ -152,18 +158,23 @@ pub(super) fn layers(config: &SwiftConfig) -> Vec<Arc<dyn Layer>> {
     let layer = |middleware: &Middleware| -> Option<Arc<dyn Layer>> {
         Some(match middleware {
             Middleware::Bulk => Arc::new(bulk::Bulk),
+            Middleware::CnameLookup => Arc::new(CnameLookup::new(config.cname_lookup.clone())),
+            Middleware::ContainerSync => Arc::new(ContainerSync::new(&config.container_sync)),
             Middleware::Crossdomain => Arc::new(CrossDomain::new(config.crossdomain.clone())),
             Middleware::DomainRemap => Arc::new(DomainRemap::new(config.domain_remap.clone(), config.prefixes())),
             Middleware::EtagQuoter => Arc::new(EtagQuoter::new(config.etag_quoter.clone())),
             Middleware::Formpost => Arc::new(FormPost::new(config.formpost.clone())),
             Middleware::ListEndpoints => Arc::new(ListEndpoints::new(&config.list_endpoints)),
             Middleware::NameCheck => Arc::new(NameCheck::new(config.name_check.clone())),
+            Middleware::ProxyLogging => Arc::new(ProxyLogging::new(config.proxy_logging.clone())),
             Middleware::Ratelimit => Arc::new(Ratelimit::new(config.ratelimit.clone())),
             Middleware::ReadOnly => Arc::new(ReadOnly::new(config.read_only.clone())),
             Middleware::Staticweb => Arc::new(StaticWeb::new(config.staticweb.clone())),
             Middleware::Tempurl => Arc::new(TempUrl::new(config.tempurl.clone())),
             Middleware::AccountQuotas
             | Middleware::ContainerQuotas
+            | Middleware::Encryption
+            | Middleware::Keymaster
             | Middleware::ObjectVersioning
             | Middleware::Symlink
             | Middleware::VersionedWrites => return None,
@@ -175,6 +186,10 @@ pub(super) fn layers(config: &SwiftConfig) -> Vec<Arc<dyn Layer>> {
 /// On an answer: it was made here, and no client has written it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Generated;
+
+/// On a request: the id that it is known by, where a layer wants it.
+#[derive(Debug, Clone)]
+pub(super) struct Transaction(pub(super) String);
 
 /// On a request whose address a layer has changed: the path that the client knows.
 #[derive(Debug, Clone)]

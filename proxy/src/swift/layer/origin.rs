@@ -7,6 +7,7 @@ use anello_api::identity::Caller;
 use http::Request;
 
 use crate::swift::policy::Rule;
+use crate::swift::sync::Synced;
 use crate::swift::tempauth::Member;
 
 /// Who asks, and from where.
@@ -16,6 +17,8 @@ pub(in crate::swift) struct Origin {
     pub(in crate::swift) party: Option<Party>,
     /// What a signature in the request lets it do, in the place of its sender's rights.
     pub(in crate::swift) pass: Option<Pass>,
+    /// What another cluster copies here, where its signature says so.
+    pub(in crate::swift) synced: Option<Synced>,
     /// The address that it comes from, where it comes over a network.
     pub(in crate::swift) peer: Option<IpAddr>,
 }
