@@ -9,8 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
 use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 
+use super::S3Config;
+use super::access_log::Logged;
+use super::acl::ObjectOwnership;
 use super::bucket_policy::Policies;
 use super::error::OrNoBucket;
+use super::lifecycle;
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
 use super::registry::Registry;
@@ -24,7 +28,11 @@ pub(super) struct Front {
     pub(super) registry: Registry,
     pub(super) region: String,
     pub(super) part_bytes_min: u64,
+    /// Of buckets that have no such setting of their own.
+    pub(super) object_ownership: ObjectOwnership,
     pub(super) policies: Policies,
+    pub(super) lifecycles: lifecycle::Known,
+    pub(super) logged: Logged,
     identity: Arc<dyn Identity>,
     keys: Cache<String, Arc<KnownKey>>,
 }
@@ -54,14 +62,17 @@ impl KnownKey {
 }
 
 impl Front {
-    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
+    pub(super) fn new(store: Store, identity: Arc<dyn Identity>, config: &S3Config) -> Self {
         let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
         Self {
             registry: Registry::new(store.clone()),
             store,
-            region,
-            part_bytes_min,
+            region: config.region.clone(),
+            part_bytes_min: config.part_bytes_min,
+            object_ownership: config.object_ownership,
             policies: Policies::default(),
+            lifecycles: lifecycle::Known::default(),
+            logged: Logged::default(),
             identity,
             keys,
         }

@@ -422,12 +422,16 @@ class Buckets(S3Case):
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(url)
         self.assertEqual(caught.exception.code, 403)
-        self.s3.put_bucket_acl(Bucket=self.bucket, ACL="public-read")
+        self.fails("AccessControlListNotSupported", 400, self.s3.put_object_acl, Bucket=self.bucket, Key="k",
+                   ACL="public-read")
+        controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        self.s3.put_bucket_ownership_controls(Bucket=self.bucket, OwnershipControls=controls)
+        self.s3.put_object_acl(Bucket=self.bucket, Key="k", ACL="public-read")
         with urllib.request.urlopen(url) as answer:
             self.assertEqual(answer.read(), b"open")
         with self.assertRaises(urllib.error.HTTPError):
             urllib.request.urlopen(urllib.request.Request(url, data=b"", method="PUT"))
-        grants = self.s3.get_bucket_acl(Bucket=self.bucket)["Grants"]
+        grants = self.s3.get_object_acl(Bucket=self.bucket, Key="k")["Grants"]
         self.assertEqual(sorted(grant["Permission"] for grant in grants), ["FULL_CONTROL", "READ"])
 
 

@@ -27,7 +27,7 @@ use super::metadata::Described;
 use super::policy::{Asking, Connection};
 use super::put::{self, PutRequest, Stored};
 use super::receive::Promise;
-use super::{acl, lock, metadata, tagging, version};
+use super::{acl, lifecycle, lock, metadata, tagging, version};
 use crate::body::{self, Body};
 use parts::Form;
 pub(super) use parts::boundary;
@@ -156,11 +156,10 @@ async fn signer(front: &Front, fields: &Fields) -> S3Result<(Option<Arc<Caller>>
 
 /// What the fields say of the object. What is not offered is refused.
 fn put_request(fields: &Fields, headers: &HeaderMap, policy: Option<&FormPolicy>) -> S3Result<PutRequest> {
-    let canned = fields.own("acl").map(dto::ObjectCannedACL::from);
-    acl::check_object(canned.as_ref(), &[])?;
+    let acl = acl::Given { canned: fields.own("acl"), ..acl::Given::default() };
     let encryption = fields.own("x-amz-server-side-encryption").map(dto::ServerSideEncryption::from);
-    let website_redirect = fields.own("x-amz-website-redirect-location");
-    put::Extras { encryption: encryption.as_ref(), website_redirect: website_redirect.as_ref() }.check()?;
+    let redirect = fields.own("x-amz-website-redirect-location");
+    put::Extras { encryption: encryption.as_ref() }.check()?;
     let of_customer = fields.own("x-amz-server-side-encryption-customer-algorithm");
     super::get::refuse_customer_keys(&[&of_customer])?;
     let user =
@@ -190,7 +189,7 @@ fn put_request(fields: &Fields, headers: &HeaderMap, policy: Option<&FormPolicy>
     };
     let (least, most) = policy.and_then(FormPolicy::lengths).unwrap_or((0, PUT_BYTES_MAX));
     let promise = Promise::between(least, most.min(PUT_BYTES_MAX), headers)?;
-    Ok(PutRequest { described, condition: Precondition::default(), promise, lock })
+    Ok(PutRequest { described, condition: Precondition::default(), promise, lock, acl, redirect })
 }
 
 /// Tags in XML, in the form of `x-amz-tagging`.
@@ -209,6 +208,7 @@ fn answer(fields: &Fields, bucket: &str, key: &str, stored: &Stored) -> S3Result
     metadata::put(&mut headers, header::ETAG, &etag)?;
     metadata::put(&mut headers, header::LOCATION, &location)?;
     version::show_made(stored.stamp.as_ref(), &mut headers)?;
+    lifecycle::put_header(stored.expiration.as_deref(), &mut headers)?;
     let redirect = fields.get("success_action_redirect").or(fields.get("redirect"));
     let redirect = redirect.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
     if let Some(url) = redirect.filter(|url| url.parse::<http::Uri>().is_ok()) {
