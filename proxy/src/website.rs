@@ -23,8 +23,12 @@ pub struct WebsiteDoor {
 
 /// What is configured of Swift for sites: hosts are containers, and containers are sites.
 pub fn swift_config(swift: &SwiftConfig, domain: &str) -> SwiftConfig {
+    // Links are followed where they are elsewhere.
+    let of_reading =
+        swift.pipeline.iter().filter(|it| matches!(it, Middleware::Symlink | Middleware::ObjectVersioning));
+    let pipeline = [Middleware::DomainRemap, Middleware::Staticweb].into_iter().chain(of_reading.copied());
     SwiftConfig {
-        pipeline: vec![Middleware::DomainRemap, Middleware::Staticweb],
+        pipeline: pipeline.collect(),
         domain_remap: DomainRemapConfig {
             storage_domain: vec![domain.to_owned()],
             mangle_client_paths: false,

@@ -17,7 +17,7 @@ use super::metadata::{Described, copied, keep_systems};
 use super::policy::{self, Asking, Granted};
 use super::put::{plain_head, written_or};
 use super::receive::{Promise, receive};
-use super::{lifecycle, tagging, version, website};
+use super::{lifecycle, quota, tagging, version, website};
 use crate::object::Reader;
 use crate::object::versions::Stamp;
 use crate::object::writer::Writer;
@@ -186,6 +186,7 @@ async fn store(
     }
     let kept = Checksum::stored(&info.metadata, &info.etag).map(|checksum| checksum.algorithm);
     let promise = Promise::length(info.size, algorithm.or(kept));
+    quota::check(front, granted, &target.container, info.size).await?;
     let source_version = source.version.clone();
     let mut writer = Writer::begin(&front.store, granted.container()?, target, Some(info.size)).await.or_no_bucket()?;
     let received = receive(source.into_stream(), promise, None, &mut writer).await?;

@@ -17,6 +17,7 @@ use super::error::OrNoBucket;
 use super::lifecycle;
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
+use super::quota;
 use super::registry::Registry;
 
 /// Where a storage class is named and shown.
@@ -33,6 +34,7 @@ pub(super) struct Front {
     pub(super) policies: Policies,
     pub(super) lifecycles: lifecycle::Known,
     pub(super) logged: Logged,
+    pub(super) quotas: quota::Accounts,
     identity: Arc<dyn Identity>,
     keys: Cache<String, Arc<KnownKey>>,
 }
@@ -73,6 +75,7 @@ impl Front {
             policies: Policies::default(),
             lifecycles: lifecycle::Known::default(),
             logged: Logged::default(),
+            quotas: quota::Accounts::default(),
             identity,
             keys,
         }

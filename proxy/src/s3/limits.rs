@@ -90,6 +90,12 @@ pub(super) const LOGGED_BUCKETS: u64 = 10_000;
 /// What the names of log objects begin with, in bytes: what comes behind it has room in a key.
 pub(super) const LOG_PREFIX_BYTES_MAX: usize = 512;
 
+/// Accounts of which it is remembered whether they have quotas; the least used go first.
+pub(super) const QUOTA_CACHE_ENTRIES: u64 = 10_000;
+
+/// How long that is remembered: within this a new quota of an account holds.
+pub(super) const QUOTA_CACHE_AGE: Duration = Duration::from_secs(5);
+
 /// Lifecycle rules of a bucket (S3's). More answers MalformedXML.
 pub(super) const LIFECYCLE_RULES_MAX: usize = 1_000;
 

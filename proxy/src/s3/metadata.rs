@@ -72,7 +72,7 @@ impl Described {
 fn without_chunked(encoding: &str) -> Option<String> {
     let left: Vec<_> =
         encoding.split(',').map(str::trim).filter(|word| !word.eq_ignore_ascii_case("aws-chunked")).collect();
-    let left = left.join(",");
+    let left = left.join(", ");
     (!left.is_empty()).then_some(left)
 }
 
@@ -159,6 +159,7 @@ mod tests {
         check("aws-chunked", None);
         check("aws-chunked, gzip", Some("gzip"));
         check("gzip,AWS-Chunked", Some("gzip"));
+        check("deflate, gzip", Some("deflate, gzip"));
         check("br", Some("br"));
     }
 

@@ -31,6 +31,7 @@ mod metadata;
 mod multipart;
 mod policy;
 mod put;
+mod quota;
 mod receive;
 mod registry;
 mod service;

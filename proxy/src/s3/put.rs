@@ -17,6 +17,7 @@ use super::front::Front;
 use super::get::refuse_customer_keys;
 use super::metadata::Described;
 use super::policy::Granted;
+use super::quota;
 use super::receive::{Promise, receive};
 use super::{lifecycle, lock};
 use super::{version, website};
@@ -106,6 +107,7 @@ where
     lock.store(front, container, &mut metadata)?;
     acl.store(front, granted, &mut metadata)?;
     website::store_redirect(redirect.as_deref(), &mut metadata)?;
+    quota::check(front, granted, bucket, promise.size_hint().unwrap_or(0)).await?;
     let mut writer = Writer::begin(&front.store, container, &path, promise.size_hint()).await.or_no_bucket()?;
     let received = receive(body, promise, trailers, &mut writer).await?;
     let etag = hex::encode(received.md5);

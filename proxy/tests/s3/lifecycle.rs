@@ -67,10 +67,10 @@ async fn rules_are_shown_as_they_were_put() {
     let scene = Scene::new(false).await;
     let get = async || scene.client.get("/photos?lifecycle").await;
     get().await.expect_error(404, "NoSuchLifecycleConfiguration");
-    let and = "<Filter><And><Prefix>p</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>\
-               <ObjectSizeGreaterThan>1</ObjectSizeGreaterThan><ObjectSizeLessThan>9</ObjectSizeLessThan></And></Filter>";
-    let noncurrent = "<NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays>\
-                      <NewerNoncurrentVersions>2</NewerNoncurrentVersions></NoncurrentVersionExpiration>";
+    let and = "<Filter><And><ObjectSizeGreaterThan>1</ObjectSizeGreaterThan><ObjectSizeLessThan>9</ObjectSizeLessThan>\
+               <Prefix>p</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>";
+    let noncurrent = "<NoncurrentVersionExpiration><NewerNoncurrentVersions>2</NewerNoncurrentVersions>\
+                      <NoncurrentDays>3</NoncurrentDays></NoncurrentVersionExpiration>";
     let abort =
         "<AbortIncompleteMultipartUpload><DaysAfterInitiation>4</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
     let date = "<Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>";

@@ -161,7 +161,7 @@ impl Lifecycle {
                     Ok(true) if self.through.1.len() < LIFECYCLE_REMEMBERED_MAX => {
                         self.through.1.insert(entry.name);
                     }
-                    Ok(_) => {}
+                    Ok(_) | Err(Error::Replaced) => {}
                     Err(error) => {
                         tracing::warn!(%error, rules = entry.name, "a bucket's lifecycle rules could not be carried out");
                         failed = Some(error);
@@ -299,7 +299,7 @@ impl Lifecycle {
             for listed in page.listed {
                 let ListedVersion::Version(entry) = listed else { continue };
                 if seen.key != entry.key {
-                    through = Some(std::mem::take(&mut seen.key)).filter(|key| !key.is_empty()).or(through);
+                    through = Some(seen.key.clone()).filter(|key| !key.is_empty()).or(through);
                     work.extend(self.lone_marker(bucket, &mut seen));
                     seen = Seen { key: entry.key.clone(), ..Seen::default() };
                 }
@@ -519,7 +519,7 @@ impl Claim<'_> {
         self.note(Progress { claimed: Some((now.ticks(), self.token.clone())), ..progress }).await
     }
 
-    /// Notes how far it is; [`Error::Contended`] where another host has taken over.
+    /// Notes how far it is; [`Error::Replaced`] where that is not to be gone on with.
     async fn note(&mut self, progress: Progress) -> Result<()> {
         let token = self.token.clone();
         let change = |info: &ObjectInfo| match Progress::of(info).claimed {
@@ -528,9 +528,8 @@ impl Claim<'_> {
         };
         match self.store.object_update(&path(self.name), change).await {
             Ok(_) => {}
-            // Other rules were put meanwhile.
-            Err(Error::Missing(_)) => {}
-            Err(Error::Precondition) => return Err(Error::Contended),
+            // Other rules were put meanwhile, or another host has taken over: this one is to stop.
+            Err(Error::Missing(_) | Error::Precondition) => return Err(Error::Replaced),
             Err(error) => return Err(error),
         }
         self.noted = tokio::time::Instant::now();

@@ -5,7 +5,7 @@ use anello_storage::{ContainerInfo, Metadata};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto};
 
 use super::given::{Given, not_supported};
-use super::list::List;
+use super::list::{List, shown};
 use super::ownership::{ObjectOwnership, conflict};
 use super::{BUCKET_NAME, lists, owner};
 use crate::s3::bucket_policy::Block;
@@ -50,8 +50,7 @@ pub(in crate::s3) async fn get(
     let mut grants = list.unwrap_or_else(|| List::private(owner_id(&granted.account))).grants;
     let more = lists::public_grants(container, true).into_iter().filter(|grant| !grants.contains(grant));
     grants.extend(more.collect::<Vec<_>>());
-    let grants = Some(grants.iter().map(super::list::Grant::shown).collect());
-    Ok(S3Response::new(dto::GetBucketAclOutput { grants, owner: Some(owner(&granted.account)) }))
+    Ok(S3Response::new(dto::GetBucketAclOutput { grants: Some(shown(grants)), owner: Some(owner(&granted.account)) }))
 }
 
 /// PutBucketAcl: takes the place of Swift's lists too.

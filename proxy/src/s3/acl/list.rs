@@ -117,10 +117,18 @@ impl Grant {
         Self { to, permission }
     }
 
-    pub(super) fn shown(&self) -> dto::Grant {
+    fn shown(&self) -> dto::Grant {
         let permission = Some(dto::Permission::from_static(self.permission.name()));
         dto::Grant { grantee: Some(self.to.shown()), permission }
     }
+}
+
+/// Grants as S3 shows them: groups first, and of each what is least first.
+pub(super) fn shown(mut grants: Vec<Grant>) -> dto::Grants {
+    use Permission::{FullControl, Read, ReadAcp, Write, WriteAcp};
+    let rank = |permission| [Read, Write, ReadAcp, WriteAcp, FullControl].iter().position(|it| *it == permission);
+    grants.sort_by_key(|grant| (matches!(grant.to, Grantee::Project(_)), rank(grant.permission)));
+    grants.iter().map(Grant::shown).collect()
 }
 
 /// A bucket's or an object's list.
@@ -226,6 +234,11 @@ impl List {
             true => Err(s3_error!(MalformedACLError, "An access list has {GRANTS_MAX} grants at most.")),
             false => Ok(self),
         }
+    }
+
+    /// The owner as S3 shows it.
+    pub(in crate::s3) fn shown_owner(&self) -> dto::Owner {
+        dto::Owner { display_name: Some(self.owner.clone()), id: Some(self.owner.clone()) }
     }
 
     /// Whether anything is given to the public.

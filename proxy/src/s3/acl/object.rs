@@ -6,7 +6,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto};
 
 use super::bucket::missing;
 use super::given::{Given, not_supported};
-use super::list::{Grant, List};
+use super::list::{List, shown};
 use super::ownership::ObjectOwnership;
 use super::{OBJECT_NAME, lists};
 use crate::s3::bucket_policy::Block;
@@ -37,8 +37,7 @@ pub(in crate::s3) async fn get(
     let more = lists::public_grants(container, false).into_iter().filter(|grant| !grants.contains(grant));
     grants.extend(more.collect::<Vec<_>>());
     let owner = Some(dto::Owner { display_name: Some(owner.clone()), id: Some(owner) });
-    let grants = Some(grants.iter().map(Grant::shown).collect());
-    Ok(S3Response::new(dto::GetObjectAclOutput { grants, owner, request_charged: None }))
+    Ok(S3Response::new(dto::GetObjectAclOutput { grants: Some(shown(grants)), owner, request_charged: None }))
 }
 
 /// PutObjectAcl.
@@ -66,10 +65,15 @@ pub(in crate::s3) async fn put(
     let version = input.version_id.as_deref();
     let info = version::find(front, &granted, &input.bucket, &input.key, version).await?;
     let bucket_owner = owner_id(&granted.account);
-    let owner = of(&info.metadata, &granted.account).owner;
+    let before = of(&info.metadata, &granted.account);
+    let owner = before.owner.clone();
     let list = given.list(&owner, bucket_owner, false)?.ok_or_else(missing)?;
     if list.is_public() && Block::of(container).new_lists {
         return Err(S3ErrorCode::AccessDenied.into());
+    }
+    // A change of metadata shows in the object's date.
+    if list == before {
+        return Ok(S3Response::new(dto::PutObjectAclOutput::default()));
     }
     let change = |found: &ObjectInfo| {
         // Another may have been written meanwhile, by somebody else.

@@ -66,12 +66,15 @@ where
     let body = std::pin::pin!(BodyDataStream::new(body));
     let form = Form::read(body, &boundary).await?;
     let Form { fields, file_name, file } = form;
-    let fields = Fields(fields);
+    // The policy is about what the fields say in the end.
+    let name = file_name.as_deref().unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let expanded = fields.into_iter().map(|(field, value)| (field, value.replace("${filename}", name)));
+    let fields = Fields(expanded.collect());
     let (caller, policy) = signer(front, &fields).await?;
     if let Some(policy) = &policy {
         policy.check(now(front), &fields.0, bucket)?;
     }
-    let key = key(&fields, file_name.as_deref())?;
+    let key = key(&fields)?;
     let headers = fields.headers();
     let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
     let asking = Asking { caller, connection, headers: &headers, query: "" };
@@ -94,16 +97,15 @@ fn now(front: &Front) -> OffsetDateTime {
     front.store.clock().wall().system_time().into()
 }
 
-/// The object's name; `${filename}` in it is what the file is called where it comes from.
-fn key(fields: &Fields, file_name: Option<&str>) -> S3Result<String> {
+/// The object's name.
+fn key(fields: &Fields) -> S3Result<String> {
     let given = fields.get("key").ok_or_else(|| {
         s3_error!(
             InvalidArgument,
             "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields."
         )
     })?;
-    let name = file_name.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
-    let key = given.replace("${filename}", name);
+    let key = given.to_owned();
     if key.is_empty() || key.contains('\0') {
         return Err(s3_error!(InvalidArgument, "User key must have a length greater than 0."));
     }

@@ -22,6 +22,7 @@ use crate::s3::lifecycle;
 use crate::s3::limits::OBJECT_BYTES_MAX;
 use crate::s3::policy::Granted;
 use crate::s3::put::written_or;
+use crate::s3::quota;
 use crate::s3::version;
 
 /// What the object will be.
@@ -46,6 +47,7 @@ pub(in crate::s3) async fn complete(
     let wanted = input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default();
     let whole = assemble(front, &upload, &record, &wanted).await?;
     check_stated(&input, &whole)?;
+    quota::check(front, &granted, &input.bucket, whole.list.size()).await?;
     let condition = precondition(input.if_match, input.if_none_match);
     let stamp = write(front, &granted, &upload, &record, &whole, &condition).await?;
     let said = lifecycle::said(granted.container()?, &record.info.metadata);

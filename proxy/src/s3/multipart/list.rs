@@ -30,7 +30,7 @@ pub(in crate::s3) async fn parts(
     let record = upload.record(&front.store).await?;
     let (found, is_truncated) = page_of_parts(front, &upload, marker, limit).await?;
     let class = front.class(&granted, &input.bucket).await?;
-    let owner = acl::owner(&granted.account);
+    let owner = acl::object::of(&record.info.metadata, &granted.account).shown_owner();
     let begun = names::begun(&upload.id);
     let (abort_date, abort_rule_id) =
         lifecycle::abortion(front, granted.container()?, &upload.key, begun).await?.unzip();
