@@ -10,7 +10,7 @@ use super::reader::Access;
 use super::recovery::volume_name;
 use super::volume::VolumeKind;
 use crate::error::{Error, Result};
-use crate::index::ObjectRow;
+use crate::index::{EntryKey, ObjectRow};
 use crate::key::KeyHash;
 use crate::mutation::{Body, Location, Mutation};
 
@@ -39,7 +39,7 @@ pub(crate) async fn audit_object(access: &Arc<Access>, hash: KeyHash, row: &Obje
         Err(Error::Stopped) => Err(Error::Stopped),
         Err(error) => {
             keep(access, row, &error);
-            access.shared.is_damaged(hash);
+            access.shared.is_damaged(EntryKey { hash, name: None });
             Ok(Verdict::Damaged)
         }
     }

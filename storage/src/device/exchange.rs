@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use anello_base::Timestamp;
+use anello_base::{Class, Timestamp};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -102,6 +102,26 @@ impl Device {
             }
             lacking = now;
             retries -= 1;
+        }
+    }
+
+    /// Whether records of an entry are damaged, or lost, so that no replica can be given it.
+    pub(crate) async fn is_unreadable(&self, hasher: &KeyHasher, tree: Tree, key: &EntryKey) -> Result<bool> {
+        if self.index().lacking(hasher, tree, key, None)?.is_lost {
+            return Ok(true);
+        }
+        let read = async {
+            for record in self.export(hasher, tree, key, None).await? {
+                let Some(mut data) = record.data else { continue };
+                while data.next().await?.is_some() {}
+            }
+            Ok(())
+        };
+        match read.await {
+            // It was replaced meanwhile.
+            Ok(()) | Err(Error::Missing(_)) => Ok(false),
+            Err(error) if error.class() == Class::Corrupt => Ok(true),
+            Err(error) => Err(error),
         }
     }
 

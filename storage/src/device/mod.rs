@@ -50,7 +50,7 @@ pub use status::{DeviceState, DeviceStatus};
 use anello_base::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::index::{Effect, Index, ObjectRow};
+use crate::index::{Effect, EntryKey, Index, ObjectRow};
 use crate::key::KeyHash;
 use crate::mutation::{Applies, Extents, Mutation};
 use codec::record;
@@ -143,13 +143,13 @@ impl Device {
         floor::write(&*self.inner.volumes.disk, floor)
     }
 
-    /// An object's bytes are damaged here; a replica may have them whole.
-    pub(crate) fn report_damaged(&self, object: KeyHash) {
-        self.inner.shared.is_damaged(object);
+    /// The bytes of an object, or of a row's record, are damaged here; a replica may have them whole.
+    pub(crate) fn report_damaged(&self, entry: EntryKey) {
+        self.inner.shared.is_damaged(entry);
     }
 
-    /// Objects whose bytes were found damaged since this was asked last.
-    pub(crate) fn take_damaged(&self) -> Vec<KeyHash> {
+    /// Objects and rows whose bytes were found damaged since this was asked last.
+    pub(crate) fn take_damaged(&self) -> Vec<EntryKey> {
         self.inner.shared.take_damaged()
     }
 

@@ -22,7 +22,7 @@ use super::codec::record::{self, Header};
 use super::engine::{Request, Shared};
 use super::volume::{Volume, VolumeKind, Volumes};
 use crate::error::{Error, Result};
-use crate::index::ObjectRow;
+use crate::index::{EntryKey, ObjectRow};
 use crate::key::KeyHash;
 use crate::limits::{BLOCK_BYTES, READ_TOGETHER_BYTES_MAX, READ_WINDOW_BYTES};
 use crate::mutation::{Body, Extents, Location, Mutation};
@@ -129,7 +129,7 @@ impl Access {
     /// Counts and logs what is about to be answered instead of data.
     fn report(&self, object: Option<KeyHash>, error: Error) -> Error {
         self.shared.counters.corrupt_reads.add(1);
-        object.into_iter().for_each(|object| self.shared.is_damaged(object));
+        object.into_iter().for_each(|hash| self.shared.is_damaged(EntryKey { hash, name: None }));
         tracing::error!(%error, "stored bytes are damaged or missing, and not served");
         error
     }

@@ -1,6 +1,8 @@
 //! What a replica lacks of an entry, by the version that it shows: the records that it must be given so that
 //! it comes to the same state, and no others.
 
+use anello_base::Timestamp;
+
 use super::digest::{EntryKey, EntryVersion, LifeVersion, NameVersion, Tree};
 use super::history::History;
 use super::overlay::Overlay;
@@ -19,6 +21,20 @@ pub struct Lacking {
     pub records: Vec<Location>,
     /// Statistics of a container that is on this device: they stand in no record.
     pub statistics: Option<Mutation>,
+    /// There is a version that the replica lacks, whose record is not known any more.
+    pub is_lost: bool,
+}
+
+impl Lacking {
+    /// Whether the replica lacks anything.
+    pub(crate) fn is_anything(&self) -> bool {
+        self.is_lost || self.statistics.is_some() || !self.records.is_empty()
+    }
+
+    fn of(versions: &Versions, have: Option<&EntryVersion>) -> Self {
+        let have = name_version(have);
+        Self { records: versions.lacking(&have), is_lost: versions.has_lost(&have), ..Self::default() }
+    }
 }
 
 impl Tables {
@@ -34,9 +50,9 @@ impl Tables {
         match (tree, &key.name) {
             (Tree::Objects { .. }, _) => {
                 let Some(versions) = self.object_versions(key.hash)? else { return Ok(lacking) };
-                lacking.records = versions.lacking(&name_version(have));
+                lacking = Lacking::of(&versions, have);
             }
-            (Tree::Containers, Some(name)) => lacking.records = self.lacking_row(hasher, key.hash, name, have)?,
+            (Tree::Containers, Some(name)) => lacking = self.lacking_row(hasher, key.hash, name, have)?,
             (Tree::Containers, None) => {
                 let Some(stored) = self.get(Table::Containers, &key.hash.0)? else { return Ok(lacking) };
                 lacking.records = Container::decode(&stored)?.history.lacking(&life_version(have));
@@ -70,20 +86,20 @@ impl Tables {
         container: KeyHash,
         name: &str,
         have: Option<&EntryVersion>,
-    ) -> Result<Vec<Location>> {
+    ) -> Result<Lacking> {
         let Some(stored) = self.get(Table::Containers, &container.0)? else {
             for table in [Table::Rows, Table::Tombstones] {
                 if let Some(stored) = self.get(table, &row_key(container, name))? {
-                    return Ok(Versions::decode(&stored, Form::Row)?.lacking(&name_version(have)));
+                    return Ok(Lacking::of(&Versions::decode(&stored, Form::Row)?, have));
                 }
             }
-            return Ok(Vec::new());
+            return Ok(Lacking::default());
         };
         let known = Container::decode(&stored)?;
         let path = ObjectPath::new(known.account, known.container, name);
         let hashes = PathHashes { account: known.account_hash, container, object: hasher.object(&path) };
         let mut overlay = Overlay::new(self);
-        Ok(overlay.name(&path, hashes)?.row.lacking(&name_version(have)))
+        Ok(Lacking::of(&overlay.name(&path, hashes)?.row, have))
     }
 
     fn lacking_account_row(&self, account: KeyHash, name: &str, have: Option<&EntryVersion>) -> Result<Lacking> {
@@ -119,13 +135,24 @@ fn life_version(have: Option<&EntryVersion>) -> LifeVersion {
 }
 
 impl Versions {
-    /// Records of what `have` lacks and would keep.
-    fn lacking(&self, have: &NameVersion) -> Vec<Location> {
-        let (ours, record) = match &self.data {
+    /// The version of the data and whether it is a deletion, and its record.
+    fn data_record(&self) -> ((Option<Timestamp>, bool), Option<Location>) {
+        match &self.data {
             Data::Absent => ((None, false), None),
             Data::Deleted { timestamp, record, .. } => ((Some(*timestamp), true), *record),
             Data::Live(live) => ((Some(live.timestamp), false), live.record),
-        };
+        }
+    }
+
+    /// Whether `have` lacks data of which the record is not known.
+    fn has_lost(&self, have: &NameVersion) -> bool {
+        let (ours, record) = self.data_record();
+        record.is_none() && ours > (have.data, have.deleted)
+    }
+
+    /// Records of what `have` lacks and would keep.
+    fn lacking(&self, have: &NameVersion) -> Vec<Location> {
+        let (ours, record) = self.data_record();
         let data = record.filter(|_| ours > (have.data, have.deleted));
         // What is not later than the data of either is cleared by them.
         let base = ours.0.max(have.data);

@@ -167,7 +167,7 @@ impl Local {
         let exported = match self.device.export(&self.hasher, tree, &want.key, want.have.as_ref()).await {
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!(%error, "a record that a replica lacks is damaged here");
-                self.device.report_damaged(want.key.hash);
+                self.device.report_damaged(want.key.clone());
                 return Ok(());
             }
             // It was replaced meanwhile.

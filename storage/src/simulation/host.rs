@@ -10,6 +10,7 @@ use anello_base::{Clock, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::fragments::reap;
 use super::network::{Link, Network};
 use super::{chance, trace};
 use crate::Store;
@@ -115,6 +116,12 @@ impl Host {
         self.clock_offset.store(offset, Ordering::Relaxed);
     }
 
+    /// Lets its clock go forward at once.
+    pub(crate) fn set_forward(&self, by: Duration) {
+        let ticks = Timestamp::ZERO.plus(by).ticks();
+        self.clock_offset.fetch_add(ticks.cast_signed(), Ordering::Relaxed);
+    }
+
     fn index_dir(&self, start: u32) -> PathBuf {
         self.dir.join(format!("{INDEX}-{start}"))
     }
@@ -167,6 +174,7 @@ impl Host {
         network.attach(&address(&self.name), member.service(), power.clone());
         let map = member.map().await.expect("the map");
         let store = Store::open_member(member, &map).expect("opens");
+        tokio::spawn(power.clone().run_until_cancelled_owned(reap(store.clone())));
         self.life = Some(Life { store: store.clone(), power: power.clone() });
         (store, power)
     }

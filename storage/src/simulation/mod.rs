@@ -6,6 +6,7 @@ pub(crate) mod chance;
 mod changes;
 mod checks;
 mod faults;
+mod fragments;
 mod host;
 #[path = "../../tests/cluster/linearizability.rs"]
 mod linearizability;

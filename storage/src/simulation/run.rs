@@ -62,7 +62,7 @@ fn note_panics() {
 }
 
 async fn live() -> Result<u64, String> {
-    let hosts = *chance::pick(&[3, 3, 4, 5]);
+    let (hosts, cut) = *chance::pick(&[(3, "ec 2+1"), (3, "ec 1+2"), (4, "ec 2+1"), (4, "ec 2+2"), (5, "ec 3+2")]);
     let replication = ReplicationOptions {
         interval: Duration::from_millis(chance::within(500..=8000)),
         settle: Duration::from_secs(*chance::pick(&[0, 2, 15])),
@@ -76,7 +76,7 @@ async fn live() -> Result<u64, String> {
         ..ShardingOptions::default()
     };
     let daemons = DaemonOptions { replication, sharding, ..DaemonOptions::default() };
-    let mut world = World::form(hosts, daemons).await;
+    let mut world = World::form(hosts, cut, daemons).await;
     let workload = Workload::new(world.doors.clone());
     let clients = async { workload.run().await };
     let faults = async {

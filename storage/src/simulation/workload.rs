@@ -68,7 +68,7 @@ pub(crate) fn path((container, object): Name) -> ObjectPath {
 
 /// The bytes that are written as a value. Some are too large for their record.
 pub(crate) fn content(value: Value) -> Bytes {
-    const SIZES: [usize; 8] = [0, 100, 100, 5000, 5000, 60_000, 150_000, 400_000];
+    const SIZES: [usize; 10] = [0, 100, 100, 5000, 5000, 60_000, 150_000, 300_000, 400_000, 700_000];
     let size = SIZES[value as usize * 7 % SIZES.len()];
     let mut bytes = value.to_string().into_bytes();
     bytes.resize(bytes.len() + size, value as u8);

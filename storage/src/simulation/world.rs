@@ -18,14 +18,17 @@ use crate::cluster::{ClusterMap, Host as MapHost, HostDevice, HostState, Part};
 use crate::store::{DaemonOptions, IfMissing};
 
 pub(crate) const ACCOUNT: &str = "AUTH_a";
-pub(crate) const CONTAINERS: [&str; 2] = ["c0", "c1"];
+/// The objects of the last one are cut into fragments.
+pub(crate) const CONTAINERS: [&str; 3] = ["c0", "c1", "cut"];
+const CUT: u32 = 1;
 
 /// A disk in memory, where there is one: an index is written by RocksDB itself.
 const MEMORY: &str = "/dev/shm";
 
 thread_local! {
-    /// Maps of clusters of so many hosts: the same in every simulation, and the dearest part of its beginning.
-    static MAPS: RefCell<BTreeMap<usize, ClusterMap>> = const { RefCell::new(BTreeMap::new()) };
+    /// Maps of clusters of so many hosts and this policy: the same in every simulation, and the dearest part of its
+    /// beginning.
+    static MAPS: RefCell<BTreeMap<(usize, &'static str), ClusterMap>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A host that is up: its number, its store, and what is cancelled when it ends.
@@ -70,11 +73,11 @@ pub(crate) struct World {
 pub(crate) type Started = (Store, CancellationToken);
 
 impl World {
-    /// A cluster of so many hosts.
-    pub(crate) async fn form(hosts: usize, daemons: DaemonOptions) -> Self {
+    /// A cluster of so many hosts, with a policy that cuts objects into fragments.
+    pub(crate) async fn form(hosts: usize, cut: &'static str, daemons: DaemonOptions) -> Self {
         let root = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("anello-simulation").tempdir_in(root).expect("a directory");
-        let map = MAPS.with_borrow_mut(|maps| maps.entry(hosts).or_insert_with(|| map_of(hosts)).clone());
+        let map = MAPS.with_borrow_mut(|maps| maps.entry((hosts, cut)).or_insert_with(|| map_of(hosts, cut)).clone());
         let begun = Instant::now();
         let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, directory.path(), begun)).collect();
         hosts.iter().for_each(|host| map.write(&host.dir.join("cluster.map")).expect("writes"));
@@ -84,8 +87,8 @@ impl World {
             world.start(number).await;
         }
         let (_, store, _) = world.doors.any().expect("all are up");
-        for container in CONTAINERS {
-            store.container_update(ACCOUNT, container, vec![], 0, IfMissing::Create).await.expect("a container");
+        for (container, policy) in CONTAINERS.into_iter().zip([0, 0, CUT]) {
+            store.container_update(ACCOUNT, container, vec![], policy, IfMissing::Create).await.expect("a container");
         }
         world
     }
@@ -122,7 +125,7 @@ impl Drop for World {
     }
 }
 
-fn map_of(hosts: usize) -> ClusterMap {
+fn map_of(hosts: usize, cut: &str) -> ClusterMap {
     let host = |number| MapHost {
         name: name(number),
         address: address(&name(number)),
@@ -131,5 +134,6 @@ fn map_of(hosts: usize) -> ClusterMap {
         devices: vec![HostDevice { id: hex::encode(device_id(number, 0)), weight: 1, is_lost: false }],
         state: HostState::Member,
     };
-    ClusterMap::form((0..hosts).map(host).collect()).expect("a map")
+    let map = ClusterMap::form((0..hosts).map(host).collect()).expect("a map");
+    map.changing_policies(|policies| policies.with("cut", cut.parse()?)).expect("a policy")
 }

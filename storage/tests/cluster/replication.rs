@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anello_storage::index::{DIGEST_LEAVES, Tree};
 use anello_storage::store::{DaemonOptions, IfMissing, ObjectUpdate, ReplicationOptions};
-use anello_storage::{KeyHasher, Precondition, Store};
+use anello_storage::{Error, KeyHasher, Precondition, Store};
+use bytes::Bytes;
 
 use crate::network::{Cluster, all, get, list, path, pattern, put};
 
@@ -250,6 +251,32 @@ async fn a_damaged_copy_is_replaced_by_a_replicas() {
         assert_eq!(get(&cluster.stores[1], name).await, Some(pattern(size).to_vec()), "{name}");
     }
     assert_eq!(cluster.stores[1].status().devices[0].corrupt_reads, before);
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_where_it_alone_was_written_is_given_up() {
+    let cluster = Cluster::form_with(3, eager()).await;
+    let store = &cluster.stores[0];
+    put(store, "replaced", pattern(3000), &Precondition::default()).await.expect("put");
+    eventually("all have it", || cluster.stores.iter().all(|store| entries(store, OBJECTS) == 1)).await;
+    (1..3).for_each(|host| cluster.cut(host));
+    let name = "a name that stands in its record so that one can find it there and damage it";
+    for (name, content) in [("replaced", Bytes::from(vec![7; 3000])), (name, pattern(2000))] {
+        let refused = put(store, name, content, &Precondition::default()).await;
+        assert!(matches!(refused, Err(Error::NoQuorum { .. } | Error::Unreachable { .. })), "{refused:?}");
+    }
+    assert_eq!(entries(store, OBJECTS), 2, "they were written here alone");
+    assert!(flip(&cluster, 0, ".log.vol", &[7; 100]), "the data of one");
+    assert!(flip(&cluster, 0, ".log.vol", &name.as_bytes()[..60]), "the head of the other's record");
+    cluster.heal();
+    eventually("replicas agree", || cluster.stores.iter().all(|store| digests(store) == digests(&cluster.stores[1])))
+        .await;
+    for store in &cluster.stores {
+        assert_eq!(get(store, "replaced").await, Some(pattern(3000).to_vec()));
+        assert_eq!(get(store, name).await, None);
+        assert_eq!(list(store, all()).await, ["replaced"]);
+    }
     cluster.close().await;
 }
 

@@ -22,8 +22,7 @@ use super::status::{Counters, DeviceState, StateCell};
 use super::volume::Volume;
 use crate::device::precedence::Precedence;
 use crate::error::{Error, Result};
-use crate::index::Effect;
-use crate::key::KeyHash;
+use crate::index::{Effect, EntryKey};
 use crate::limits::{DAMAGED_MAX, QUEUE_RECORDS_MAX, SPACE_RESERVE_BYTES};
 use crate::mutation::{Applies, Extent, Location, Mutation};
 
@@ -101,7 +100,7 @@ pub(crate) struct Shared {
     /// The log volume that is being written; zero before the first.
     tail_volume: AtomicU32,
     /// Objects to be healed from a replica.
-    damaged: Mutex<BTreeSet<KeyHash>>,
+    damaged: Mutex<BTreeSet<EntryKey>>,
     /// Clients' requests, which others give way to.
     pub(crate) precedence: Precedence,
 }
@@ -139,16 +138,17 @@ impl Shared {
         self.tail_volume.load(Ordering::Acquire)
     }
 
-    /// An object's bytes are damaged. Beyond [`DAMAGED_MAX`] it is left to the next reader or auditor.
-    pub(crate) fn is_damaged(&self, object: KeyHash) {
+    /// The bytes of an object, or of a row's record, are damaged. Beyond [`DAMAGED_MAX`] it is left to the next reader or
+    /// auditor.
+    pub(crate) fn is_damaged(&self, entry: EntryKey) {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         if damaged.len() < DAMAGED_MAX {
-            damaged.insert(object);
+            damaged.insert(entry);
         }
     }
 
     /// See [`super::Device::take_damaged`].
-    pub(crate) fn take_damaged(&self) -> Vec<KeyHash> {
+    pub(crate) fn take_damaged(&self) -> Vec<EntryKey> {
         std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
     }
 

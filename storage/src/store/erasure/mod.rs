@@ -29,7 +29,7 @@ use crate::policy::fragments_of;
 
 impl Layout {
     /// The fragments' key, and the number of their ring.
-    fn keyed(&self, store: &Store) -> Keyed {
+    pub(super) fn keyed(&self, store: &Store) -> Keyed {
         Keyed { hash: store.hasher().object(&self.path()), policy: fragments_of(self.policy) }
     }
 
@@ -45,7 +45,7 @@ impl Layout {
 }
 
 /// By slot the fragment that a device is to keep: its place among the primaries, by either ring.
-fn indices(placement: &Placement, fragments: Keyed) -> Vec<(super::Slot, usize)> {
+pub(super) fn indices(placement: &Placement, fragments: Keyed) -> Vec<(super::Slot, usize)> {
     let mut indices = Vec::new();
     for set in placement.object_sets(fragments) {
         for (index, slot) in set.into_iter().enumerate() {

@@ -16,7 +16,7 @@ use crate::store::read::{ObjectReader, Replicas, layout_in};
 use crate::store::worker::PartsToDelete;
 
 /// Names of fragments that no head named, as of one round.
-pub(in super::super) type Suspects = HashSet<[u8; 16]>;
+pub(crate) type Suspects = HashSet<[u8; 16]>;
 
 /// Suspects that are remembered, 16 bytes each; the rest are found by later rounds.
 const SUSPECTS_MAX: usize = 1_000_000;
@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// One round: deletes what this round and the one before it have found without a head; tells what to look at again.
-    pub(in super::super) async fn sweep_fragments(&self, watch: &Watch, before: &Suspects) -> Result<Suspects> {
+    pub(crate) async fn sweep_fragments(&self, watch: &Watch, before: &Suspects) -> Result<Suspects> {
         let mut suspects = Suspects::new();
         for device in self.devices() {
             let trees = device.index().digest_trees()?;

@@ -157,7 +157,10 @@ impl Replicator {
     /// Whether there is anything of `entry` that a replica which shows `have` would keep.
     fn lacks(&self, tree: Tree, entry: &DigestEntry, have: Option<&EntryVersion>) -> Result<bool> {
         let lacking = self.local.device.index().lacking(self.store.hasher(), tree, &entry.key, have)?;
-        Ok(!lacking.records.is_empty() || lacking.statistics.is_some())
+        if lacking.is_lost {
+            self.local.device.report_damaged(entry.key.clone());
+        }
+        Ok(lacking.is_anything())
     }
 
     /// A tombstone that replicas are free to forget, and may have forgotten.

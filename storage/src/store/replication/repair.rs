@@ -11,7 +11,7 @@ use super::super::Store;
 use super::super::placement::{Keyed, Slot};
 use crate::daemon::watch::Watch;
 use crate::error::Result;
-use crate::index::{EntryKey, EntryVersion, Tree};
+use crate::index::{DigestEntry, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
 use crate::node::{Local, Want, applies_to};
 use crate::policy::is_fragments;
@@ -81,8 +81,15 @@ impl Store {
     /// Replaces what was found damaged on this host's devices by what other replicas have.
     pub(in super::super) async fn heal(&self, watch: &Watch) -> Result<()> {
         for local in self.locals() {
-            for object in local.device.take_damaged() {
-                if self.heal_object(local, object).await {
+            let mut damaged = local.device.take_damaged();
+            // A row that leaves its record to its object is lost with it.
+            damaged.sort_by_key(|entry| entry.name.is_none());
+            for entry in damaged {
+                let is_healed = match entry.name {
+                    None => self.heal_object(local, entry.hash).await,
+                    Some(_) => self.give_up(local, Tree::Containers, &entry).await,
+                };
+                if is_healed {
                     watch.advance(1);
                 } else {
                     watch.found(1);
@@ -122,6 +129,38 @@ impl Store {
                 Err(error) => tracing::debug!(%error, "a replica could not heal a damaged copy"),
             }
         }
-        false
+        self.give_up(local, tree, &key).await
+    }
+
+    /// Gives up an entry of this host's that can't be read and that no other device has: a write that was never
+    /// acknowledged left it here alone, and it would keep replicas apart for ever. Tells whether it is gone.
+    async fn give_up(&self, local: &Local, tree: Tree, key: &EntryKey) -> bool {
+        let given_up = self.give_up_if_alone(local, tree, key).await;
+        given_up.unwrap_or_else(|error| {
+            tracing::debug!(%error, "it can't be told whether others have what is damaged here");
+            false
+        })
+    }
+
+    async fn give_up_if_alone(&self, local: &Local, tree: Tree, key: &EntryKey) -> Result<bool> {
+        let (index, placement) = (local.device.index(), self.placement());
+        let Some(version) = index.entry_version(tree, key)? else { return Ok(true) };
+        if !placement.places(tree) || !local.device.is_unreadable(self.hasher(), tree, key).await? {
+            return Ok(false);
+        }
+        let keepers = placement.keepers(tree, key.hash.partition(placement.power(tree)));
+        let me = placement.slot_of(&local.device.id()).filter(|me| keepers.contains(me));
+        // Of what was acknowledged a majority has a copy: without others' word it may be this one.
+        let Some(me) = me.filter(|_| keepers.len() > 1) else { return Ok(false) };
+        for slot in keepers.into_iter().filter(|slot| *slot != me) {
+            let theirs = placement.node(slot).entry_version(tree, key).await?;
+            if !index.lacking(self.hasher(), tree, key, theirs.as_ref())?.is_anything() {
+                return Ok(false);
+            }
+        }
+        let entry = DigestEntry { key: key.clone(), version };
+        let count = local.device.forget(self.hasher(), tree, &[entry]).await?;
+        tracing::error!(entry = ?key, "what is damaged here is nowhere else: it is given up");
+        Ok(count > 0)
     }
 }
