@@ -5,6 +5,7 @@
 //! name it. So the daemon finds every bucket that has rules in one list, requests remember rules for as long as they
 //! like, and a bucket without rules costs nothing.
 
+mod claim;
 mod rule;
 mod worker;
 

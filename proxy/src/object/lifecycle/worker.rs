@@ -9,58 +9,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anello_base::{Timestamp, id};
+use anello_base::Timestamp;
 use anello_storage::daemon::watch::{Unit, Watch};
-use anello_storage::store::ObjectUpdate;
 use anello_storage::{
     ContainerInfo, Error, Etags, ListQuery, Listed, ObjectEntry, ObjectInfo, ObjectPath, Precondition, Result, Store,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
+use super::claim::Claim;
 use super::rule::{DAY, Rules, Subject, day_of};
-use super::{ACCOUNT, CONTAINER, forget, load, name_of, owner, path};
+use super::{ACCOUNT, CONTAINER, forget, load, name_of, owner};
 use crate::object::limits::{
-    LIFECYCLE_CLAIM, LIFECYCLE_DELETIONS_PER_SECOND, LIFECYCLE_INTERVAL, LIFECYCLE_LOOKS_PER_SECOND,
-    LIFECYCLE_NOTE_INTERVAL, LIFECYCLE_PAGE, LIFECYCLE_REMEMBERED_MAX, LIFECYCLE_UNUSED, REAP_CONCURRENCY,
-    UPLOAD_CLAIM,
+    LIFECYCLE_DELETIONS_PER_SECOND, LIFECYCLE_INTERVAL, LIFECYCLE_LOOKS_PER_SECOND, LIFECYCLE_PAGE,
+    LIFECYCLE_REMEMBERED_MAX, LIFECYCLE_UNUSED, REAP_CONCURRENCY, UPLOAD_CLAIM,
 };
 use crate::object::parts::PARTS_ACCOUNT;
 use crate::object::versions::listing::{ListedVersion, VersionEntry, VersionQuery};
 use crate::object::versions::{Behind, Found, Stamp, VersionId, Versions};
 use crate::object::{lock, names, sweeper, tags};
-
-/// The metadata of rules that tell how far they were carried out, in JSON.
-const PROGRESS_NAME: &str = "x-object-sysmeta-progress";
-
-/// How far a bucket's rules were carried out. Times are ticks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Progress {
-    /// When the pass began that is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    began: Option<u64>,
-    /// The last key that it is through with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    marker: Option<String>,
-    /// When its host last told that it is at it, and by what it knows its claim.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    claimed: Option<(u64, String)>,
-    /// When the last pass began that came to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    done: Option<u64>,
-}
-
-impl Progress {
-    fn of(info: &ObjectInfo) -> Self {
-        let stored = info.metadata.iter().find(|(name, _)| name == PROGRESS_NAME);
-        stored.and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default()
-    }
-
-    fn update(&self) -> ObjectUpdate {
-        let text = serde_json::to_string(self).expect("strings and numbers are JSON");
-        ObjectUpdate { content_type: None, delete_at: None, metadata: vec![(PROGRESS_NAME.to_owned(), text)] }
-    }
-}
 
 /// The daemon. One per store.
 #[derive(Debug)]
@@ -193,8 +159,8 @@ impl Lifecycle {
             }
             return Ok(false);
         };
-        let Some(mut claim) = self.claim(name, now).await? else { return Ok(true) };
-        if claim.progress.is_none() {
+        let Some(mut claim) = Claim::of(&self.store, name, now, self.day).await? else { return Ok(true) };
+        if !claim.is_held() {
             return Ok(false);
         }
         let Some(rules) = load(&self.store, name).await? else { return Ok(true) };
@@ -208,10 +174,9 @@ impl Lifecycle {
         if bucket.rules.has_aborts() {
             done.aborted += self.uploads(&bucket, &mut claim).await?;
         }
-        let began = claim.progress.as_ref().and_then(|progress| progress.began);
-        claim.note(Progress { done: began, ..Progress::default() }).await?;
+        let began = claim.finish(self.day).await?;
         done.buckets += 1;
-        Ok(began.is_some_and(|began| day_of(Timestamp::from_ticks(began), self.day) == self.through.0))
+        Ok(began == Some(self.through.0))
     }
 
     fn bucket<'a>(
@@ -224,38 +189,6 @@ impl Lifecycle {
     ) -> Bucket<'a> {
         let versions = Versions::of(&self.store, account, name, container);
         Bucket { account, name, made: container.created, versions, rules, now }
-    }
-
-    /// Claims the bucket of these rules. `None` where they were carried out today; without progress where another host
-    /// is at it.
-    async fn claim<'a>(&'a self, name: &'a str, now: Timestamp) -> Result<Option<Claim<'a>>> {
-        let token = id::hex_id()[..16].to_owned();
-        let (mut is_done, mut found) = (false, None);
-        let change = |info: &ObjectInfo| {
-            let before = Progress::of(info);
-            let is_today = |ticks| day_of(Timestamp::from_ticks(ticks), self.day) >= day_of(now, self.day);
-            is_done = before.began.is_none() && before.done.is_some_and(is_today);
-            let is_held = |(ticks, _): &(u64, String)| now < Timestamp::from_ticks(*ticks).plus(LIFECYCLE_CLAIM);
-            if is_done || before.claimed.as_ref().is_some_and(is_held) {
-                return Err(Error::Precondition);
-            }
-            let progress = Progress {
-                began: before.began.or(Some(now.ticks())),
-                claimed: Some((now.ticks(), token.clone())),
-                ..before
-            };
-            found = Some(progress.clone());
-            Ok(progress.update())
-        };
-        let claimed = self.store.object_update(&path(name), change).await;
-        let progress = match claimed {
-            Ok(_) => found,
-            Err(Error::Precondition | Error::Missing(_)) if is_done => return Ok(None),
-            Err(Error::Precondition | Error::Missing(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let noted = tokio::time::Instant::now();
-        Ok(Some(Claim { store: &self.store, name, token, now, progress, began: noted, noted }))
     }
 
     /// Objects of a bucket that never kept versions.
@@ -480,61 +413,6 @@ impl Lifecycle {
             }
         }
         Ok(true)
-    }
-}
-
-/// A bucket that this host has claimed.
-struct Claim<'a> {
-    store: &'a Store,
-    /// Of its rules.
-    name: &'a str,
-    token: String,
-    now: Timestamp,
-    progress: Option<Progress>,
-    began: tokio::time::Instant,
-    /// When the claim was last told.
-    noted: tokio::time::Instant,
-}
-
-impl Claim<'_> {
-    fn marker(&self) -> Option<String> {
-        self.progress.as_ref().and_then(|progress| progress.marker.clone())
-    }
-
-    /// The pass is through with this key; noted every now and then.
-    async fn stands_at(&mut self, key: Option<&str>) -> Result<()> {
-        if let Some(progress) = &mut self.progress {
-            progress.marker = key.map(str::to_owned);
-        }
-        self.hold().await
-    }
-
-    /// Tells every now and then that this host is still at it.
-    async fn hold(&mut self) -> Result<()> {
-        if self.noted.elapsed() < LIFECYCLE_NOTE_INTERVAL {
-            return Ok(());
-        }
-        let Some(progress) = self.progress.clone() else { return Ok(()) };
-        let now = self.now.plus(self.began.elapsed());
-        self.note(Progress { claimed: Some((now.ticks(), self.token.clone())), ..progress }).await
-    }
-
-    /// Notes how far it is; [`Error::Replaced`] where that is not to be gone on with.
-    async fn note(&mut self, progress: Progress) -> Result<()> {
-        let token = self.token.clone();
-        let change = |info: &ObjectInfo| match Progress::of(info).claimed {
-            Some((_, holder)) if holder == token => Ok(progress.update()),
-            _ => Err(Error::Precondition),
-        };
-        match self.store.object_update(&path(self.name), change).await {
-            Ok(_) => {}
-            // Other rules were put meanwhile, or another host has taken over: this one is to stop.
-            Err(Error::Missing(_) | Error::Precondition) => return Err(Error::Replaced),
-            Err(error) => return Err(error),
-        }
-        self.noted = tokio::time::Instant::now();
-        self.progress = Some(progress);
-        Ok(())
     }
 }
 
