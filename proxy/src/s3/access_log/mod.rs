@@ -220,11 +220,13 @@ async fn checked(front: &Front, granted: &Granted, bucket: &str, enabled: dto::L
         None => None,
         Some(format) => match (format.simple_prefix, format.partitioned_prefix) {
             (Some(_), None) => None,
-            (None, Some(partitioned)) => Some(match partitioned.partition_date_source.as_ref().map(|it| it.as_str()) {
-                Some("EventTime") => Partition::EventTime,
-                Some("DeliveryTime") | None => Partition::DeliveryTime,
-                Some(_) => return Err(S3ErrorCode::MalformedXML.into()),
-            }),
+            (None, Some(partitioned)) => {
+                Some(match partitioned.partition_date_source.as_ref().map(dto::PartitionDateSource::as_str) {
+                    Some("EventTime") => Partition::EventTime,
+                    Some("DeliveryTime") | None => Partition::DeliveryTime,
+                    Some(_) => return Err(S3ErrorCode::MalformedXML.into()),
+                })
+            }
             _ => return Err(S3ErrorCode::MalformedXML.into()),
         },
     };
