@@ -85,6 +85,9 @@ pub(crate) struct ServeArgs {
     /// Where S3 is served
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) s3_listen: Option<std::net::SocketAddr>,
+    /// Where web sites are served; without it they are not
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) website_listen: Option<std::net::SocketAddr>,
     /// Form of the log on standard error
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

@@ -70,6 +70,25 @@ fn health_readiness_roots_and_unknown_paths_are_answered() {
     assert_eq!(request(&server.s3, "PUT", "/bucket", &[], b"").expect("an answer").status, 403);
 }
 
+/// Without this a site's visitors would get nothing, or more than visitors may.
+#[test]
+fn web_sites_are_served_to_visitors_where_they_are_asked_for() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let mut with_sites = command(root.path());
+    with_sites.args(["--website-listen", "127.0.0.1:0"]);
+    let server = Server::start_with(root.path(), with_sites);
+    let status = server.status();
+    let listeners = status["listeners"].as_array().expect("listeners");
+    let sites = listeners.iter().find(|listener| listener["name"] == "web sites").expect("a listener");
+    assert_eq!(sites["reach"], "this host only");
+    let address = sites["url"].as_str().and_then(|url| url.strip_prefix("http://")).expect("a URL").to_owned();
+    let answer = get(&address, "/");
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("<li>Code: NoSuchBucket</li>"), "{}", answer.text());
+    assert_eq!(request(&address, "PUT", "/page", &[], b"x").expect("an answer").status, 405);
+    assert!(get(&server.gateway, "/metrics").text().contains("door=\"website\""));
+}
+
 #[test]
 fn a_head_that_is_too_large_is_refused_and_the_server_goes_on() {
     let root = tempfile::tempdir().expect("temporary directory");

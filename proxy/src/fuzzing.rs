@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("slo-stored", stored_manifest),
     ("container-acl", container_acl),
     ("deletion-job", crate::object::deletions::feed),
+    ("lifecycle-rules", crate::object::lifecycle::feed),
     ("part-list", part_list),
     ("s3-head", s3::fuzzing::head),
     ("s3-signature", s3::fuzzing::signature),
@@ -30,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     ("s3-text", s3::fuzzing::text),
     ("s3-form", s3::fuzzing::form),
     ("s3-policy", s3::fuzzing::policy),
+    ("s3-access-list", s3::fuzzing::access_list),
+    ("s3-website", s3::fuzzing::website),
     ("sealed-values", crate::object::vault::fuzzing::feed),
     ("version-name", crate::object::versions::fuzzing::names),
 ];

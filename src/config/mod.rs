@@ -12,6 +12,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anello_proxy::s3::ObjectOwnership;
 use anello_proxy::swift::{ConfigFault, SwiftConfig, TempAuthConfig};
 use anello_storage::limits::SHARD_ROWS_MAX;
 use anello_storage::store::{AuditOptions, DaemonOptions, ExpiryOptions, ShardingOptions};
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     pub(crate) swift: SwiftConfig,
     pub(crate) s3: S3,
+    pub(crate) website: Website,
     pub(crate) identity: Identity,
     pub(crate) storage: Storage,
     pub(crate) cluster: Cluster,
@@ -81,6 +83,38 @@ pub(crate) struct S3 {
     pub(crate) public_url: Option<String>,
     pub(crate) region: String,
     pub(crate) base_domain: Option<String>,
+    pub(crate) object_ownership: ObjectOwnership,
+    pub(crate) lifecycle_day_seconds: NonZeroU32,
+}
+
+/// Where web sites are served, if they are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Website {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) domain: Option<String>,
+}
+
+impl Website {
+    fn check(&mut self, roles: &Roles) -> Result<(), ConfigError> {
+        if self.listen.is_some() && !roles.has(Role::Proxy) {
+            return Err(ConfigError::NoWebsites(roles.clone()));
+        }
+        let Some(domain) = &mut self.domain else { return Ok(()) };
+        *domain = domain.trim_matches('.').to_ascii_lowercase();
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        match !domain.is_empty() && domain.bytes().all(is_name) {
+            true => Ok(()),
+            false => Err(ConfigError::Domain { key: "website.domain", value: domain.clone() }),
+        }
+    }
+}
+
+impl S3 {
+    /// How long a day of lifecycle rules is.
+    pub(crate) fn day(&self) -> Duration {
+        Duration::from_secs(self.lifecycle_day_seconds.get().into())
+    }
 }
 
 impl Default for S3 {
@@ -90,6 +124,8 @@ impl Default for S3 {
             public_url: None,
             region: "us-east-1".to_owned(),
             base_domain: None,
+            object_ownership: ObjectOwnership::default(),
+            lifecycle_day_seconds: NonZeroU32::new(24 * 3600).expect("is not zero"),
         }
     }
 }
@@ -199,6 +235,10 @@ pub(crate) enum ConfigError {
     PartTls,
     #[error("{key} must be an http:// or https:// URL without a query, not {value:?}")]
     Url { key: &'static str, value: String },
+    #[error("{key} must be a domain's name, not {value:?}")]
+    Domain { key: &'static str, value: String },
+    #[error("website.listen is for a host with the role proxy, and this one has: {0}")]
+    NoWebsites(Roles),
     #[error("[identity.remote] needs {0}")]
     RemoteNeeds(&'static str),
     #[error("{0}")]
@@ -238,6 +278,9 @@ impl Config {
         if let Some(listen) = args.s3_listen {
             config.s3.listen = listen;
         }
+        if let Some(listen) = args.website_listen {
+            config.website.listen = Some(listen);
+        }
         if let Some(format) = args.log_format {
             config.log.format = format;
         }
@@ -260,6 +303,7 @@ impl Config {
             self.data.push(default_data().ok_or(ConfigError::NoData)?);
         }
         self.check_roles()?;
+        self.website.check(&self.roles)?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(ConfigError::HalfTls);
         }
@@ -373,6 +417,8 @@ mod tests {
             ("[tls]\nkey = \"a\"", "both certificate and key"),
             ("[cluster.tls]\nkey = \"a\"\ncertificate = \"b\"", "needs certificate, key and ca"),
             ("[s3]\npublic_url = \"s3.example.org\"", "s3.public_url must be"),
+            ("[website]\ndomain = \"a b\"", "website.domain must be a domain's name"),
+            ("roles = [\"storage\"]\n[website]\nlisten = \"127.0.0.1:0\"", "for a host with the role proxy"),
             ("[swift]\npipelin = []", "unknown field `pipelin`"),
             ("[swift]\npipeline = [\"bulk\", \"bulk\"]", "swift.pipeline: Bulk stands there twice"),
             ("[swift.service_prefixes.AUTH_]", "swift.service_prefixes"),

@@ -192,6 +192,27 @@ impl Service for S3Service {
     }
 }
 
+/// Answers on the listener for web sites: all hosts are sites.
+pub(crate) struct WebsiteService {
+    shared: Arc<Shared>,
+}
+
+impl WebsiteService {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl Service for WebsiteService {
+    async fn call(&self, peer: Peer, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let answer = async |request| match self.shared.rooms.get() {
+            Some(rooms) => rooms.website(peer, request).await,
+            None => unavailable("The server is starting."),
+        };
+        measured(&self.shared, Door::Website, peer, request, answer).await
+    }
+}
+
 /// Whether a client says what HTTP/1.1 does anyway. Some then want to be told so, and Swift does.
 fn asks_to_keep_alive<B>(request: &Request<B>) -> bool {
     request.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))

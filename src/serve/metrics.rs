@@ -22,6 +22,8 @@ pub(crate) enum Door {
     Swift,
     /// S3.
     S3,
+    /// Web sites.
+    Website,
     /// Keystone.
     Identity,
     /// The gateway itself: health, metrics, unknown paths.
@@ -39,7 +41,7 @@ enum Class {
 
 /// Methods that are told apart; an unknown one counts as `other`, so that clients cannot make series.
 const METHODS: [&str; 9] = ["GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS", "PATCH", "other"];
-const DOORS: [Door; 4] = [Door::Swift, Door::S3, Door::Identity, Door::Gateway];
+const DOORS: [Door; 5] = [Door::Swift, Door::S3, Door::Website, Door::Identity, Door::Gateway];
 const CLASSES: [Class; 4] = [Class::Success, Class::Redirection, Class::ClientError, Class::ServerError];
 
 /// Upper bounds of the latency histogram: 100 µs, doubling, to 13 s; the fastest answers and the slowest
@@ -52,6 +54,7 @@ impl Door {
         match self {
             Self::Swift => "swift",
             Self::S3 => "s3",
+            Self::Website => "website",
             Self::Identity => "identity",
             Self::Gateway => "gateway",
         }

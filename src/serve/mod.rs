@@ -38,7 +38,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Role, Roles};
 use crate::limits::{CLOSE_TIMEOUT, CLUSTER_START_PAUSE, DRAIN_TIMEOUT};
 use crate::serve::control::{Control, Listening};
-use crate::serve::gateway::{Gateway, S3Service, Shared};
+use crate::serve::gateway::{Gateway, S3Service, Shared, WebsiteService};
 use crate::serve::home::{Cluster, Home, HomeError, Urls};
 use crate::serve::listener::Listener;
 use crate::serve::node::NodeDoor;
@@ -73,10 +73,12 @@ async fn serve(config: Config) -> Outcome {
     let gateway = Listener::bind(gateway_name(&config.roles), config.gateway.listen, tls.clone())?;
     let bind_s3 = || Listener::bind("S3", config.s3.listen, tls.clone());
     let s3 = config.roles.has(Role::Proxy).then(bind_s3).transpose()?;
+    let bind_website = |listen| Listener::bind("web sites", listen, tls.clone());
+    let website = config.website.listen.map(bind_website).transpose()?;
     let urls = urls(&config, home.cluster(), &gateway, s3.as_ref())?;
     let bind_nodes = |_: &_| Listener::bind("nodes", config.cluster.listen, node_tls.clone());
     let nodes = home.cluster().member.as_ref().map(bind_nodes).transpose()?;
-    let listeners = [Some(&gateway), s3.as_ref(), nodes.as_ref()];
+    let listeners = [Some(&gateway), s3.as_ref(), website.as_ref(), nodes.as_ref()];
     let listeners: Vec<Listening> = listeners.into_iter().flatten().map(listening).collect();
     let control_listener = control::bind(&home.control_socket())?;
 
@@ -96,6 +98,10 @@ async fn serve(config: Config) -> Outcome {
     if let Some(s3) = s3 {
         let service = Arc::new(S3Service::new(shared.clone()));
         accepting.spawn(s3.serve(service, stop.clone(), tasks.clone()));
+    }
+    if let Some(website) = website {
+        let service = Arc::new(WebsiteService::new(shared.clone()));
+        accepting.spawn(website.serve(service, stop.clone(), tasks.clone()));
     }
 
     let opened = tokio::select! {

@@ -96,3 +96,42 @@ pub const ACCOUNT_REAP_PER_SECOND: u64 = 1_000;
 
 /// Names of a deleted account that are listed at once.
 pub const ACCOUNT_REAP_PAGE: usize = 1_000;
+
+/// How often buckets are looked for whose lifecycle rules are due: rules that were put now are carried out within this.
+pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a bucket is its host's alone after the host last told that it is going through it: a page takes seconds.
+pub const LIFECYCLE_CLAIM: Duration = Duration::from_secs(600);
+
+/// How often a host tells how far it is: what another one repeats if it dies.
+pub const LIFECYCLE_NOTE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long rules may be there that no bucket names: they are kept first, and named then.
+pub const LIFECYCLE_UNUSED: Duration = Duration::from_secs(3600);
+
+/// Objects or versions of a bucket that are listed at once.
+pub const LIFECYCLE_PAGE: usize = 1_000;
+
+/// Objects that may expire and are looked at per second, so that clients come first.
+pub const LIFECYCLE_LOOKS_PER_SECOND: u64 = 5_000;
+
+/// Objects that are deleted per second because they expired.
+pub const LIFECYCLE_DELETIONS_PER_SECOND: u64 = 1_000;
+
+/// Names of rules that are remembered to be carried out for today, some 150 bytes each; the others are looked at again.
+pub const LIFECYCLE_REMEMBERED_MAX: usize = 100_000;
+
+/// After this long an upload that somebody was completing counts as abandoned.
+pub const UPLOAD_CLAIM: Duration = Duration::from_secs(300);
+
+/// How long records of an access log wait for others, to be delivered in one log object with them.
+pub const ACCESS_LOG_AGE: Duration = Duration::from_secs(60);
+
+/// How often records of access logs are looked for.
+pub const ACCESS_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Records of one log object, a few hundred bytes each; so many don't wait.
+pub const ACCESS_LOG_RECORDS_MAX: usize = 1_000;
+
+/// How long a bucket's records are one host's to deliver. A batch takes seconds; later another host takes over.
+pub const ACCESS_LOG_CLAIM: Duration = Duration::from_secs(300);

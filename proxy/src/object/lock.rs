@@ -91,6 +91,11 @@ pub(crate) fn setting(container: &ContainerInfo) -> Option<Option<BucketDefault>
     Some(text.split_once(' ').and_then(|(_, rest)| BucketDefault::parse(rest)))
 }
 
+/// Whether a bucket has a default retention.
+pub(crate) fn has_default(container: &ContainerInfo) -> bool {
+    setting(container).flatten().is_some()
+}
+
 /// Whether a bucket has Object Lock.
 pub(crate) fn is_enabled(container: &ContainerInfo) -> bool {
     setting(container).is_some()

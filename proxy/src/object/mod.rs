@@ -5,10 +5,12 @@
 //! [`open`] reads either kind alike. Memory per reader is bounded: the part list, one chunk of the part
 //! being read, and the first chunk of the next part, which is opened ahead. [`reaper`] deletes the parts
 //! of objects that were replaced or deleted, [`sweeper`] those that a crash left behind, and [`deletions`] what is to
-//! be deleted in the background. Making joined
+//! be deleted in the background, [`lifecycle`] what a bucket's rules let expire. Making joined
 //! objects is the S3 door's work.
 
+pub mod access_logs;
 pub mod deletions;
+pub mod lifecycle;
 pub mod limits;
 pub mod link;
 pub(crate) mod lock;
@@ -17,6 +19,7 @@ pub mod parts;
 pub mod reaper;
 pub mod segments;
 pub mod sweeper;
+pub(crate) mod tags;
 pub mod vault;
 pub mod versions;
 pub mod writer;

@@ -107,78 +107,72 @@ impl Sweeper {
         let mut orphans = Vec::new();
         let mut marker: Option<String> = None;
         loop {
-            let Some(first) = self.rows(container, "", marker.take(), 1).await?.pop() else { return Ok(orphans) };
+            let Some(first) = rows(&self.store, container, "", marker.take(), 1).await?.pop() else {
+                return Ok(orphans);
+            };
             let Some((id, _)) = names::split_part(&first.name) else { return Ok(orphans) };
             // Ids sort by time: behind the first that is too young, all are.
             if names::begun(id).microseconds() > oldest {
                 return Ok(orphans);
             }
-            let rows = self.rows(container, &format!("{id}/"), None, usize::MAX).await?;
-            let dead = self.unlisted(container, account, bucket, id, &rows).await?;
-            orphans.extend(dead.into_iter().map(|name| ObjectPath::new(PARTS_ACCOUNT, container, name)));
+            orphans.extend(parts_of(&self.store, account, bucket, id).await?);
             marker = Some(format!("{id}0"));
             self.watch.advance(1);
             tokio::time::sleep(self.pause).await;
         }
     }
+}
 
-    /// Of an upload's parts, those that neither its record nor its object accounts for.
-    async fn unlisted(
-        &self,
-        container: &str,
-        account: &str,
-        bucket: &str,
-        id: &str,
-        rows: &[ObjectEntry],
-    ) -> Result<Vec<String>> {
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
-        let path = ObjectPath::new(PARTS_ACCOUNT, container, first.name.as_str());
-        let Some(info) = self.store.object(&path).await? else { return Ok(Vec::new()) };
-        let key = info.metadata.iter().find(|(name, _)| name == names::PART_KEY_NAME).map(|(_, key)| key.as_str());
-        let Some(key) = key else { return Ok(Vec::new()) };
-        let uploads = names::uploads_container(account, bucket);
-        let record = ObjectPath::new(PARTS_ACCOUNT, uploads, names::record(key, Some(id)));
-        if self.store.object(&record).await?.is_some() {
-            return Ok(Vec::new());
-        }
-        let owner = ObjectPath::new(account, bucket, key);
-        let places = match Versions::of_container(&Vault::from(self.store.clone()), account, bucket).await? {
-            Some(versions) => versions.places_of_upload(key, id).await?,
-            None => vec![owner],
-        };
-        let mut in_use = HashSet::new();
-        for place in &places {
-            in_use.extend(listed(&self.store, place).await?.into_iter().map(|path| path.object));
-        }
-        let is_unlisted = |row: &&ObjectEntry| !in_use.contains(&row.name);
-        Ok(rows.iter().filter(is_unlisted).map(|row| row.name.clone()).collect())
+/// Of an upload's parts, those that neither its record nor its object accounts for.
+pub(super) async fn parts_of(store: &Store, account: &str, bucket: &str, id: &str) -> Result<Vec<ObjectPath>> {
+    let container = names::parts_container(account, bucket);
+    let rows = rows(store, &container, &format!("{id}/"), None, usize::MAX).await?;
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let path = ObjectPath::new(PARTS_ACCOUNT, container.as_str(), first.name.as_str());
+    let Some(info) = store.object(&path).await? else { return Ok(Vec::new()) };
+    let key = info.metadata.iter().find(|(name, _)| name == names::PART_KEY_NAME).map(|(_, key)| key.as_str());
+    let Some(key) = key else { return Ok(Vec::new()) };
+    let uploads = names::uploads_container(account, bucket);
+    let record = ObjectPath::new(PARTS_ACCOUNT, uploads, names::record(key, Some(id)));
+    if store.object(&record).await?.is_some() {
+        return Ok(Vec::new());
     }
+    let places = match Versions::of_container(&Vault::from(store.clone()), account, bucket).await? {
+        Some(versions) => versions.places_of_upload(key, id).await?,
+        None => vec![ObjectPath::new(account, bucket, key)],
+    };
+    let mut in_use = HashSet::new();
+    for place in &places {
+        in_use.extend(listed(store, place).await?.into_iter().map(|path| path.object));
+    }
+    let unlisted = rows.into_iter().map(|row| row.name).filter(|name| !in_use.contains(name));
+    Ok(unlisted.map(|name| ObjectPath::new(PARTS_ACCOUNT, container.as_str(), name)).collect())
+}
 
-    /// Rows of a container, up to `limit` of them.
-    async fn rows(
-        &self,
-        container: &str,
-        prefix: &str,
-        marker: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<ObjectEntry>> {
-        let mut query =
-            ListQuery { prefix: prefix.to_owned(), marker, limit: limit.min(SWEEP_PAGE), ..ListQuery::default() };
-        let mut rows = Vec::new();
-        loop {
-            let page = match self.store.container_list(PARTS_ACCOUNT, container, &query).await {
-                Err(Error::Missing(_)) => return Ok(rows),
-                other => other?,
-            };
-            let is_last = page.len() < query.limit;
-            rows.extend(page.into_iter().filter_map(|listed| match listed {
-                Listed::Entry(entry) => Some(entry),
-                Listed::Prefix(_) => None,
-            }));
-            if is_last || rows.len() >= limit {
-                return Ok(rows);
-            }
-            query.marker = rows.last().map(|row| row.name.clone());
+/// Rows of a container, up to `limit` of them.
+async fn rows(
+    store: &Store,
+    container: &str,
+    prefix: &str,
+    marker: Option<String>,
+    limit: usize,
+) -> Result<Vec<ObjectEntry>> {
+    let mut query =
+        ListQuery { prefix: prefix.to_owned(), marker, limit: limit.min(SWEEP_PAGE), ..ListQuery::default() };
+    let mut rows = Vec::new();
+    loop {
+        let page = match store.container_list(PARTS_ACCOUNT, container, &query).await {
+            Err(Error::Missing(_)) => return Ok(rows),
+            other => other?,
+        };
+        let is_last = page.len() < query.limit;
+        rows.extend(page.into_iter().filter_map(|listed| match listed {
+            Listed::Entry(entry) => Some(entry),
+            Listed::Prefix(_) => None,
+        }));
+        if is_last || rows.len() >= limit {
+            return Ok(rows);
         }
+        query.marker = rows.last().map(|row| row.name.clone());
     }
 }

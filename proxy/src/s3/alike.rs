@@ -52,16 +52,25 @@ macro_rules! described {
 /// Refuses what the inputs that make an object ask for and is not offered.
 macro_rules! check_extras {
     ($input:ident) => {{
-        $crate::s3::put::Extras {
-            encryption: $input.server_side_encryption.as_ref(),
-            website_redirect: $input.website_redirect_location.as_ref(),
-        }
-        .check()?;
-        $crate::s3::acl::check_object(
-            $input.acl.as_ref(),
-            &[&$input.grant_full_control, &$input.grant_read, &$input.grant_read_acp, &$input.grant_write_acp],
-        )?;
+        $crate::s3::put::Extras { encryption: $input.server_side_encryption.as_ref() }.check()?;
     }};
+}
+
+/// What the inputs that make an object say of who may do what with it ([`super::acl::Given`]).
+macro_rules! acl_given {
+    ($input:ident) => {
+        $crate::s3::acl::Given {
+            canned: $input.acl.take().map(|acl| acl.as_str().to_owned()),
+            headers: [
+                $input.grant_full_control.take(),
+                $input.grant_read.take(),
+                $input.grant_read_acp.take(),
+                None,
+                $input.grant_write_acp.take(),
+            ],
+            policy: None,
+        }
+    };
 }
 
 /// What the inputs that make an object say of its locks ([`super::lock::Wanted`]).
@@ -115,4 +124,4 @@ macro_rules! asked {
     };
 }
 
-pub(super) use {asked, check_copy_keys, check_extras, described, lock_wanted, wanted, with_checksum};
+pub(super) use {acl_given, asked, check_copy_keys, check_extras, described, lock_wanted, wanted, with_checksum};

@@ -33,22 +33,29 @@ pub(super) async fn create(
     if !check_bucket_name(bucket) {
         return Err(S3ErrorCode::InvalidBucketName.into());
     }
-    let grants = [
-        &input.grant_full_control,
-        &input.grant_read,
-        &input.grant_read_acp,
-        &input.grant_write,
-        &input.grant_write_acp,
-    ];
-    if grants.iter().any(|grant| grant.is_some()) {
-        return Err(s3_error!(NotImplemented, "Grants in headers are not implemented; use a canned ACL."));
-    }
     let policy = wanted_policy(front, &req.headers, input.create_bucket_configuration.as_ref())?;
-    let mut settings = input.acl.as_ref().map(|acl| acl::canned(acl.as_str())).transpose()?.unwrap_or_default();
+    let ownership = input.object_ownership.as_ref().map(|ownership| {
+        acl::ObjectOwnership::parse(ownership.as_str())
+            .ok_or_else(|| s3_error!(InvalidArgument, "Invalid x-amz-object-ownership header"))
+    });
+    let ownership = ownership.transpose()?;
+    let given = acl::Given {
+        canned: input.acl.map(|acl| acl.as_str().to_owned()),
+        headers: [
+            input.grant_full_control,
+            input.grant_read,
+            input.grant_read_acp,
+            input.grant_write,
+            input.grant_write_acp,
+        ],
+        policy: None,
+    };
+    let mut settings = acl::bucket::of_new(&given, &granted.account, ownership.unwrap_or(front.object_ownership))?;
+    settings.extend(ownership.map(acl::ObjectOwnership::setting));
     if input.object_lock_enabled_for_bucket == Some(true) {
         settings.extend(lock::of_new_bucket(&granted.account, bucket));
-        settings.sort();
     }
+    settings.sort();
     match front.registry.claim(bucket, &granted.account).await.or_no_bucket()? {
         Claimed::Now => {}
         Claimed::Before => return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, try_unfold};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
-use super::alike::{check_copy_keys, check_extras, lock_wanted, with_checksum};
+use super::alike::{acl_given, check_copy_keys, check_extras, lock_wanted, with_checksum};
 use super::checksum::{Algorithm, Checksum};
 use super::conditions::ReadConditions;
 use super::error::{OrNoBucket, from_storage};
@@ -17,7 +17,7 @@ use super::metadata::{Described, copied, keep_systems};
 use super::policy::{self, Asking, Granted};
 use super::put::{plain_head, written_or};
 use super::receive::{Promise, receive};
-use super::{tagging, version};
+use super::{lifecycle, quota, tagging, version, website};
 use crate::object::Reader;
 use crate::object::versions::Stamp;
 use crate::object::writer::Writer;
@@ -95,11 +95,16 @@ pub(super) async fn copy(
         ),
         None => None,
     };
-    let lock = lock_wanted!(input);
+    let (lock, acl) = (lock_wanted!(input), acl_given!(input));
+    let redirect = input.website_redirect_location.take();
     let replaces = is_replace(input.metadata_directive.as_ref().map(dto::MetadataDirective::as_str))?;
     let describe = describe(input, replaces)?;
+    // What is the copy's own, wherever it comes from.
+    let mut own = Metadata::new();
+    acl.store(front, &granted, &mut own)?;
+    website::store_redirect(redirect.as_deref(), &mut own)?;
     if source.path == target && !source.is_chosen {
-        if !replaces {
+        if !replaces && redirect.is_none() {
             return Err(s3_error!(
                 InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -108,11 +113,13 @@ pub(super) async fn copy(
         }
         // Where versions are kept, it makes a new one.
         if version::of(front, &granted, &target.container)?.is_none() {
-            return replace_metadata(front, &target, &conditions, describe).await;
+            return replace_metadata(front, &target, &conditions, describe, own).await;
         }
     }
     let (content_type, mut metadata) = describe(source.reader.info());
     lock.store(front, granted.container()?, &mut metadata)?;
+    metadata.extend(own);
+    metadata.sort();
     store(front, &granted, source, &target, content_type, metadata, algorithm).await
 }
 
@@ -179,6 +186,7 @@ async fn store(
     }
     let kept = Checksum::stored(&info.metadata, &info.etag).map(|checksum| checksum.algorithm);
     let promise = Promise::length(info.size, algorithm.or(kept));
+    quota::check(front, granted, &target.container, info.size).await?;
     let source_version = source.version.clone();
     let mut writer = Writer::begin(&front.store, granted.container()?, target, Some(info.size)).await.or_no_bucket()?;
     let received = receive(source.into_stream(), promise, None, &mut writer).await?;
@@ -188,9 +196,12 @@ async fn store(
         metadata.sort();
     }
     let condition = Precondition::default();
+    let said = lifecycle::said(granted.container()?, &metadata);
     let written = writer.finish(plain_head(etag.clone(), content_type, metadata), &condition).await;
     let (written, stamp) = written_or(front, target, &condition, written).await?;
     let mut answer = answer(etag, written.timestamp.seconds_ceil(), received.checksum.as_ref());
+    let (container, made) = (granted.container()?, written.timestamp);
+    answer.output.expiration = lifecycle::of_new(front, container, &target.object, received.size, said, made).await;
     answer.output.copy_source_version_id = source_version;
     answer.output.version_id = version::made(stamp.as_ref());
     Ok(answer)
@@ -201,6 +212,7 @@ async fn replace_metadata(
     target: &ObjectPath,
     conditions: &ReadConditions,
     describe: impl Fn(&ObjectInfo) -> (String, Metadata),
+    own: Metadata,
 ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
     let (mut etag, mut checksum) = (String::new(), None);
     // The source was read before, and may have been replaced since.
@@ -208,6 +220,8 @@ async fn replace_metadata(
         conditions.check(info).map_err(|_| Error::Precondition)?;
         let (content_type, mut metadata) = describe(info);
         keep_systems(&info.metadata, &mut metadata);
+        metadata.extend(own.clone());
+        metadata.sort();
         (etag, checksum) = (info.etag.clone(), Checksum::stored(&info.metadata, &info.etag));
         Ok(ObjectUpdate { content_type: Some(content_type), delete_at: info.delete_at, metadata })
     };

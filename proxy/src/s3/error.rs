@@ -93,7 +93,7 @@ pub(super) fn with_headers(code: S3ErrorCode, headers: HeaderMap) -> S3Error {
 }
 
 /// The sentence for a code that came without one.
-fn message(code: &str) -> &'static str {
+pub(super) fn message(code: &str) -> &'static str {
     match code {
         "AccessDenied" => "Access Denied",
         "BadDigest" => "The Content-MD5 or checksum value that you specified did not match what the server received.",
@@ -157,6 +157,10 @@ pub(super) struct Context<'a> {
     pub(super) region: &'a str,
 }
 
+/// On an answer that is an error: its code.
+#[derive(Debug, Clone)]
+pub(super) struct Code(pub(super) String);
+
 /// Adds to an error whatever its body lacks; `body` is the XML that `s3s` made.
 pub(super) fn complete(response: &mut Response<()>, body: &Bytes, context: Context<'_>) -> Bytes {
     let text = String::from_utf8_lossy(body);
@@ -171,6 +175,7 @@ pub(super) fn complete(response: &mut Response<()>, body: &Bytes, context: Conte
         message = format!("The authorization header is malformed; the region is wrong; expecting '{right}'");
         region = format!("<Region>{right}</Region>");
     }
+    response.extensions_mut().insert(Code(code.to_owned()));
     let (resource, request_id) = (escape(context.resource), context.request_id);
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{region}\

@@ -9,10 +9,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use moka::sync::Cache;
 use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 
+use super::S3Config;
+use super::access_log::Logged;
+use super::acl::ObjectOwnership;
 use super::bucket_policy::Policies;
 use super::error::OrNoBucket;
+use super::lifecycle;
 use super::limits::{KEY_CACHE_AGE, KEY_CACHE_ENTRIES};
 use super::policy::Granted;
+use super::quota;
 use super::registry::Registry;
 use crate::object::vault::Vault;
 
@@ -25,7 +30,12 @@ pub(super) struct Front {
     pub(super) registry: Registry,
     pub(super) region: String,
     pub(super) part_bytes_min: u64,
+    /// Of buckets that have no such setting of their own.
+    pub(super) object_ownership: ObjectOwnership,
     pub(super) policies: Policies,
+    pub(super) lifecycles: lifecycle::Known,
+    pub(super) logged: Logged,
+    pub(super) quotas: quota::Accounts,
     identity: Arc<dyn Identity>,
     keys: Cache<String, Arc<KnownKey>>,
 }
@@ -55,14 +65,18 @@ impl KnownKey {
 }
 
 impl Front {
-    pub(super) fn new(store: Vault, identity: Arc<dyn Identity>, region: String, part_bytes_min: u64) -> Self {
+    pub(super) fn new(store: Vault, identity: Arc<dyn Identity>, config: &S3Config) -> Self {
         let keys = Cache::builder().max_capacity(KEY_CACHE_ENTRIES).time_to_live(KEY_CACHE_AGE).build();
         Self {
             registry: Registry::new(store.store().clone()),
             store,
-            region,
-            part_bytes_min,
+            region: config.region.clone(),
+            part_bytes_min: config.part_bytes_min,
+            object_ownership: config.object_ownership,
             policies: Policies::default(),
+            lifecycles: lifecycle::Known::default(),
+            logged: Logged::default(),
+            quotas: quota::Accounts::default(),
             identity,
             keys,
         }

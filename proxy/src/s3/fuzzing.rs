@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::acl::Permission;
+use super::acl::list::List;
 use super::bucket_policy::{Asker, Facts, Policy, Verdict};
 use super::checksum::Algorithm;
 use super::lane;
@@ -75,4 +77,17 @@ pub(crate) fn form(bytes: &[u8]) {
     let Some(at) = bytes.iter().position(|byte| *byte == b'\n') else { return };
     let boundary = std::str::from_utf8(&bytes[..at]).ok().and_then(form::boundary);
     form::read_all(&bytes[at + 1..], boundary.as_deref().unwrap_or("B"));
+}
+
+/// An access list is read as it was written, and gives nobody without a project what is not the public's.
+pub(crate) fn access_list(bytes: &[u8]) {
+    let Some(list) = std::str::from_utf8(bytes).ok().and_then(List::parse) else { return };
+    assert_eq!(List::parse(&list.text()).as_ref(), Some(&list));
+    let gives = |ignored| list.permits(None, false, Permission::Read, ignored);
+    assert!(!gives(true) && (list.is_public() || !gives(false)), "a list lets in whom it does not name");
+}
+
+/// A web site as it is stored.
+pub(crate) fn website(bytes: &[u8]) {
+    super::website::feed(bytes);
 }

@@ -20,6 +20,7 @@ use super::conditions::{ReadConditions, last_modified};
 use super::document::Document;
 use super::error::{from_storage, with_headers};
 use super::front::Front;
+use super::lifecycle;
 use super::listing;
 use super::metadata;
 use super::policy::Granted;
@@ -170,6 +171,9 @@ pub(super) async fn get(
     let reader = version::open(front, &granted, &input.bucket, &input.key, input.version_id.as_deref()).await?;
     let mut answer = wanted.answer(reader.info(), reader.parts())?;
     version::show(&granted, reader.info(), &mut answer.headers)?;
+    if input.version_id.is_none() {
+        lifecycle::show(front, &granted, &input.key, reader.info(), &mut answer.headers).await?;
+    }
     front.show_class(&granted, &input.bucket, &mut answer.headers).await?;
     let size = reader.info().size;
     let body = Body::from(data(reader, &answer.range, size).await?);
@@ -196,6 +200,9 @@ pub(super) async fn head(
         let info = version::find(front, &granted, bucket, key, version).await?;
         let mut answer = wanted.answer(&info, None)?;
         version::show(&granted, &info, &mut answer.headers)?;
+        if version.is_none() {
+            lifecycle::show(front, &granted, key, &info, &mut answer.headers).await?;
+        }
         answer
     };
     front.show_class(&granted, &input.bucket, &mut answer.headers).await?;

@@ -71,6 +71,47 @@ pub(super) const FORM_BYTES_MAX: usize = 64 * KIB as usize;
 /// Fields of a form: each has to be covered by a condition, of which a policy of that size can't have more.
 pub(super) const FORM_FIELDS_MAX: usize = 1_000;
 
+/// Grants of an access list (S3's). More answers MalformedACLError.
+pub(super) const GRANTS_MAX: usize = 100;
+
+/// Rules of a web site that send visitors elsewhere (S3's).
+pub(super) const WEBSITE_RULES_MAX: usize = 50;
+
+/// A bucket's web site in bytes (S3's is 128 KB); each request to the bucket carries it along.
+pub(super) const WEBSITE_BYTES_MAX: usize = 64 * KIB as usize;
+
+/// An object's address for visitors in bytes (S3's).
+pub(super) const REDIRECT_BYTES_MAX: usize = 2 * KIB as usize;
+
+/// Buckets of which it is remembered that they are logged, some 200 bytes each; the least used go first, and come back
+/// with their next request.
+pub(super) const LOGGED_BUCKETS: u64 = 10_000;
+
+/// What the names of log objects begin with, in bytes: what comes behind it has room in a key.
+pub(super) const LOG_PREFIX_BYTES_MAX: usize = 512;
+
+/// Accounts of which it is remembered whether they have quotas; the least used go first.
+pub(super) const QUOTA_CACHE_ENTRIES: u64 = 10_000;
+
+/// How long that is remembered: within this a new quota of an account holds.
+pub(super) const QUOTA_CACHE_AGE: Duration = Duration::from_secs(5);
+
+/// Lifecycle rules of a bucket (S3's). More answers MalformedXML.
+pub(super) const LIFECYCLE_RULES_MAX: usize = 1_000;
+
+/// All of these rules in bytes: a thousand with a prefix and some tags each.
+pub(super) const LIFECYCLE_BYTES_MAX: usize = MIB as usize;
+
+/// Characters of a rule's id (S3's).
+pub(super) const LIFECYCLE_ID_CHARS_MAX: usize = 255;
+
+/// Versions that are not current and stay whatever their age (S3's).
+pub(super) const LIFECYCLE_KEPT_MAX: u32 = 100;
+
+/// Buckets whose lifecycle rules are remembered, some KiB each and [`LIFECYCLE_BYTES_MAX`] at most; the least used go
+/// first.
+pub(super) const LIFECYCLE_CACHED: u64 = 200;
+
 /// Days of a default retention (S3's: a hundred years).
 pub(super) const RETENTION_DAYS_MAX: i32 = 36_500;
 
@@ -102,6 +143,6 @@ pub(super) const KEY_CACHE_AGE: Duration = Duration::from_secs(5);
 
 /// After this long an unfinished claim (of a bucket's name whose bucket is not there, of an upload being
 /// completed) counts as abandoned and may be taken over.
-pub(super) const CLAIM_SECONDS: u64 = 300;
+pub(super) const CLAIM_SECONDS: u64 = crate::object::limits::UPLOAD_CLAIM.as_secs();
 
 const _: () = assert!(PART_NUMBER_MAX as usize == crate::object::limits::PARTS_MAX);

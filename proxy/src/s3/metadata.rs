@@ -8,9 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3ErrorCode, S3Result, dto, s3_error};
 
+use super::acl::OBJECT_NAME as ACL_NAME;
 use super::checksum::Checksum;
 use super::conditions::last_modified;
 use super::limits::USER_METADATA_BYTES_MAX;
+use super::website::REDIRECT_NAME;
 use super::{lock, tagging};
 
 const USER_PREFIX: &str = "x-object-meta-";
@@ -70,7 +72,7 @@ impl Described {
 fn without_chunked(encoding: &str) -> Option<String> {
     let left: Vec<_> =
         encoding.split(',').map(str::trim).filter(|word| !word.eq_ignore_ascii_case("aws-chunked")).collect();
-    let left = left.join(",");
+    let left = left.join(", ");
     (!left.is_empty()).then_some(left)
 }
 
@@ -88,8 +90,9 @@ pub(super) fn copied(source: &Metadata, keep_tags: bool) -> Metadata {
 /// Adds to an object's new metadata what stays while its data do and no client says: what makes it a
 /// manifest, say, or which upload made it.
 pub(super) fn keep_systems(current: &Metadata, replaced: &mut Metadata) {
-    let is_kept =
-        |name: &str| name.starts_with("x-object-sysmeta-") && name.strip_prefix(SYSTEM_PREFIX) != Some("tags");
+    let is_said =
+        |name: &str| name.strip_prefix(SYSTEM_PREFIX) == Some("tags") || [ACL_NAME, REDIRECT_NAME].contains(&name);
+    let is_kept = |name: &str| name.starts_with("x-object-sysmeta-") && !is_said(name);
     replaced.retain(|(name, _)| !is_kept(name));
     replaced.extend(current.iter().filter(|(name, _)| is_kept(name)).cloned());
     replaced.sort();
@@ -109,6 +112,9 @@ pub(super) fn headers(info: &ObjectInfo, with_checksum: bool) -> S3Result<Header
         } else if KEPT.contains(&name.as_str()) {
             put(&mut headers, header_name(name)?, value)?;
         }
+    }
+    if let Some((_, location)) = info.metadata.iter().find(|(name, _)| name == REDIRECT_NAME) {
+        put(&mut headers, HeaderName::from_static("x-amz-website-redirect-location"), location)?;
     }
     lock::show(info, &mut headers)?;
     let tags = tagging::stored(&info.metadata);
@@ -153,6 +159,7 @@ mod tests {
         check("aws-chunked", None);
         check("aws-chunked, gzip", Some("gzip"));
         check("gzip,AWS-Chunked", Some("gzip"));
+        check("deflate, gzip", Some("deflate, gzip"));
         check("br", Some("br"));
     }
 

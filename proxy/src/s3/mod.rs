@@ -2,9 +2,9 @@
 //! A bucket is a container of the account `AUTH_<project>`; what S3 writes the Swift door reads.
 //!
 //! [`policy`] says who may do what, [`registry`] whose a bucket's name is, [`multipart`] keeps uploads.
-//! Not offered, and answered with NotImplemented: lifecycle, websites,
-//! notifications, replication, encryption, S3 Select.
+//! Not offered, and answered with NotImplemented: notifications, replication, encryption, S3 Select.
 
+mod access_log;
 mod acl;
 mod alike;
 mod bucket;
@@ -23,6 +23,7 @@ pub(crate) mod fuzzing;
 mod gate;
 mod get;
 mod lane;
+mod lifecycle;
 mod limits;
 mod listing;
 mod lock;
@@ -30,15 +31,18 @@ mod metadata;
 mod multipart;
 mod policy;
 mod put;
+mod quota;
 mod receive;
 mod registry;
 mod service;
 mod tagging;
 mod unset;
 mod version;
+mod website;
 
 use std::sync::Arc;
 
+pub use acl::ObjectOwnership;
 pub use policy::Connection;
 
 use anello_api::identity::Identity;
@@ -64,11 +68,19 @@ pub struct S3Config {
     pub base_domain: Option<String>,
     /// Size in bytes below which only an upload's last part may be: S3's 5 MiB. Less is for tests.
     pub part_bytes_min: u64,
+    /// Whose objects are, and whether access lists count, in buckets that don't say.
+    pub object_ownership: ObjectOwnership,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
-        Self { region: "us-east-1".into(), has_lane: true, base_domain: None, part_bytes_min: limits::PART_BYTES_MIN }
+        Self {
+            region: "us-east-1".into(),
+            has_lane: true,
+            base_domain: None,
+            part_bytes_min: limits::PART_BYTES_MIN,
+            object_ownership: ObjectOwnership::default(),
+        }
     }
 }
 
@@ -110,7 +122,7 @@ impl S3Door {
             return Err(S3ConfigError::Region(config.region));
         }
         let region = Arc::from(config.region.as_str());
-        let front = Arc::new(front::Front::new(store.into(), identity, config.region, config.part_bytes_min));
+        let front = Arc::new(front::Front::new(store.into(), identity, &config));
         let lane = config.has_lane.then(|| lane::Lane::new(front.clone(), config.base_domain.clone()));
         let base_domain = config.base_domain.as_deref().map(Arc::from);
         let mut builder = S3ServiceBuilder::new(service::Operations(front.clone()));
@@ -137,6 +149,10 @@ impl S3Door {
         let visit = cors::Visit::read(request.method(), request.headers());
         let is_question = request.method() == Method::OPTIONS;
         let bucket = (is_question || visit.is_some()).then(|| self.bucket_of(&request)).flatten();
+        let watched = match self.front.logged.is_any(&self.front.store).await {
+            true => self.watch(&request),
+            false => None,
+        };
         // What few requests need is boxed, here and below: the others' futures are smaller by it.
         let mut response = if is_question {
             Box::pin(self.preflight(&request, bucket.as_deref(), visit.as_ref())).await
@@ -146,10 +162,24 @@ impl S3Door {
         if let (false, Some(visit), Some(bucket)) = (is_question, &visit, &bucket) {
             Box::pin(cors::say(&self.front, bucket, visit, &mut response)).await;
         }
+        if let Some(watched) = watched {
+            let outcome = access_log::Outcome::of(&response);
+            Box::pin(watched.record(&self.front, outcome)).await;
+        }
         if must_close {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Answers a visitor of a bucket's web site.
+    pub(crate) async fn visit<B>(&self, bucket: &str, request: &Request<B>) -> Response<Body> {
+        website::serve::serve(&self.front, bucket, request).await
+    }
+
+    /// Whether there is a bucket of that name, as far as can be told.
+    pub(crate) async fn is_bucket(&self, name: &str) -> bool {
+        matches!(self.front.registry.owner(name).await, Ok(Some(_)))
     }
 
     /// Whether the lane takes the request: it is of the usual kind, and its signature holds.
@@ -186,6 +216,19 @@ impl S3Door {
             self.base_domain.as_deref().zip(host).and_then(|(base, host)| service::bucket_below(base, host));
         let names = request.uri().path().split('/').filter(|name| !name.is_empty()).count();
         names == usize::from(is_by_host.is_none())
+    }
+
+    /// Keeps what an access log would tell of a request.
+    fn watch<B>(&self, request: &Request<B>) -> Option<Box<access_log::Watched>> {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let is_by_host = self
+            .base_domain
+            .as_deref()
+            .zip(host)
+            .is_some_and(|(base, host)| service::bucket_below(base, host).is_some());
+        let path = request.uri().path().trim_start_matches('/');
+        let key = if is_by_host { Some(path) } else { path.split_once('/').map(|(_, key)| key) };
+        self.front.logged.watch(request, self.bucket_of(request), key).map(Box::new)
     }
 
     /// Answers what a browser asks before a request from another site.

@@ -15,7 +15,8 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3ErrorCode, S3Request, S3Result, s3_error};
 use time::format_description::well_known::Rfc3339;
 
-use super::acl::{self, Grant};
+use super::acl::lists::{self, Wish};
+use super::acl::{self, Needed, ObjectOwnership, Permission};
 use super::bucket_policy::{Asker, Block, Facts, Policy, Verdict};
 use super::error::OrNoBucket;
 use super::front::{Front, account_of, owner_id};
@@ -74,9 +75,15 @@ pub(super) fn rule(operation: &str) -> Option<Rule> {
         | "GetBucketLogging"
         | "GetBucketNotificationConfiguration"
         | "GetBucketRequestPayment" => Rule::OwnerRead,
-        "DeleteBucketLifecycle" | "DeleteBucketEncryption" | "DeleteBucketWebsite" | "DeleteBucketReplication" => {
-            Rule::OwnerWrite
-        }
+        "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
+        | "DeleteBucketEncryption"
+        | "PutBucketWebsite"
+        | "PutBucketLogging"
+        | "PutBucketRequestPayment"
+        | "PutBucketAccelerateConfiguration"
+        | "DeleteBucketWebsite"
+        | "DeleteBucketReplication" => Rule::OwnerWrite,
         "PutBucketCors" | "DeleteBucketCors" => Rule::OwnerWrite,
         "GetBucketPolicy" | "GetBucketPolicyStatus" | "GetPublicAccessBlock" => Rule::OwnerRead,
         "PutBucketPolicy" | "DeleteBucketPolicy" | "PutPublicAccessBlock" | "DeletePublicAccessBlock" => {
@@ -84,11 +91,15 @@ pub(super) fn rule(operation: &str) -> Option<Rule> {
         }
         "GetObjectRetention" | "GetObjectLegalHold" | "GetObjectLockConfiguration" => Rule::OwnerRead,
         "PutObjectRetention" | "PutObjectLegalHold" | "PutObjectLockConfiguration" => Rule::OwnerWrite,
-        "GetBucketAcl" | "GetObjectAcl" | "GetBucketTagging" | "GetBucketVersioning" => Rule::OwnerRead,
+        "GetBucketAcl" | "GetObjectAcl" | "GetBucketOwnershipControls" | "GetBucketTagging" | "GetBucketVersioning" => {
+            Rule::OwnerRead
+        }
         "DeleteBucket"
         | "PutBucketVersioning"
         | "PutBucketAcl"
         | "PutObjectAcl"
+        | "PutBucketOwnershipControls"
+        | "DeleteBucketOwnershipControls"
         | "PutBucketTagging"
         | "DeleteBucketTagging" => Rule::OwnerWrite,
         _ => return None,
@@ -120,13 +131,15 @@ fn action(operation: &str, of_version: bool) -> Option<&'static str> {
         "ListParts" => "s3:ListMultipartUploadParts",
         "ListMultipartUploads" => "s3:ListBucketMultipartUploads",
         "DeleteBucketTagging" => "s3:PutBucketTagging",
+        "DeleteBucketOwnershipControls" => "s3:PutBucketOwnershipControls",
         "GetBucketLifecycleConfiguration" => "s3:GetLifecycleConfiguration",
-        "DeleteBucketLifecycle" => "s3:PutLifecycleConfiguration",
+        "PutBucketLifecycleConfiguration" | "DeleteBucketLifecycle" => "s3:PutLifecycleConfiguration",
         "GetBucketEncryption" => "s3:GetEncryptionConfiguration",
         "DeleteBucketEncryption" => "s3:PutEncryptionConfiguration",
         "GetBucketReplication" => "s3:GetReplicationConfiguration",
         "DeleteBucketReplication" => "s3:PutReplicationConfiguration",
         "GetBucketAccelerateConfiguration" => "s3:GetAccelerateConfiguration",
+        "PutBucketAccelerateConfiguration" => "s3:PutAccelerateConfiguration",
         "GetBucketNotificationConfiguration" => "s3:GetBucketNotification",
         "GetBucketCors" => "s3:GetBucketCORS",
         "PutBucketCors" | "DeleteBucketCors" => "s3:PutBucketCORS",
@@ -139,7 +152,7 @@ fn action(operation: &str, of_version: bool) -> Option<&'static str> {
 }
 
 /// Actions that are called like their operations.
-const ALIKE: [&str; 27] = [
+const ALIKE: [&str; 32] = [
     "s3:AbortMultipartUpload",
     "s3:DeleteBucket",
     "s3:DeleteBucketPolicy",
@@ -148,6 +161,7 @@ const ALIKE: [&str; 27] = [
     "s3:GetBucketAcl",
     "s3:GetBucketLocation",
     "s3:GetBucketLogging",
+    "s3:GetBucketOwnershipControls",
     "s3:GetBucketPolicy",
     "s3:GetBucketPolicyStatus",
     "s3:GetBucketRequestPayment",
@@ -160,9 +174,13 @@ const ALIKE: [&str; 27] = [
     "s3:GetObjectRetention",
     "s3:GetObjectTagging",
     "s3:PutBucketAcl",
+    "s3:PutBucketOwnershipControls",
+    "s3:PutBucketLogging",
     "s3:PutBucketPolicy",
+    "s3:PutBucketRequestPayment",
     "s3:PutBucketTagging",
     "s3:PutBucketVersioning",
+    "s3:PutBucketWebsite",
     "s3:PutObjectAcl",
     "s3:PutObjectLegalHold",
     "s3:PutObjectRetention",
@@ -388,9 +406,11 @@ struct Place<'a> {
 
 /// Asks the bucket's policy, the caller's role and the container's lists.
 async fn decide(front: &Front, asking: Asking<'_>, operation: &str, rule: Rule, place: Place<'_>) -> S3Result<Granted> {
+    front.logged.note(&place.account, place.bucket, &place.container);
     let by_role = place.is_own && asking.caller.as_deref().is_some_and(|caller| has_role(caller, rule));
     let block = Block::of(&place.container);
-    let otherwise = by_role || by_lists(&asking, &place, block, rule);
+    let lists = Lists { has_any: ObjectOwnership::of(front, &place.container).has_lists(), block, rule };
+    let otherwise = by_role || by_lists(&asking, &place, block, rule) || lists.of_bucket(&asking, &place, operation);
     let policy = front.policies.of(place.bucket, &place.container)?;
     let is_about_policy = matches!(operation, "GetBucketPolicy" | "PutBucketPolicy" | "DeleteBucketPolicy");
     let mut basis = Basis { otherwise, by_role, policy: None, is_open: true };
@@ -412,6 +432,11 @@ async fn decide(front: &Front, asking: Asking<'_>, operation: &str, rule: Rule, 
             None => is_granted = true,
         }
         basis.policy = Some((policy, facts));
+    }
+    if !is_granted {
+        // Rare, and nothing that the others' futures need room for.
+        is_granted = lists.has_any && Box::pin(lists.of_object(front, &asking, &place, operation)).await?;
+        basis.otherwise = is_granted;
     }
     if !is_granted {
         return Err(denied());
@@ -521,21 +546,65 @@ async fn facts(front: &Front, asking: &Asking<'_>, place: &Place<'_>, policy: &P
     Ok(facts)
 }
 
+/// What S3's own access lists say where they count.
+struct Lists {
+    has_any: bool,
+    block: Block,
+    rule: Rule,
+}
+
+impl Lists {
+    fn permits(&self, list: &acl::list::List, asking: &Asking<'_>, wanted: Permission) -> bool {
+        let caller = asking.caller.as_deref();
+        let has_role = caller.is_some_and(|caller| has_role(caller, self.rule));
+        list.permits(caller, has_role, wanted, self.block.lists)
+    }
+
+    /// Whether the bucket's list gives it.
+    fn of_bucket(&self, asking: &Asking<'_>, place: &Place<'_>, operation: &str) -> bool {
+        match acl::needed(operation) {
+            Some(Needed::OfBucket(wanted)) if self.has_any => self.bucket_permits(asking, place, wanted),
+            _ => false,
+        }
+    }
+
+    fn bucket_permits(&self, asking: &Asking<'_>, place: &Place<'_>, wanted: Permission) -> bool {
+        acl::bucket::stored(&place.container).is_some_and(|list| self.permits(&list, asking, wanted))
+    }
+
+    /// Whether the object's list gives it. Of an object that is not there those are told who may list the bucket.
+    async fn of_object(
+        &self,
+        front: &Front,
+        asking: &Asking<'_>,
+        place: &Place<'_>,
+        operation: &str,
+    ) -> S3Result<bool> {
+        let (Some(Needed::OfObject(wanted)), Some(key)) = (acl::needed(operation), place.key) else { return Ok(false) };
+        let version = asking.query.split('&').find_map(|pair| pair.strip_prefix("versionId="));
+        let found = version::metadata(front, &place.account, place.bucket, key, version, &place.container).await?;
+        Ok(match found {
+            Some(metadata) => self.permits(&acl::object::of(&metadata, &place.account), asking, wanted),
+            None => self.bucket_permits(asking, place, Permission::Read),
+        })
+    }
+}
+
 /// Whether the container's lists give it to somebody who has no role for it.
 fn by_lists(asking: &Asking<'_>, place: &Place<'_>, block: Block, rule: Rule) -> bool {
-    let grant = match rule {
-        Rule::List => Grant::List,
-        Rule::Read => Grant::Read,
-        Rule::Write => Grant::Write,
+    let wish = match rule {
+        Rule::List => Wish::List,
+        Rule::Read => Wish::Read,
+        Rule::Write => Wish::Write,
         Rule::OwnBuckets | Rule::CreateBucket | Rule::OwnerRead | Rule::OwnerWrite => return false,
     };
-    let visitor = acl::Visitor {
+    let visitor = lists::Visitor {
         caller: asking.caller.as_deref(),
         is_own: place.is_own,
         referrer: asking.header("referer"),
         is_public_ignored: block.lists,
     };
-    acl::permits(&place.container, visitor, grant)
+    lists::permits(&place.container, visitor, wish)
 }
 
 fn has_role(caller: &Caller, rule: Rule) -> bool {

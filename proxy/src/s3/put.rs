@@ -8,17 +8,19 @@ use bytes::Bytes;
 use futures::Stream;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders, dto, s3_error};
 
-use super::alike::{check_extras, described, lock_wanted, with_checksum};
+use super::acl;
+use super::alike::{acl_given, check_extras, described, lock_wanted, with_checksum};
 use super::checksum::Checksum;
 use super::conditions::precondition;
 use super::error::OrNoBucket;
 use super::front::Front;
 use super::get::refuse_customer_keys;
-use super::lock;
 use super::metadata::Described;
 use super::policy::Granted;
+use super::quota;
 use super::receive::{Promise, receive};
-use super::version;
+use super::{lifecycle, lock};
+use super::{version, website};
 use crate::object::versions::Stamp;
 use crate::object::writer::Writer;
 
@@ -26,16 +28,12 @@ use crate::object::writer::Writer;
 #[derive(Debug)]
 pub(super) struct Extras<'a> {
     pub(super) encryption: Option<&'a dto::ServerSideEncryption>,
-    pub(super) website_redirect: Option<&'a String>,
 }
 
 impl Extras<'_> {
     pub(super) fn check(&self) -> S3Result<()> {
         if self.encryption.is_some() {
             return Err(s3_error!(NotImplemented, "Server-side encryption is not implemented."));
-        }
-        if self.website_redirect.is_some() {
-            return Err(s3_error!(NotImplemented, "Website redirects are not implemented."));
         }
         Ok(())
     }
@@ -47,6 +45,9 @@ pub(super) struct PutRequest {
     pub(super) condition: Precondition,
     pub(super) promise: Promise,
     pub(super) lock: lock::Wanted,
+    pub(super) acl: acl::Given,
+    /// Where visitors of the bucket's site are sent.
+    pub(super) redirect: Option<String>,
 }
 
 /// PutObject.
@@ -60,14 +61,17 @@ pub(super) async fn put(
     front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let promise = Promise::from_headers(&headers, input.content_length)?;
     let condition = precondition(input.if_match, input.if_none_match);
-    let lock = lock_wanted!(input);
+    let (lock, acl) = (lock_wanted!(input), acl_given!(input));
+    let redirect = input.website_redirect_location.take();
     let described = described!(input);
-    let request = PutRequest { described, condition, promise, lock };
+    let request = PutRequest { described, condition, promise, lock, acl, redirect };
     let body = input.body.unwrap_or_else(|| Body::empty().into());
     let (bucket, key, trailers) = (&input.bucket, &input.key, trailers.as_ref());
-    let Stored { etag, checksum, stamp } = store(front, &granted, bucket, key, request, body, trailers).await?;
+    let Stored { etag, checksum, stamp, expiration } =
+        store(front, &granted, bucket, key, request, body, trailers).await?;
     let version_id = version::made(stamp.as_ref());
-    let output = dto::PutObjectOutput { e_tag: Some(dto::ETag::Strong(etag)), version_id, ..Default::default() };
+    let output =
+        dto::PutObjectOutput { e_tag: Some(dto::ETag::Strong(etag)), version_id, expiration, ..Default::default() };
     Ok(S3Response::new(with_checksum!(checksum.as_ref(), output)))
 }
 
@@ -78,6 +82,8 @@ pub(super) struct Stored {
     pub(super) checksum: Option<Checksum>,
     /// Which version it is, where versions are kept.
     pub(super) stamp: Option<Stamp>,
+    /// When it expires, as `x-amz-expiration` tells it.
+    pub(super) expiration: Option<String>,
 }
 
 /// Takes in and stores an object.
@@ -94,11 +100,14 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<StdError>,
 {
-    let PutRequest { described, condition, promise, lock } = request;
+    let PutRequest { described, condition, promise, lock, acl, redirect } = request;
     let path = ObjectPath::new(&*granted.account, bucket, key);
     let (content_type, mut metadata) = described.into_stored()?;
     let container = granted.container()?;
     lock.store(front, container, &mut metadata)?;
+    acl.store(front, granted, &mut metadata)?;
+    website::store_redirect(redirect.as_deref(), &mut metadata)?;
+    quota::check(front, granted, bucket, promise.size_hint().unwrap_or(0)).await?;
     let mut writer = Writer::begin(&front.store, container, &path, promise.size_hint()).await.or_no_bucket()?;
     let received = receive(body, promise, trailers, &mut writer).await?;
     let etag = hex::encode(received.md5);
@@ -106,9 +115,11 @@ where
         checksum.store(&etag, &mut metadata);
         metadata.sort();
     }
+    let said = lifecycle::said(container, &metadata);
     let written = writer.finish(plain_head(etag.clone(), content_type, metadata), &condition).await;
-    let (_, stamp) = written_or(front, &path, &condition, written).await?;
-    Ok(Stored { etag, checksum: received.checksum, stamp })
+    let (written, stamp) = written_or(front, &path, &condition, written).await?;
+    let expiration = lifecycle::of_new(front, container, key, received.size, said, written.timestamp).await;
+    Ok(Stored { etag, checksum: received.checksum, stamp, expiration })
 }
 
 fn refuse(input: &dto::PutObjectInput) -> S3Result<()> {

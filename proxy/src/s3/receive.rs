@@ -66,6 +66,8 @@ impl Length {
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) md5: [u8; 16],
+    /// Bytes.
+    pub(super) size: u64,
     pub(super) checksum: Option<Checksum>,
 }
 
@@ -213,7 +215,7 @@ where
         }
         _ => None,
     };
-    Ok(Received { md5, checksum })
+    Ok(Received { md5, size: received, checksum })
 }
 
 /// The engine's own errors (a copy's source) keep their meaning; the rest is the client's body.

@@ -10,7 +10,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::front::Front;
 use super::{
-    acl, bucket, bucket_policy, copy, cors, delete, get, listing, lock, multipart, put, tagging, unset, version,
+    access_log, acl, bucket, bucket_policy, copy, cors, delete, get, lifecycle, listing, lock, multipart, put, tagging,
+    unset, version, website,
 };
 
 /// Hands every operation to its function.
@@ -36,8 +37,11 @@ operations! {
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = bucket::location;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = version::get;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = version::put;
-    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = acl::get_bucket;
-    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = acl::put_bucket;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = acl::bucket::get;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = acl::bucket::put;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = acl::ownership::get;
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = acl::ownership::put;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = acl::ownership::delete;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::get_bucket;
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
     delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
@@ -51,8 +55,8 @@ operations! {
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::one;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::many;
     copy_object(CopyObjectInput) -> CopyObjectOutput = copy::copy;
-    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::get_object;
-    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::put_object;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::object::get;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::object::put;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get_object;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
@@ -66,16 +70,21 @@ operations! {
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unset::get_lifecycle;
-    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = unset::delete_lifecycle;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unset::get_encryption;
     delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = unset::delete_encryption;
-    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = unset::get_website;
-    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = unset::delete_website;
+    put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = website::put;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website::get;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = website::delete;
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = unset::get_replication;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput = unset::delete_replication;
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unset::get_acceleration;
-    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unset::get_logging;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = access_log::get;
+    put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput = access_log::put;
+    put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = unset::put_payment;
+    put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput) -> PutBucketAccelerateConfigurationOutput = unset::put_acceleration;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unset::get_notification;
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unset::get_payment;
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::put_configuration;

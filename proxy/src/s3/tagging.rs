@@ -3,7 +3,6 @@
 
 use anello_storage::store::{IfMissing, ObjectUpdate};
 use anello_storage::{Metadata, ObjectInfo};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
 use super::error::OrNoBucket;
@@ -11,37 +10,17 @@ use super::front::Front;
 use super::limits::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
 use super::policy::Granted;
 use super::version;
+use crate::object::tags::{NAME as OBJECT_NAME, format, parse};
 use crate::object::versions::Stamp;
 
-const OBJECT_NAME: &str = "x-object-sysmeta-s3-tags";
 const BUCKET_NAME: &str = "x-container-sysmeta-s3-tags";
 
-/// Keys and values in the order the client gave.
-pub(super) type Tags = Vec<(String, String)>;
+pub(super) use crate::object::tags::{Tags, stored};
 
 /// Parses the form of `x-amz-tagging` for an object.
 pub(super) fn parse_header(text: &str) -> S3Result<Tags> {
     let tags = parse(text).ok_or_else(|| s3_error!(InvalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."))?;
     check(tags, OBJECT_TAGS_MAX)
-}
-
-fn parse(text: &str) -> Option<Tags> {
-    let decode = |part: &str| {
-        let spaced = part.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-    };
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(key)?, decode(value)?))
-        })
-        .collect()
-}
-
-fn format(tags: &Tags) -> String {
-    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-    tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect::<Vec<_>>().join("&")
 }
 
 /// Holds S3's rules for a set of tags.
@@ -78,11 +57,6 @@ pub(super) fn store(tags: &Tags, metadata: &mut Metadata) {
         metadata.push((OBJECT_NAME.to_owned(), format(tags)));
         metadata.sort();
     }
-}
-
-/// An object's tags.
-pub(super) fn stored(metadata: &Metadata) -> Tags {
-    find(metadata, OBJECT_NAME)
 }
 
 fn find(metadata: &Metadata, wanted: &str) -> Tags {

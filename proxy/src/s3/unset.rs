@@ -2,7 +2,7 @@
 //! is refused as not implemented.
 
 use http::StatusCode;
-use s3s::{S3Request, S3Response, S3Result, dto};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
 use super::error::custom;
 use super::front::Front;
@@ -33,15 +33,9 @@ macro_rules! absent {
 }
 
 absent! {
-    get_lifecycle(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput,
-        delete_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput:
-        "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist";
     get_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput,
         delete_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput:
         "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found";
-    get_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput,
-        delete_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput:
-        "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration";
     get_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput,
         delete_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput:
         "ReplicationConfigurationNotFoundError", "The replication configuration was not found";
@@ -60,10 +54,39 @@ macro_rules! fixed {
 fixed! {
     get_acceleration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput =
         dto::GetBucketAccelerateConfigurationOutput::default();
-    get_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = dto::GetBucketLoggingOutput::default();
     get_notification(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput =
         dto::GetBucketNotificationConfigurationOutput::default();
     get_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = dto::GetBucketRequestPaymentOutput {
         payer: Some(dto::Payer::from_static(dto::Payer::BUCKET_OWNER)),
     };
+}
+
+/// PutBucketRequestPayment: nobody is billed for requests, so none but the owner could pay.
+pub(super) async fn put_payment(
+    _: &Front,
+    req: S3Request<dto::PutBucketRequestPaymentInput>,
+) -> S3Result<S3Response<dto::PutBucketRequestPaymentOutput>> {
+    Granted::of(&req)?.container()?;
+    match req.input.request_payment_configuration.payer.as_str() {
+        dto::Payer::BUCKET_OWNER => Ok(S3Response::new(dto::PutBucketRequestPaymentOutput::default())),
+        dto::Payer::REQUESTER => Err(s3_error!(NotImplemented, "Requests are not billed, to requesters neither.")),
+        _ => Err(S3ErrorCode::MalformedXML.into()),
+    }
+}
+
+/// PutBucketAccelerateConfiguration: there is no accelerated endpoint, and what there is not may be suspended.
+pub(super) async fn put_acceleration(
+    _: &Front,
+    req: S3Request<dto::PutBucketAccelerateConfigurationInput>,
+) -> S3Result<S3Response<dto::PutBucketAccelerateConfigurationOutput>> {
+    Granted::of(&req)?.container()?;
+    match req.input.accelerate_configuration.status.as_ref().map(dto::BucketAccelerateStatus::as_str) {
+        Some(dto::BucketAccelerateStatus::SUSPENDED) => {
+            Ok(S3Response::new(dto::PutBucketAccelerateConfigurationOutput::default()))
+        }
+        Some(dto::BucketAccelerateStatus::ENABLED) => {
+            Err(s3_error!(NotImplemented, "Transfer acceleration is not implemented."))
+        }
+        _ => Err(S3ErrorCode::MalformedXML.into()),
+    }
 }

@@ -2,7 +2,7 @@
 //! objects, and what is said of delete markers. [`crate::object::versions`] keeps them.
 
 use anello_storage::store::ObjectUpdate;
-use anello_storage::{ContainerInfo, ObjectInfo, ObjectPath};
+use anello_storage::{ContainerInfo, Metadata, ObjectInfo, ObjectPath};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto, s3_error};
 
@@ -41,6 +41,19 @@ pub(super) async fn tags(
     version: Option<&str>,
     container: &ContainerInfo,
 ) -> S3Result<Vec<(String, String)>> {
+    let found = metadata(front, account, bucket, key, version, container).await?;
+    Ok(found.map(|metadata| tagging::stored(&metadata)).unwrap_or_default())
+}
+
+/// The metadata of an object, or of a version of it, before anybody was granted anything; `None` where there is none.
+pub(super) async fn metadata(
+    front: &Front,
+    account: &str,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+    container: &ContainerInfo,
+) -> S3Result<Option<Metadata>> {
     let info = match (Versions::of(&front.store, account, bucket, container), version.map(VersionId::parse)) {
         (Some(versions), Some(Some(id))) => match versions.find(key, Some(&id)).await.or_no_bucket()? {
             Some(Found::Object(info)) => Some(info),
@@ -48,7 +61,7 @@ pub(super) async fn tags(
         },
         _ => front.store.object(&ObjectPath::new(account, bucket, key)).await.or_no_bucket()?,
     };
-    Ok(info.map(|info| tagging::stored(&info.metadata)).unwrap_or_default())
+    Ok(info.map(|info| info.metadata))
 }
 
 /// Shows which version was read, in a bucket that keeps versions.

@@ -268,8 +268,6 @@ async fn tags_of_objects_and_buckets_are_kept() {
 async fn what_is_not_offered_says_so() {
     let client = Client::with_bucket().await;
     for (setting, code) in [
-        ("lifecycle", "NoSuchLifecycleConfiguration"),
-        ("website", "NoSuchWebsiteConfiguration"),
         ("encryption", "ServerSideEncryptionConfigurationNotFoundError"),
         ("replication", "ReplicationConfigurationNotFoundError"),
     ] {
@@ -343,4 +341,23 @@ async fn a_bucket_has_the_storage_class_that_it_was_made_with() {
         let listed = client.get(&format!("/{bucket}?list-type=2")).await.expect(200);
         assert_eq!(listed.element("StorageClass").as_deref(), Some(shown.unwrap_or("STANDARD")));
     }
+}
+
+/// Without this a quota would hold for those who come through Swift alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_hold_for_both_doors() {
+    let client = Client::with_bucket().await;
+    let settings = vec![("x-container-meta-quota-bytes".to_owned(), "10".to_owned())];
+    let store = &client.store;
+    store
+        .container_update("AUTH_sea", "photos", settings, 0, anello_storage::store::IfMissing::Fail)
+        .await
+        .expect("sets");
+    client.put("/photos/a", "12345678").await.expect(200);
+    client.put("/photos/b", "123").await.expect_error(403, "QuotaExceeded");
+    let copy = Call::new("PUT", "/photos/c").header("x-amz-copy-source", "/photos/a");
+    client.send(copy).await.expect_error(403, "QuotaExceeded");
+    client.put("/photos/b", "12").await.expect(200);
+    client.put("/other", "").await.expect(200);
+    client.put("/other/x", "more than ten bytes").await.expect(200);
 }

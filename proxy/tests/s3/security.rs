@@ -65,26 +65,6 @@ async fn nobody_gets_in_without_being_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_canned_list_opens_what_it_says() {
-    let client = Client::with_bucket().await;
-    client.put("/photos/x", "x").await.expect(200);
-    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "public-read")).await.expect(200);
-    let acl = client.get("/photos?acl").await.expect(200).text();
-    assert!(acl.contains("AllUsers") && acl.contains("FULL_CONTROL"), "{acl}");
-    client.send(Call::new("GET", "/photos/x").anonymous()).await.expect(200);
-    client.send(Call::new("GET", "/photos?list-type=2").anonymous()).await.expect(200);
-    client.send(Call::new("PUT", "/photos/x").anonymous().body("y")).await.expect_error(403, "AccessDenied");
-    client.send(Call::new("PUT", "/photos/x").signed_by("bob").body("y")).await.expect_error(403, "AccessDenied");
-    let named = Call::new("GET", "/photos/x?response-content-type=text%2Fhtml").anonymous();
-    client.send(named).await.expect_error(400, "InvalidRequest");
-    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "public-read-write")).await.expect(200);
-    client.send(Call::new("PUT", "/photos/x").signed_by("bob").body("y")).await.expect(200);
-    client.send(Call::new("PUT", "/photos/x").anonymous().body("z")).await.expect_error(403, "AccessDenied");
-    client.send(Call::new("PUT", "/photos?acl").header("x-amz-acl", "private")).await.expect(200);
-    client.send(Call::new("GET", "/photos/x").anonymous()).await.expect_error(403, "AccessDenied");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn signatures_that_are_wrong_are_refused_with_their_reason() {
     let client = Client::with_bucket().await;
     client.put("/photos/x", "x").await.expect(200);

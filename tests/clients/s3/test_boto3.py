@@ -416,18 +416,47 @@ class Buckets(S3Case):
         self.s3.put_object(Bucket=self.bucket, Key="k", Body=b"")
         self.fails("BucketNotEmpty", 409, self.s3.delete_bucket, Bucket=self.bucket)
 
+    def test_settings_are_read_as_they_were_written(self):
+        rule = {"ID": "old", "Status": "Enabled", "Filter": {"And": {"Prefix": "logs/", "ObjectSizeGreaterThan": 1}},
+                "Expiration": {"Days": 30}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+        self.s3.put_bucket_lifecycle_configuration(Bucket=self.bucket, LifecycleConfiguration={"Rules": [rule]})
+        self.assertEqual(self.s3.get_bucket_lifecycle_configuration(Bucket=self.bucket)["Rules"], [rule])
+        put = self.s3.put_object(Bucket=self.bucket, Key="logs/1", Body=b"two")
+        self.assertIn('rule-id="old"', put["Expiration"])
+        self.assertEqual(self.s3.head_object(Bucket=self.bucket, Key="logs/1")["Expiration"], put["Expiration"])
+        self.s3.delete_bucket_lifecycle(Bucket=self.bucket)
+        self.fails("NoSuchLifecycleConfiguration", 404, self.s3.get_bucket_lifecycle_configuration, Bucket=self.bucket)
+        site = {"IndexDocument": {"Suffix": "index.html"}, "ErrorDocument": {"Key": "error.html"},
+                "RoutingRules": [{"Condition": {"KeyPrefixEquals": "a/"}, "Redirect": {"ReplaceKeyPrefixWith": "b/"}}]}
+        self.s3.put_bucket_website(Bucket=self.bucket, WebsiteConfiguration=site)
+        shown = self.s3.get_bucket_website(Bucket=self.bucket)
+        self.assertEqual({name: shown[name] for name in site}, site)
+        self.s3.delete_bucket_website(Bucket=self.bucket)
+        other = self.bucket + "-logs"
+        self.s3.create_bucket(Bucket=other)
+        self.addCleanup(self.s3.delete_bucket, Bucket=other)
+        enabled = {"TargetBucket": other, "TargetPrefix": "p/", "TargetObjectKeyFormat": {"SimplePrefix": {}}}
+        self.s3.put_bucket_logging(Bucket=self.bucket, BucketLoggingStatus={"LoggingEnabled": enabled})
+        self.assertEqual(self.s3.get_bucket_logging(Bucket=self.bucket)["LoggingEnabled"], enabled)
+        self.s3.put_bucket_logging(Bucket=self.bucket, BucketLoggingStatus={})
+        self.assertNotIn("LoggingEnabled", self.s3.get_bucket_logging(Bucket=self.bucket))
+
     def test_anonymous_callers_read_only_what_is_open(self):
         self.s3.put_object(Bucket=self.bucket, Key="k", Body=b"open")
         url = f"{os.environ['AWS_ENDPOINT_URL'].rstrip('/')}/{self.bucket}/k"
         with self.assertRaises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(url)
         self.assertEqual(caught.exception.code, 403)
-        self.s3.put_bucket_acl(Bucket=self.bucket, ACL="public-read")
+        self.fails("AccessControlListNotSupported", 400, self.s3.put_object_acl, Bucket=self.bucket, Key="k",
+                   ACL="public-read")
+        controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        self.s3.put_bucket_ownership_controls(Bucket=self.bucket, OwnershipControls=controls)
+        self.s3.put_object_acl(Bucket=self.bucket, Key="k", ACL="public-read")
         with urllib.request.urlopen(url) as answer:
             self.assertEqual(answer.read(), b"open")
         with self.assertRaises(urllib.error.HTTPError):
             urllib.request.urlopen(urllib.request.Request(url, data=b"", method="PUT"))
-        grants = self.s3.get_bucket_acl(Bucket=self.bucket)["Grants"]
+        grants = self.s3.get_object_acl(Bucket=self.bucket, Key="k")["Grants"]
         self.assertEqual(sorted(grant["Permission"] for grant in grants), ["FULL_CONTROL", "READ"])
 
 

@@ -144,7 +144,7 @@ pub(super) async fn status(
     let granted = Granted::of(&req)?;
     let container = granted.container()?;
     let by_policy = front.policies.of(&req.input.bucket, container)?.is_some_and(|policy| policy.is_public());
-    let by_lists = !Block::of(container).lists && acl::is_public(container);
+    let by_lists = !Block::of(container).lists && acl::is_public(front, container);
     let status = dto::PolicyStatus { is_public: Some(by_policy || by_lists) };
     Ok(S3Response::new(dto::GetBucketPolicyStatusOutput { policy_status: Some(status) }))
 }

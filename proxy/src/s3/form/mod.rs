@@ -27,7 +27,7 @@ use super::metadata::Described;
 use super::policy::{Asking, Connection};
 use super::put::{self, PutRequest, Stored};
 use super::receive::Promise;
-use super::{acl, lock, metadata, tagging, version};
+use super::{acl, lifecycle, lock, metadata, tagging, version};
 use crate::body::{self, Body};
 use parts::Form;
 pub(super) use parts::boundary;
@@ -66,12 +66,15 @@ where
     let body = std::pin::pin!(BodyDataStream::new(body));
     let form = Form::read(body, &boundary).await?;
     let Form { fields, file_name, file } = form;
-    let fields = Fields(fields);
+    // The policy is about what the fields say in the end.
+    let name = file_name.as_deref().unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let expanded = fields.into_iter().map(|(field, value)| (field, value.replace("${filename}", name)));
+    let fields = Fields(expanded.collect());
     let (caller, policy) = signer(front, &fields).await?;
     if let Some(policy) = &policy {
         policy.check(now(front), &fields.0, bucket)?;
     }
-    let key = key(&fields, file_name.as_deref())?;
+    let key = key(&fields)?;
     let headers = fields.headers();
     let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
     let asking = Asking { caller, connection, headers: &headers, query: "" };
@@ -94,16 +97,15 @@ fn now(front: &Front) -> OffsetDateTime {
     front.store.clock().wall().system_time().into()
 }
 
-/// The object's name; `${filename}` in it is what the file is called where it comes from.
-fn key(fields: &Fields, file_name: Option<&str>) -> S3Result<String> {
+/// The object's name.
+fn key(fields: &Fields) -> S3Result<String> {
     let given = fields.get("key").ok_or_else(|| {
         s3_error!(
             InvalidArgument,
             "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields."
         )
     })?;
-    let name = file_name.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
-    let key = given.replace("${filename}", name);
+    let key = given.to_owned();
     if key.is_empty() || key.contains('\0') {
         return Err(s3_error!(InvalidArgument, "User key must have a length greater than 0."));
     }
@@ -156,11 +158,10 @@ async fn signer(front: &Front, fields: &Fields) -> S3Result<(Option<Arc<Caller>>
 
 /// What the fields say of the object. What is not offered is refused.
 fn put_request(fields: &Fields, headers: &HeaderMap, policy: Option<&FormPolicy>) -> S3Result<PutRequest> {
-    let canned = fields.own("acl").map(dto::ObjectCannedACL::from);
-    acl::check_object(canned.as_ref(), &[])?;
+    let acl = acl::Given { canned: fields.own("acl"), ..acl::Given::default() };
     let encryption = fields.own("x-amz-server-side-encryption").map(dto::ServerSideEncryption::from);
-    let website_redirect = fields.own("x-amz-website-redirect-location");
-    put::Extras { encryption: encryption.as_ref(), website_redirect: website_redirect.as_ref() }.check()?;
+    let redirect = fields.own("x-amz-website-redirect-location");
+    put::Extras { encryption: encryption.as_ref() }.check()?;
     let of_customer = fields.own("x-amz-server-side-encryption-customer-algorithm");
     super::get::refuse_customer_keys(&[&of_customer])?;
     let user =
@@ -190,7 +191,7 @@ fn put_request(fields: &Fields, headers: &HeaderMap, policy: Option<&FormPolicy>
     };
     let (least, most) = policy.and_then(FormPolicy::lengths).unwrap_or((0, PUT_BYTES_MAX));
     let promise = Promise::between(least, most.min(PUT_BYTES_MAX), headers)?;
-    Ok(PutRequest { described, condition: Precondition::default(), promise, lock })
+    Ok(PutRequest { described, condition: Precondition::default(), promise, lock, acl, redirect })
 }
 
 /// Tags in XML, in the form of `x-amz-tagging`.
@@ -209,6 +210,7 @@ fn answer(fields: &Fields, bucket: &str, key: &str, stored: &Stored) -> S3Result
     metadata::put(&mut headers, header::ETAG, &etag)?;
     metadata::put(&mut headers, header::LOCATION, &location)?;
     version::show_made(stored.stamp.as_ref(), &mut headers)?;
+    lifecycle::put_header(stored.expiration.as_deref(), &mut headers)?;
     let redirect = fields.get("success_action_redirect").or(fields.get("redirect"));
     let redirect = redirect.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
     if let Some(url) = redirect.filter(|url| url.parse::<http::Uri>().is_ok()) {

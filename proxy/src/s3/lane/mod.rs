@@ -18,6 +18,7 @@ use s3s::S3Result;
 use super::delete;
 use super::front::Front;
 use super::get::{self, Data};
+use super::lifecycle;
 use super::metadata;
 use super::policy::{self, Asking};
 use super::put::{self, Stored};
@@ -105,6 +106,7 @@ impl Lane {
                 let reader = version::open(front, &granted, &bucket, &key, None).await?;
                 let mut answer = wanted.answer(reader.info(), None)?;
                 version::show(&granted, reader.info(), &mut answer.headers)?;
+                lifecycle::show(front, &granted, &key, reader.info(), &mut answer.headers).await?;
                 front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 let size = reader.info().size;
                 let body = match get::data(reader, &answer.range, size).await? {
@@ -117,6 +119,7 @@ impl Lane {
                 let info = version::find(front, &granted, &bucket, &key, None).await?;
                 let mut answer = wanted.answer(&info, None)?;
                 version::show(&granted, &info, &mut answer.headers)?;
+                lifecycle::show(front, &granted, &key, &info, &mut answer.headers).await?;
                 front.show_class(&granted, &bucket, &mut answer.headers).await?;
                 Ok(respond(answer.status(), answer.headers, body::empty()))
             }
@@ -135,6 +138,9 @@ impl Lane {
     }
 }
 
+/// What headers of a GET or HEAD ask for; `None` where one of them is unknown, or can't be read.
+pub(super) use request::wanted;
+
 /// The signature of version 4 of `text`, for S3 on a day in a region.
 pub(super) fn sign(secret: &str, date: &str, region: &str, text: &[u8]) -> [u8; 32] {
     signature::hmac(&signature::derive(secret, date, region), text)
@@ -151,6 +157,7 @@ fn stored_headers(stored: &Stored) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(6);
     metadata::put(&mut headers, http::header::ETAG, &format!("\"{}\"", stored.etag))?;
     version::show_made(stored.stamp.as_ref(), &mut headers)?;
+    lifecycle::put_header(stored.expiration.as_deref(), &mut headers)?;
     headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     if let Some(checksum) = &stored.checksum {
         metadata::put(&mut headers, HeaderName::from_static(checksum.algorithm.header()), &checksum.value)?;

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use s3s::dto;
 
 use super::is_ours;
+use crate::s3::acl;
 use crate::s3::gate;
 use crate::s3::get::Wanted;
 use crate::s3::limits::KEY_BYTES_MAX;
@@ -105,7 +106,7 @@ fn is_without_body(value: &HeaderValue) -> bool {
     value.as_bytes() == b"0"
 }
 
-fn wanted(headers: &HeaderMap) -> Option<Wanted> {
+pub(in crate::s3) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     let mut wanted = Wanted::default();
     let conditions = &mut wanted.conditions;
     for (name, value) in headers {
@@ -172,7 +173,14 @@ fn put_request(headers: &HeaderMap, payload: &str) -> Option<PutRequest> {
         hex::decode_to_slice(payload, &mut digest).ok()?;
         promise = promise.with_sha256(digest);
     }
-    Some(PutRequest { described, condition, promise, lock: lock::Wanted::default() })
+    Some(PutRequest {
+        described,
+        condition,
+        promise,
+        lock: lock::Wanted::default(),
+        acl: acl::Given::default(),
+        redirect: None,
+    })
 }
 
 /// `*` or a list of entity tags, quoted or not.

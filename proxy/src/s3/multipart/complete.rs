@@ -18,9 +18,11 @@ use crate::s3::checksum::{Algorithm, Checksum, Kind, join};
 use crate::s3::conditions::precondition;
 use crate::s3::error::{OrNoBucket, from_storage};
 use crate::s3::front::Front;
+use crate::s3::lifecycle;
 use crate::s3::limits::OBJECT_BYTES_MAX;
 use crate::s3::policy::Granted;
 use crate::s3::put::written_or;
+use crate::s3::quota;
 use crate::s3::version;
 
 /// What the object will be.
@@ -45,9 +47,15 @@ pub(in crate::s3) async fn complete(
     let wanted = input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default();
     let whole = assemble(front, &upload, &record, &wanted).await?;
     check_stated(&input, &whole)?;
+    quota::check(front, &granted, &input.bucket, whole.list.size()).await?;
     let condition = precondition(input.if_match, input.if_none_match);
     let stamp = write(front, &granted, &upload, &record, &whole, &condition).await?;
-    Ok(answer(&upload, whole.etag, whole.checksum.as_ref(), stamp.as_ref()))
+    let said = lifecycle::said(granted.container()?, &record.info.metadata);
+    let (size, made) = (whole.list.size(), front.store.clock().wall());
+    let expiration = lifecycle::of_new(front, granted.container()?, &upload.key, size, said, made).await;
+    let mut answer = answer(&upload, whole.etag, whole.checksum.as_ref(), stamp.as_ref());
+    answer.output.expiration = expiration;
+    Ok(answer)
 }
 
 /// A client that missed the answer asks again: it gets the same one.

@@ -12,6 +12,7 @@ use crate::s3::acl;
 use crate::s3::checksum::shown;
 use crate::s3::error::OrNoBucket;
 use crate::s3::front::Front;
+use crate::s3::lifecycle;
 use crate::s3::limits::{PAGE_MAX, PART_NUMBER_MAX};
 use crate::s3::listing::{self, Encoding, page_size};
 use crate::s3::policy::Granted;
@@ -29,9 +30,14 @@ pub(in crate::s3) async fn parts(
     let record = upload.record(&front.store).await?;
     let (found, is_truncated) = page_of_parts(front, &upload, marker, limit).await?;
     let class = front.class(&granted, &input.bucket).await?;
-    let owner = acl::owner(&granted.account);
+    let owner = acl::object::of(&record.info.metadata, &granted.account).shown_owner();
+    let begun = names::begun(&upload.id);
+    let (abort_date, abort_rule_id) =
+        lifecycle::abortion(front, granted.container()?, &upload.key, begun).await?.unzip();
     let initiator = dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() };
     Ok(S3Response::new(dto::ListPartsOutput {
+        abort_date,
+        abort_rule_id,
         next_part_number_marker: found.last().map(|part| i32::from(part.number)),
         parts: Some(found.into_iter().map(show_part).collect()),
         bucket: Some(upload.bucket),

@@ -30,12 +30,14 @@ use super::checksum::{Algorithm, Kind};
 use super::error::{OrNoBucket, from_storage};
 use super::front::Front;
 use super::get::refuse_customer_keys;
+use super::lifecycle;
 use super::limits::{CLAIM_SECONDS, DELETE_CONCURRENCY, SCAN_PAGE};
 use super::policy::Granted;
+use super::website;
 use crate::object::PARTS_ACCOUNT;
 use crate::object::names::{self, UPLOAD_ID_LENGTH, parts_container, uploads_container};
 use crate::object::vault::Vault;
-use crate::s3::alike::{check_extras, described, lock_wanted};
+use crate::s3::alike::{acl_given, check_extras, described, lock_wanted};
 
 /// Where a record keeps the algorithm and kind of the object's checksum: `<algorithm> <kind>`.
 const CHECKSUM_NAME: &str = "x-object-sysmeta-s3-upload-checksum";
@@ -190,12 +192,14 @@ pub(super) async fn create(
     let granted = Granted::of(&req)?;
     let mut input = req.input;
     refuse(&input)?;
-    let lock = lock_wanted!(input);
+    let (lock, acl) = (lock_wanted!(input), acl_given!(input));
     let policy = front.container(&granted, &input.bucket).await?.policy;
     front.check_class(&granted, &input.bucket, input.storage_class.as_ref()).await?;
     let checksum = chosen(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let (content_type, mut metadata) = described!(input).into_stored()?;
     lock.store(front, granted.container()?, &mut metadata)?;
+    acl.store(front, &granted, &mut metadata)?;
+    website::store_redirect(input.website_redirect_location.as_deref(), &mut metadata)?;
     if let Some((algorithm, kind)) = checksum {
         metadata.push((CHECKSUM_NAME.to_owned(), format!("{} {}", algorithm.name(), kind.name())));
         metadata.sort();
@@ -215,7 +219,11 @@ pub(super) async fn create(
     let head = ObjectHead { etag: upload.id.clone(), content_type, metadata, ..ObjectHead::default() };
     let written = front.store.object_put(&upload.record_path(), Bytes::new(), head, &Precondition::absent()).await;
     written.or_no_bucket()?;
+    let abortion = lifecycle::abortion(front, granted.container()?, &upload.key, names::begun(&upload.id)).await?;
+    let (abort_date, abort_rule_id) = abortion.unzip();
     Ok(S3Response::new(dto::CreateMultipartUploadOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(upload.bucket),
         key: Some(upload.key),
         upload_id: Some(upload.id),
