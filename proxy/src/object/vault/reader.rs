@@ -36,7 +36,7 @@ enum Data {
     /// As they are stored: only the metadata are sealed.
     AsStored,
     /// In chunks.
-    Chunks { cipher: BodyCipher, range: Range<u64>, length: u64, gathered: BytesMut },
+    Chunks { cipher: Box<BodyCipher>, range: Range<u64>, length: u64, gathered: BytesMut },
     /// A list of parts.
     Whole(Option<Bytes>),
 }
@@ -61,7 +61,7 @@ impl ObjectReader {
             info.stored_size = list.len() as u64;
             Data::Whole(Some(list))
         } else if let Some(key) = body {
-            let (cipher, length) = (BodyCipher::new(&key), key.length);
+            let (cipher, length) = (Box::new(BodyCipher::new(&key)), key.length);
             Data::Chunks { cipher, range: 0..length, length, gathered: BytesMut::new() }
         } else {
             Data::AsStored

@@ -177,9 +177,9 @@ impl RootSecrets {
             (None, 1) => secrets.keys().next().cloned(),
             (None, _) => Some(SecretId::default()),
         };
-        match active.filter(|active| secrets.contains_key(active)) {
+        match active.clone().filter(|active| secrets.contains_key(active)) {
             Some(active) => Ok(Self { secrets, active }),
-            None => Err(SecretsFault::NoActive(String::new())),
+            None => Err(SecretsFault::NoActive(active.unwrap_or_default().to_string())),
         }
     }
 }

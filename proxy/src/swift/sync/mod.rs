@@ -150,7 +150,7 @@ fn setting(info: &ContainerInfo) -> Option<(&str, &str)> {
 /// Writes down that a container is copied, if what is about to change in it says so. Done before it is said, so that it
 /// is found; what a crash leaves is found not to be so.
 pub(super) async fn note(store: &Store, account: &str, container: &str, changes: &Metadata) -> Result<(), Error> {
-    if !value(changes, SYNC_TO).is_some_and(|target| !target.is_empty()) {
+    if value(changes, SYNC_TO).is_none_or(str::is_empty) {
         return Ok(());
     }
     let path = ObjectPath::new(ACCOUNT, CONTAINERS, format!("{account}/{container}"));
