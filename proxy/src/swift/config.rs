@@ -1,6 +1,8 @@
 //! What an operator can set about the Swift door: the tables `[swift]` and `[gateway.tempauth]` of the configuration
 //! file. `src/config/default.toml` says what each key means.
 
+mod sync;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use super::layer::proxy_logging::{self, line::Template};
 use super::signature::Digest;
 use crate::object::vault::{RootSecrets, SecretsFault, Vault};
+pub use sync::{ContainerSyncConfig, RealmConfig};
 
 /// Settings of the Swift door.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -298,53 +301,6 @@ pub struct KeymasterConfig {
 pub struct EncryptionConfig {
     /// Whether new objects are not encrypted; those that are go on being read.
     pub disable_encryption: bool,
-}
-
-/// `container_sync`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ContainerSyncConfig {
-    /// Which of them this cluster is: `//realm/cluster`.
-    pub current: Option<String>,
-    /// From the end of a pass to the beginning of the next.
-    pub interval_seconds: u64,
-    /// How long a pass stays with one container.
-    pub container_time_seconds: u64,
-    /// Objects that are copied in a second, at most.
-    pub objects_per_second: u32,
-    /// Clusters that trust each other, by name.
-    pub realms: BTreeMap<String, RealmConfig>,
-}
-
-impl Default for ContainerSyncConfig {
-    fn default() -> Self {
-        Self {
-            current: None,
-            interval_seconds: 300,
-            container_time_seconds: 60,
-            objects_per_second: 100,
-            realms: BTreeMap::new(),
-        }
-    }
-}
-
-/// A realm.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RealmConfig {
-    /// The key that its clusters sign with.
-    pub key: String,
-    /// Another one that is taken, while the key changes.
-    #[serde(default)]
-    pub key2: Option<String>,
-    /// Addresses of its clusters, up to and with `/v1`.
-    pub clusters: BTreeMap<String, String>,
-}
-
-impl std::fmt::Debug for RealmConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RealmConfig").field("clusters", &self.clusters).finish_non_exhaustive()
-    }
 }
 
 /// `crossdomain`.
