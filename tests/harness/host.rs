@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::Server;
 
@@ -16,10 +17,22 @@ pub(crate) struct Host {
     pub(crate) node: String,
 }
 
-/// An address that is free now; nothing else in a test takes ports by number.
+/// Addresses that nothing takes before the host does: ports below those that the kernel gives out, in a range of this
+/// process's own among the tests that run.
 fn free_address() -> String {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("an address").to_string()
+    const FIRST: u16 = 10_000;
+    const RANGE: u16 = 64;
+    const RANGES: u32 = 320;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = FIRST + (std::process::id() % RANGES) as u16 * RANGE;
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < RANGE, "no port is left for this test");
+        let address = format!("127.0.0.1:{}", range + number);
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 impl Host {
