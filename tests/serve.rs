@@ -186,7 +186,7 @@ fn a_taken_port_or_a_wrong_option_is_said_at_once() {
     for (arguments, code, complaint) in [
         (vec!["--listen", &address, "--s3-listen", "127.0.0.1:0"], 1, "cannot listen on"),
         (vec!["--listen", "127.0.0.1"], 2, "invalid value"),
-        (vec!["--website-listen", "127.0.0.1:0"], 2, "unexpected argument"),
+        (vec!["--image-listen", "127.0.0.1:0"], 2, "unexpected argument"),
         (vec!["--config", config.to_str().expect("text")], 1, "unknown field `listne`"),
         (vec!["--config", "/nowhere/anello.toml"], 1, "cannot read /nowhere/anello.toml"),
     ] {
