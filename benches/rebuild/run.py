@@ -102,16 +102,17 @@ class Cluster(Server):
         rings = json.loads(self.command(0, "cluster", "dispersion", "--json"))["rings"]
         return tuple(sum(ring[what] for ring in rings) for what in ("copies", "found", "misplaced"))
 
-    def is_settled(self):
+    def epoch(self):
+        """The map's, where no change goes on."""
         cluster = json.loads(self.command(0, "cluster", "status", "--json"))["store"]["cluster"]
-        return cluster["is_settled"] and not cluster.get("change")
+        return cluster["epoch"] if cluster["is_settled"] and not cluster.get("change") else None
 
     def wait_whole(self):
         """To be asked while nobody writes: a copy that is on its way is lacking."""
         deadline = time.time() + PATIENCE_SECONDS
         while True:
             copies, found, misplaced = self.copies()
-            if copies == found and not misplaced and self.is_settled():
+            if copies == found and not misplaced and self.epoch() is not None:
                 return
             if time.time() > deadline:
                 raise SystemExit(f"not whole: {found} of {copies} copies in place, {misplaced} elsewhere")
@@ -157,9 +158,12 @@ def disk_speed(directory, streams):
     return speed
 
 
-def used(directory):
-    return int(subprocess.run(["du", "-s", "--block-size=1", str(directory)], capture_output=True, text=True,
-                              check=True).stdout.split()[0])
+def copies_per_byte(policy):
+    """Bytes on disks for each that is stored: three copies, or fragments and what they are computed to."""
+    if not policy:
+        return 3
+    data, parity = map(int, policy.removeprefix("ec ").split("+"))
+    return (data + parity) / data
 
 
 def milliseconds(reports, operation, quantile):
@@ -170,7 +174,7 @@ def milliseconds(reports, operation, quantile):
 
 def show(before, during):
     print(f"{'':8}{'p50 ms':>18}{'p99 ms':>18}{'p99 ms':>18}{'ratio of p99':>16}")
-    print(f"{'':8}{'before, after':>18}{'before, after':>18}{'worst run':>18}{'median':>16}")
+    print(f"{'':8}{'before, meanwhile':>18}{'before, meanwhile':>18}{'worst run':>18}{'median':>16}")
     for operation in ("get", "put"):
         (p50, now50), (p99, now99) = ([statistics.median(milliseconds(reports, operation, quantile))
                                        for reports in (before, during)] for quantile in ("p50", "p99"))
@@ -185,12 +189,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anello", required=True, type=pathlib.Path)
     parser.add_argument("--policy", help="`ec 4+2`: six devices of three hosts, of which one is replaced")
-    parser.add_argument("--objects", type=int, default=100_000)
-    parser.add_argument("--size", default="200KiB")
+    parser.add_argument("--objects", type=int, help="(default: 100,000, and 20,000 where they are cut)")
+    parser.add_argument("--kib", type=int, help="of each; up to 256 are never cut (default: 200, and 1024)")
     parser.add_argument("--rate", type=int, default=200, help="what clients ask per second: three of four read")
     parser.add_argument("--dir", type=pathlib.Path, help="where the data are (default: a temporary directory)")
     options = parser.parse_args()
     hosts, devices = (3, 2) if options.policy else (5, 1)
+    count, kib = (20_000, 1024) if options.policy else (100_000, 200)
+    count, kib = options.objects or count, options.kib or kib
     root = pathlib.Path(tempfile.mkdtemp(prefix="anello-rebuild-", dir=options.dir))
     cluster = None
     try:
@@ -199,14 +205,17 @@ def main():
         if options.policy:
             cluster.command(0, "policy", "add", POLICY, options.policy)
             cluster.command(0, "policy", "default", POLICY)
-        objects = ["--keys", options.objects, "--size", options.size, "--keep"]
+        objects = ["--keys", count, "--size", f"{kib}KiB", "--keep"]
         cluster.load(0, *objects, "--prepare-only")
-        load = [*objects, "--no-prepare", "--mix", "get=3,put=1", "--rate", options.rate, "--duration", f"{RUN_SECONDS}s"]
+        load = [*objects, "--no-prepare", "--mix", "get=3,put=1", "--rate", options.rate]
+        load += ["--duration", f"{RUN_SECONDS}s"]
         before = [cluster.load(0, *load) for _ in range(RUNS_BEFORE)]
         cluster.wait_whole()
         lost = hosts - 1
         disk = cluster.disk(lost, devices - 1)
-        bytes_lost, others = used(disk), range(lost + bool(options.policy))
+        bytes_lost = count * kib * 1024 * copies_per_byte(options.policy) / (hosts * devices)
+        others = range(lost + bool(options.policy))
+        epoch = cluster.epoch()
         cluster.end(lost)
         shutil.rmtree(disk)
         begun = time.time()
@@ -219,7 +228,8 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             is_over = threading.Event()
             clients = pool.submit(lambda: [during.append(cluster.load(0, *load)) for _ in iter(is_over.is_set, True)])
-            while not cluster.is_settled() and time.time() < begun + PATIENCE_SECONDS:
+            # The map changes first, and again when everything has moved.
+            while cluster.epoch() in (None, epoch) and time.time() < begun + PATIENCE_SECONDS:
                 time.sleep(0.5)
             took, written = time.time() - begun, cluster.written_by(others) - written
             is_over.set()
@@ -227,107 +237,12 @@ def main():
         cluster.wait_whole()
         by_clients = sum(it["bytes_per_second"] * report["seconds"] for report in during
                          for it in report["operations"] if it["operation"] == "put")
-        print(f"{hosts * devices} devices, {options.policy or '3 replicas'}, {options.objects} objects of {options.size}: "
-              f"{bytes_lost / 1e9:.2f} GB were lost")
+        print(f"{hosts * devices} devices, {options.policy or '3 replicas'}, {count} objects of {kib} KiB: "
+              f"{bytes_lost / 1e9:.2f} GB were lost, which is the least that is to be written")
         print(f"everything is in place after {took:.1f} s: {bytes_lost / took / 1e6:.0f} MB/s made anew; "
               f"the disk copies {speed / 1e6:.0f} MB/s with as many files at a time ({bytes_lost / took / speed:.0%})")
         print(f"{written / 1e9:.2f} GB written meanwhile, of which clients wrote {by_clients / 1e9:.2f} GB, once each")
         show(before, during)
-    finally:
-        os.close(read)
-        os.close(write)
-
-
-def disk_speed(directory, streams):
-    """Bytes per second that the disk copies, this many files at a time."""
-    size = PROBE_BYTES // streams // BLOCK * BLOCK
-    files = [(directory / f"probe-{number}", directory / f"copy-{number}") for number in range(streams)]
-    for source, _ in files:
-        source.write_bytes(os.urandom(BLOCK) * (size // BLOCK))
-        with open(source, "rb") as file:
-            os.fsync(file.fileno())
-    begun = time.time()
-    with concurrent.futures.ThreadPoolExecutor(streams) as pool:
-        for done in [pool.submit(copy, *pair) for pair in files]:
-            done.result()
-    speed = size * streams / (time.time() - begun)
-    for path in (path for pair in files for path in pair):
-        path.unlink()
-    return speed
-
-
-def used(directory):
-    return int(subprocess.run(["du", "-s", "--block-size=1", str(directory)], capture_output=True, text=True,
-                              check=True).stdout.split()[0])
-
-
-def milliseconds(reports, operation, quantile):
-    """Of each run."""
-    of = [it for report in reports for it in report["operations"] if it["operation"] == operation]
-    return sorted(it["latency_us"][quantile] / 1000 for it in of)
-
-
-def show(before, during):
-    print(f"{'':8}{'p50 ms':>18}{'p99 ms':>18}{'p99 ms':>18}{'ratio of p99':>16}")
-    print(f"{'':8}{'before, after':>18}{'before, after':>18}{'worst run':>18}{'median':>16}")
-    for operation in ("get", "put"):
-        (p50, now50), (p99, now99) = ([statistics.median(milliseconds(reports, operation, quantile))
-                                       for reports in (before, during)] for quantile in ("p50", "p99"))
-        worst = milliseconds(during, operation, "p99")[-1]
-        print(f"{operation:8}{f'{p50:.2f}, {now50:.2f}':>18}{f'{p99:.2f}, {now99:.2f}':>18}{worst:>18.2f}"
-              f"{now99 / p99:>16.2f}")
-    print(f"{sum(report['errors'] for report in during)} errors seen by clients, "
-          f"{sum(report['wrong_answers'] for report in during)} wrong answers")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anello", required=True, type=pathlib.Path)
-    parser.add_argument("--policy", help="`ec 4+2`: six devices of three hosts, of which one is replaced")
-    parser.add_argument("--objects", type=int, default=100_000)
-    parser.add_argument("--size", default="200KiB")
-    parser.add_argument("--rate", type=int, default=200, help="what clients ask per second: three of four read")
-    parser.add_argument("--dir", type=pathlib.Path, help="where the data are (default: a temporary directory)")
-    options = parser.parse_args()
-    hosts, devices = (3, 2) if options.policy else (5, 1)
-    root = pathlib.Path(tempfile.mkdtemp(prefix="anello-rebuild-", dir=options.dir))
-    cluster = None
-    try:
-        speed = disk_speed(root, hosts * devices)
-        cluster = Cluster(root, options.anello.resolve(), hosts, devices)
-        if options.policy:
-            cluster.command(0, "policy", "add", POLICY, options.policy)
-            cluster.command(0, "policy", "default", POLICY)
-        objects = ["--keys", options.objects, "--size", options.size]
-        cluster.measured(0, *objects, "--prepare-only", "--keep")
-        while not cluster.is_whole():
-            time.sleep(1)
-        load = [*objects, "--no-prepare", "--keep", "--mix", "get=3,put=1", "--rate", options.rate]
-        before = cluster.measured(0, *load, "--duration", f"{options.seconds}s")
-        while not cluster.is_whole():
-            time.sleep(1)
-        lost = hosts - 1
-        bytes_lost = used(cluster.disk(lost, devices - 1))
-        cluster.end(lost)
-        shutil.rmtree(cluster.disk(lost, devices - 1))
-        left = range(lost)
-        written = cluster.written_by(left)
-        _, clients = cluster.bench(0, *load, "--seed", 1, "--prefix", "k/", "--duration", f"{PATIENCE_SECONDS}s")
-        begun = time.time()
-        if options.policy:
-            cluster.start(lost)
-            cluster.wait_ready(lost)
-        else:
-            cluster.command(0, "cluster", "remove", f"h{lost}", "--lost")
-        while not cluster.is_whole():
-            if time.time() - begun > PATIENCE_SECONDS:
-                raise SystemExit(f"not whole after {PATIENCE_SECONDS} s: {cluster.copies()}")
-            time.sleep(1)
-        took = time.time() - begun
-        clients.terminate()
-        print(json.dumps({"took": took, "bytes_lost": bytes_lost, "disk_copies": speed}))
-        print(latencies(before))
-        print(cluster.written_by(left) - written)
     finally:
         if cluster:
             cluster.stop()
