@@ -169,6 +169,9 @@ pub const REPLICATION_INTERVAL: Duration = Duration::from_secs(30);
 /// A write's last share comes within the time-out of a commit, or not at all.
 pub const REPLICATION_SETTLE: Duration = Duration::from_secs(15);
 
+/// How long a writer whose condition fails has the object moved first, where the rings change: some hundred MiB.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a device sends to other replicas per second: much of what a disk sustains, while clients' own requests are
 /// served beside it.
 pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;

@@ -33,7 +33,7 @@ pub(super) struct Prepared {
     pub(super) timestamp: Timestamp,
     /// The newest that stands.
     pub(super) newest: Found,
-    /// Whether it is sure to stay: a majority has it.
+    /// Whether it is sure to stay: a majority has it, by the rings in force and by the next.
     pub(super) is_settled: bool,
 }
 
@@ -61,13 +61,13 @@ impl Store {
             return Ok(Prepared { timestamp, newest, is_settled: true });
         }
         let sets = placement.object_sets(object);
-        let majority = majority(sets[0].len());
         let newest_of = |found: &[Given<Found>]| found.iter().map(|(_, found)| found.stamp()).max().flatten();
-        // What a majority by the ring in force has stays, and comes to the next one's devices before that is in force.
+        // A majority by the ring in force is not enough: what came to it after its devices had brought theirs to the
+        // next one's would be gone with it.
         let settles = |found: &[Given<Found>]| {
             let newest = newest_of(found);
-            let of_newest = found.iter().filter(|(slot, found)| sets[0].contains(slot) && found.stamp() == newest);
-            of_newest.count() >= majority
+            let has_it = |slot: &&Slot| found.iter().any(|(at, found)| at == *slot && found.stamp() == newest);
+            sets.iter().all(|set| set.iter().filter(has_it).count() >= majority(set.len()))
         };
         let (timestamp, found) = self.promises(placement, &sets, prepare, settles).await?;
         let (newest, is_settled) = (newest_of(&found), settles(&found));

@@ -166,7 +166,10 @@ impl Store {
             let prepared = self.prepare(placement, Keyed { hash: hashes.object, policy }).await?;
             let write = match decide(prepared.current(), prepared.timestamp) {
                 Ok(Some(write)) => write,
-                Ok(None) | Err(_) if !prepared.is_settled => continue,
+                Ok(None) | Err(_) if !prepared.is_settled => {
+                    self.settle_object(placement, Keyed { hash: hashes.object, policy }).await?;
+                    continue;
+                }
                 Ok(None) => return Ok(Replaced { before: prepared.current().cloned(), written: None }),
                 Err(refused) => return Err(refused),
             };

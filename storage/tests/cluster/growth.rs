@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use crate::network::{Cluster, all, get, list, path, pattern, put};
-use crate::replication::{OBJECTS, eager, entries, eventually};
+use crate::replication::{OBJECTS, eager, entries, eventually, stuck};
 
 /// Names and what each is to contain.
 type Written = Vec<(String, Option<Bytes>)>;
@@ -198,5 +198,50 @@ async fn a_disk_that_is_replaced_is_filled_again() {
         let size = if at % 10 == 0 { 300_000 } else { 100 + at };
         assert_eq!(get(&stores[1], &format!("o{at:02}")).await, Some(pattern(size).to_vec()));
     }
+    cluster.close().await;
+}
+
+/// What a majority by the rings in force alone had would be gone with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_a_condition_stands_by_the_next_rings_too() {
+    const NAMES: usize = 20;
+    let mut cluster = Cluster::form_with(3, stuck()).await;
+    // The replicators are busy with these.
+    for name in 0..NAMES {
+        put(&cluster.stores[0], &format!("old{name}"), pattern(500), &Precondition::default()).await.expect("puts");
+    }
+    // Something under way by the old map holds the change up.
+    let _writer = cluster.stores[0].object_write(&path("long"), None).await.expect("begins");
+    cluster.join().await;
+    let is_announced = |store: &Store| store.status().cluster.is_some_and(|cluster| cluster.change.is_some());
+    eventually("the change is announced", || cluster.stores.iter().all(is_announced)).await;
+    let write = async |store: &Store, name: usize, condition| {
+        put(store, &format!("o{name}"), pattern(100), &condition).await
+    };
+    let [cut, stays] = [1, 2];
+    cluster.cut(cut);
+    cluster.cut(3);
+    let mut failed = Vec::new();
+    for name in 0..NAMES {
+        match write(&cluster.stores[stays], name, Precondition::default()).await {
+            Ok(()) => {}
+            Err(error) if error.class() == Class::Busy => failed.push(name),
+            Err(error) => panic!("o{name}: {error}"),
+        }
+    }
+    assert!(!failed.is_empty(), "nothing moves from where it would be");
+    cluster.heal();
+    let had = || entries(&cluster.stores[cut], OBJECTS) + entries(&cluster.stores[3], OBJECTS);
+    let before = had();
+    for name in &failed {
+        loop {
+            match write(&cluster.stores[stays], *name, Precondition::absent()).await {
+                Err(Error::Precondition) => break,
+                Err(error) if error.class() == Class::Busy => {}
+                other => panic!("o{name}: {other:?}"),
+            }
+        }
+    }
+    assert!(had() > before, "nothing was brought");
     cluster.close().await;
 }

@@ -22,6 +22,11 @@ pub(crate) fn idle() -> DaemonOptions {
     with(ReplicationOptions { interval: Duration::from_secs(86_400), ..ReplicationOptions::default() })
 }
 
+/// Passes that bring next to nothing.
+pub(crate) fn stuck() -> DaemonOptions {
+    with(ReplicationOptions { bytes_per_second: 1, ..ReplicationOptions::default() })
+}
+
 fn with(replication: ReplicationOptions) -> DaemonOptions {
     DaemonOptions { replication, ..DaemonOptions::default() }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::super::Store;
-use super::super::placement::{Keyed, Slot};
+use super::super::placement::{Keyed, Placement, Slot};
 use crate::daemon::watch::Watch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{DigestEntry, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
+use crate::limits::SETTLE_TIMEOUT;
 use crate::node::{Local, Want, applies_to};
 use crate::policy::is_fragments;
 
@@ -46,7 +47,7 @@ impl Store {
         let store = self.clone();
         let repair = async move {
             tokio::time::sleep(PAUSE).await;
-            if let Err(error) = store.bring_together(object).await {
+            if let Err(error) = store.bring_together(&store.placement(), object).await {
                 tracing::debug!(%error, "a read's repair failed, a pass will do it");
             }
             store.inner.replication.repairs.end(object);
@@ -55,8 +56,22 @@ impl Store {
         self.background().spawn(async move { stop.run_until_cancelled(repair).await });
     }
 
-    async fn bring_together(&self, object: Keyed) -> Result<()> {
-        let (placement, tree) = (self.placement(), Tree::Objects { policy: object.policy });
+    /// Has what stands come to the next rings' devices while they change, so that it can be told as standing.
+    /// [`Error::Contended`] where that takes too long; the replicators bring it.
+    pub(in super::super) async fn settle_object(&self, placement: &Placement, object: Keyed) -> Result<()> {
+        if !placement.is_changing() || is_fragments(object.policy) {
+            return Ok(());
+        }
+        match tokio::time::timeout(SETTLE_TIMEOUT, self.bring_together(placement, object)).await {
+            Ok(Err(error)) => tracing::debug!(%error, "what stands can't be brought to the next rings' devices"),
+            Ok(Ok(())) => {}
+            Err(_) => return Err(Error::Contended),
+        }
+        Ok(())
+    }
+
+    async fn bring_together(&self, placement: &Placement, object: Keyed) -> Result<()> {
+        let tree = Tree::Objects { policy: object.policy };
         let key = EntryKey { hash: object.hash, name: None };
         let ask = |slot: Slot| {
             let (node, key) = (placement.node(slot).clone(), key.clone());
@@ -70,12 +85,16 @@ impl Store {
                 .collect();
         let latest = |version: &Option<EntryVersion>| version.as_ref().map(EntryVersion::latest);
         let Some((holder, newest)) = found.iter().max_by_key(|(_, version)| latest(version)) else { return Ok(()) };
-        for (slot, have) in found.iter().filter(|(_, version)| version != newest) {
+        let bring = |slot: Slot, have: &Option<EntryVersion>| {
             let want = Want { key: key.clone(), have: have.clone() };
-            let records = placement.node(*holder).fetch(tree, vec![want]).await?;
-            placement.node(*slot).import(applies_to(tree, false), records).await?;
-        }
-        Ok(())
+            async move {
+                let records = placement.node(*holder).fetch(tree, vec![want]).await?;
+                placement.node(slot).import(applies_to(tree, false), records).await.map(drop)
+            }
+        };
+        let behind = found.iter().filter(|(_, version)| version != newest);
+        let brought = join_all(behind.map(|(slot, have)| bring(*slot, have))).await;
+        brought.into_iter().collect()
     }
 
     /// Replaces what was found damaged on this host's devices by what other replicas have.
