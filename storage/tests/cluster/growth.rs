@@ -215,9 +215,8 @@ async fn what_fails_a_condition_stands_by_the_next_rings_too() {
     cluster.join().await;
     let is_announced = |store: &Store| store.status().cluster.is_some_and(|cluster| cluster.change.is_some());
     eventually("the change is announced", || cluster.stores.iter().all(is_announced)).await;
-    let write = async |store: &Store, name: usize, condition| {
-        put(store, &format!("o{name}"), pattern(100), &condition).await
-    };
+    let write =
+        async |store: &Store, name: usize, condition| put(store, &format!("o{name}"), pattern(100), &condition).await;
     let [cut, stays] = [1, 2];
     cluster.cut(cut);
     cluster.cut(3);

@@ -2,7 +2,8 @@
 //!
 //! The search is Wing and Gong's with Lowe's memory of what was tried: from the operations that may come next, one is
 //! taken, then the rest must follow. An operation may come next if no other one that is not taken yet returned
-//! before it was invoked. Writes of unknown outcome may be taken at any time after they were invoked, or never.
+//! before it was invoked. Writes of unknown outcome may be taken at any time after they were invoked, or never; of those
+//! that do the same as far as anybody tells, the first goes first.
 //!
 //! Plain reads may see a write before its writer is told, and need not agree with each other on it. So a read
 //! demands less: after everything that returned before it was invoked, its version stands at some time, and that
@@ -81,7 +82,34 @@ impl Operation {
 /// Whether there is an order of these operations that explains every answer. In the beginning there is nothing.
 pub(crate) fn is_linearizable(operations: &[Operation]) -> bool {
     assert!(operations.len() <= OPERATIONS_MAX, "{} operations are more than {OPERATIONS_MAX}", operations.len());
-    Search { operations, tried: HashSet::new() }.goes_on(0, None)
+    Search { operations, twins: twins(operations), tried: HashSet::new() }.goes_on(0, None)
+}
+
+/// Of each write of unknown outcome, the earlier ones that might take its place: of the same condition, and leaving
+/// nothing as it does, or a value that nobody names as its own.
+fn twins(operations: &[Operation]) -> Vec<Taken> {
+    let is_named = |value: Value, by: usize| {
+        operations.iter().enumerate().any(|(at, it)| {
+            at != by
+                && match it.event {
+                    Event::Read(seen) => seen == Some(value),
+                    Event::Delete(condition, seen) => seen == Some(value) || condition == Condition::Is(value),
+                    Event::Put(condition, _) | Event::Refused(condition) | Event::Unknown(condition, _) => {
+                        condition == Condition::Is(value)
+                    }
+                }
+        })
+    };
+    let does = |at: usize| match operations[at].event {
+        Event::Unknown(condition, None) => Some((condition, false)),
+        Event::Unknown(condition, Some(value)) if !is_named(value, at) => Some((condition, true)),
+        _ => None,
+    };
+    let all: Vec<_> = (0..operations.len()).map(does).collect();
+    let place = |at: usize| (operations[at].invoked, at);
+    let is_earlier = |at: usize, of: usize| all[at].is_some() && all[at] == all[of] && place(at) < place(of);
+    let before = |of: usize| (0..all.len()).filter(|at| is_earlier(*at, of)).fold(0, |twins, at| twins | (1 << at));
+    (0..all.len()).map(before).collect()
 }
 
 /// Leaves out reads of a write that was under way, or whose outcome nobody knows: a reader may see it before it is
@@ -105,6 +133,8 @@ pub(crate) fn without_glimpses(operations: &[Operation]) -> Vec<Operation> {
 
 struct Search<'a> {
     operations: &'a [Operation],
+    /// By operation.
+    twins: Vec<Taken>,
     tried: HashSet<(Taken, Option<usize>)>,
 }
 
@@ -130,7 +160,7 @@ impl Search<'_> {
         }
         // Writes of unknown outcome last: most of them are not needed to explain anything.
         let (certain, unknown): (Vec<usize>, Vec<usize>) = open(taken)
-            .filter(|at| self.operations[*at].invoked < first_end)
+            .filter(|at| self.operations[*at].invoked < first_end && self.twins[*at] & !taken == 0)
             .partition(|at| self.operations[*at].end() != u64::MAX);
         certain.into_iter().chain(unknown).any(|at| {
             let is_possible = match self.operations[at].event {
@@ -260,6 +290,15 @@ mod tests {
         refused(&[(0, 1, Put(Always, 1)), (2, 3, Unknown(Absent, Some(2))), (4, 5, Read(Some(2)))]);
         // A deletion explains that nothing is there.
         allowed(&[(0, 1, Put(Always, 1)), (2, 3, Unknown(Always, None)), (4, 5, Put(Absent, 2))]);
+        // Each of two that look alike serves once, and neither before it was asked for.
+        let twice = |second| {
+            [(0, 1, Put(Always, 1)), (2, 3, Unknown(Always, None)), (second, second + 1, Unknown(Always, None))]
+        };
+        let puts = [(4, 5, Put(Absent, 2)), (10, 11, Put(Absent, 3)), (12, 13, Put(Absent, 4))];
+        allowed(&[&twice(8), &puts[..2]].concat());
+        allowed(&[&twice(3), &puts[..2]].concat());
+        refused(&[&twice(12), &puts[..2]].concat());
+        refused(&[&twice(3), &puts[..]].concat());
     }
 
     #[test]
