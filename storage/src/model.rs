@@ -60,7 +60,7 @@ pub struct ObjectInfo {
 }
 
 /// What is known of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContainerInfo {
     /// When it was created.
     pub created: Timestamp,
@@ -142,12 +142,27 @@ pub struct Known<T> {
     /// Of two replicas that have the same version of a container the one with more changes of its rows is right, and
     /// of a row the one with later metadata.
     pub changes: u64,
+    /// Of a container or an account: two replicas may each lack what the other has.
+    pub life: Life,
+}
+
+/// What of a container's or an account's life tells which replica has heard of what.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Life {
+    /// When it was created; zero where that is not known.
+    pub created: Timestamp,
+    /// When it was last deleted; zero where that is not known.
+    pub deleted: Timestamp,
+    /// Changes behind the first that would have created it with a policy of their own.
+    pub policies: Vec<(Timestamp, u32)>,
+    /// When each item of its metadata was set, or removed, by name.
+    pub items: Vec<(String, Timestamp)>,
 }
 
 impl<T> Known<T> {
     /// Nothing is known.
     pub fn nothing() -> Self {
-        Self { info: None, version: Timestamp::ZERO, changes: 0 }
+        Self { info: None, version: Timestamp::ZERO, changes: 0, life: Life::default() }
     }
 }
 

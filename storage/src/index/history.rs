@@ -13,7 +13,7 @@ use super::limits::CHANGES_KEPT;
 use super::shadow::Shadows;
 use crate::error::Result;
 use crate::key::KeyHash;
-use crate::model::Metadata;
+use crate::model::{Life, Metadata};
 use crate::mutation::Location;
 
 /// What happened to a container or an account.
@@ -143,6 +143,17 @@ impl History {
         let item =
             |item: &Item| ItemVersion { name: item.name.clone(), value: item.value.clone(), timestamp: item.timestamp };
         self.items.iter().map(item).collect()
+    }
+
+    /// See [`Life`].
+    pub(super) fn life(&self) -> Life {
+        let again = self.changes.iter().skip(1).filter(|change| change.policy != 0);
+        Life {
+            created: self.created(),
+            deleted: self.deleted(),
+            policies: again.map(|change| (change.timestamp, change.policy)).collect(),
+            items: self.items.iter().map(|item| (item.name.clone(), item.timestamp)).collect(),
+        }
     }
 
     fn latest_own(&self) -> Option<&Change> {

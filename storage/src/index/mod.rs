@@ -60,7 +60,9 @@ use self::version::{Data, Versions};
 use self::version_codec::{Form, decode_entry};
 use crate::error::{Error, Result};
 use crate::key::{KeyHash, KeyHasher, ObjectPath};
-use crate::model::{AccountInfo, ContainerEntry, ContainerInfo, Known, ListQuery, Listed, ObjectEntry, ObjectInfo};
+use crate::model::{
+    AccountInfo, ContainerEntry, ContainerInfo, Known, Life, ListQuery, Listed, ObjectEntry, ObjectInfo,
+};
 use crate::mutation::{Applies, Extent, Location, LogPosition, Mutation};
 
 /// What the index knows of an object: all of HEAD's answer, and where the data are.
@@ -227,14 +229,16 @@ impl Index {
     pub fn known_container(&self, hash: KeyHash) -> Result<Known<ContainerInfo>> {
         let Some(stored) = self.tables.get(Table::Containers, &hash.0)? else { return Ok(Known::nothing()) };
         let container = Container::decode(&stored)?;
-        Ok(Known { info: container.info(), version: container.history.latest(), changes: container.version })
+        let (info, life) = (container.info(), container.history.life());
+        Ok(Known { info, version: container.history.latest(), changes: container.version, life })
     }
 
     /// An account, deleted or not; what replicas are compared by.
     pub fn known_account(&self, hash: KeyHash) -> Result<Known<AccountInfo>> {
         let Some(stored) = self.tables.get(Table::Accounts, &hash.0)? else { return Ok(Known::nothing()) };
         let account = Account::decode(&stored)?;
-        Ok(Known { info: account.info(), version: account.history.latest(), changes: 0 })
+        let (info, life) = (account.info(), account.history.life());
+        Ok(Known { info, version: account.history.latest(), changes: 0, life })
     }
 
     /// A container's row, deleted or not; what replicas are compared by.
@@ -244,7 +248,8 @@ impl Index {
             if let Some(stored) = self.tables.get(table, &key)? {
                 let versions = Versions::decode(&stored, Form::Row)?;
                 let (version, changes) = (versions.data_timestamp().unwrap_or_default(), versions.latest().ticks());
-                return Ok(Known { info: versions.into_entry(name.to_owned()), version, changes });
+                let (info, life) = (versions.into_entry(name.to_owned()), Life::default());
+                return Ok(Known { info, version, changes, life });
             }
         }
         Ok(Known::nothing())
@@ -257,7 +262,8 @@ impl Index {
             if let Some(stored) = self.tables.get(table, &key)? {
                 let row = ContainerRow::decode(&stored)?;
                 let (version, is_live) = (row.modified.max(row.deleted), row.is_live());
-                return Ok(Known { info: is_live.then(|| row.into_entry(name.to_owned())), version, changes: 0 });
+                let (info, life) = (is_live.then(|| row.into_entry(name.to_owned())), Life::default());
+                return Ok(Known { info, version, changes: 0, life });
             }
         }
         Ok(Known::nothing())

@@ -19,6 +19,9 @@ use crate::shards::shards_of;
 const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 120;
 
+/// After so many the sweeper comes: of a write that failed so few fragments may be left that the others can't be made.
+const LOOKS_BEFORE_SWEEP: u32 = 30;
+
 /// The same for a damaged copy to be replaced by another's.
 const HEALING_LOOKS: u32 = 6;
 
@@ -29,8 +32,11 @@ impl World {
     /// Waits until replicas agree, and checks everything. Tells what each object is.
     pub(crate) async fn settle(&self, workload: &Workload) -> Result<BTreeMap<Name, Option<Value>>, Finding> {
         let mut apart = String::new();
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             tokio::time::sleep(LOOK).await;
+            if look == LOOKS_BEFORE_SWEEP {
+                self.sweep().await?;
+            }
             apart = self.unrest().unwrap_or_else(|| self.apart());
             if !apart.is_empty() {
                 continue;

@@ -43,9 +43,8 @@ pub(super) async fn reap(store: Store) {
 }
 
 impl World {
-    /// Once the sweeper has been through, every device has the fragment of its place of every object that is cut, and
-    /// none else.
-    pub(crate) async fn check_fragments(&self) -> Result<(), String> {
+    /// Has the sweepers delete every fragment that has no head.
+    pub(crate) async fn sweep(&self) -> Result<(), String> {
         let watch = Watch::new("sweeper", None, Unit::Objects);
         let mut suspects: Vec<_> = self.stores().iter().map(|_| Default::default()).collect();
         for _ in 0..ROUNDS {
@@ -56,6 +55,13 @@ impl World {
             }
             tokio::time::sleep(ROUND).await;
         }
+        Ok(())
+    }
+
+    /// Once the sweeper has been through, every device has the fragment of its place of every object that is cut, and
+    /// none else.
+    pub(crate) async fn check_fragments(&self) -> Result<(), String> {
+        self.sweep().await?;
         for store in self.stores() {
             for fragment in store.fragments().await.map_err(|error| error.to_string())? {
                 if fragment.expected != Some(fragment.index) || !fragment.is_needed {

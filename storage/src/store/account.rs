@@ -26,7 +26,7 @@ impl Store {
 
     pub(super) async fn account_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<AccountInfo>> {
         let ask = |node: Node| async move { node.account(hash).await };
-        self.newest(placement, |placement| placement.account_sets(hash), ask).await
+        self.known_together(placement, |placement| placement.account_sets(hash), ask).await
     }
 
     /// Sets metadata of an account; an empty value removes.

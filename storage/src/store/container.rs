@@ -1,7 +1,5 @@
 //! Containers: metadata, statistics, and the list of their objects.
 
-use std::sync::Arc;
-
 use anello_base::Timestamp;
 use tokio::time::Instant;
 
@@ -16,7 +14,6 @@ use crate::key::KeyHash;
 use crate::model::{ContainerInfo, ListQuery, Listed, Metadata, ObjectEntry};
 use crate::mutation::{ContainerPut, Mutation};
 use crate::node::{Node, Write};
-use crate::shards::ShardMap;
 
 impl Store {
     /// The container, if it is there.
@@ -31,35 +28,34 @@ impl Store {
         self.container_now(&self.placement(), self.hasher().container(account, container)).await
     }
 
+    /// The same, for reads: where fewer than a majority answers, as those know it.
     pub(super) async fn container_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<ContainerInfo>> {
-        Ok(self.container_seen(placement, hash).await?.map(|(info, _)| info))
-    }
-
-    /// The container, and the map of its shards, where it has some.
-    pub(super) async fn container_seen(&self, placement: &Placement, hash: KeyHash) -> Result<Option<Seen>> {
-        let ask = |node: Node| async move { node.container(hash).await };
-        if let Some(node) = placement.only() {
-            return self.seen(hash, vec![ask(node.clone()).await?]);
-        }
-        let answers = Box::pin(ask_majority(placement, &placement.container_sets(hash), ask)).await;
-        match (self.seen(hash, answers.found)?, answers.lacking) {
+        match self.container_seen(placement, hash).await? {
             (None, Some(lacking)) => Err(lacking),
             (seen, lacking) => {
                 lacking.iter().for_each(|_| freshness::doubt());
-                Ok(seen)
+                Ok(seen.map(|(info, _)| info))
             }
         }
     }
 
-    /// The map of a container's shards, where it has some, that a majority vouches for: in an older one rows may be
-    /// where they are no more.
-    async fn shards_now(&self, placement: &Placement, hash: KeyHash) -> Result<Option<Arc<ShardMap>>> {
-        let ask = |node: Node| async move { node.container(hash).await };
-        let answers = ask_majority(placement, &placement.container_sets(hash), ask).await;
-        match answers.lacking {
-            Some(lacking) => Err(lacking),
-            None => Ok(self.seen(hash, answers.found)?.ok_or(Error::Missing("container"))?.1),
+    /// The container, and the map of its shards where it has some, as a majority knows them: by what fewer know, rows and
+    /// data might be written where nobody looks for them.
+    pub(super) async fn container_sure(&self, placement: &Placement, hash: KeyHash) -> Result<Option<Seen>> {
+        match self.container_seen(placement, hash).await? {
+            (_, Some(lacking)) => Err(lacking),
+            (seen, None) => Ok(seen),
         }
+    }
+
+    /// The container, and the map of its shards; why fewer than a majority has answered, where that is so.
+    async fn container_seen(&self, placement: &Placement, hash: KeyHash) -> Result<(Option<Seen>, Option<Error>)> {
+        let ask = |node: Node| async move { node.container(hash).await };
+        if let Some(node) = placement.only() {
+            return Ok((self.seen(hash, vec![ask(node.clone()).await?])?, None));
+        }
+        let answers = Box::pin(ask_majority(placement, &placement.container_sets(hash), ask)).await;
+        Ok((self.seen(hash, answers.found)?, answers.lacking))
     }
 
     /// Sets metadata of a container; an empty value removes. `policy` counts at creation only. Creating a
@@ -192,7 +188,8 @@ impl Store {
         let (placement, hash) = (self.placement(), self.hasher().container(account, container));
         loop {
             let began = Instant::now();
-            let rows = match self.shards_now(&placement, hash).await? {
+            let (_, map) = self.container_sure(&placement, hash).await?.ok_or(Error::Missing("container"))?;
+            let rows = match map {
                 Some(map) => self.list_shards(&placement, (account, container), &map, query).await?,
                 None => self.list(&placement, hash, &placement.container_sets(hash), query).await?,
             };

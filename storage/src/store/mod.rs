@@ -12,6 +12,7 @@ pub mod freshness;
 #[cfg(test)]
 mod holdings;
 mod listing;
+mod lives;
 mod membership;
 mod placement;
 mod policies;

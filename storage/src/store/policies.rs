@@ -11,6 +11,7 @@ use super::Store;
 use super::placement::Placement;
 use crate::error::{Error, Result};
 use crate::key::KeyHash;
+use crate::model::ContainerInfo;
 use crate::policy::{Policies, StoragePolicy};
 
 /// Where a host that is alone keeps its policies, beside its rings.
@@ -95,8 +96,17 @@ impl Store {
         }
         match self.inner.container_policies.get(container) {
             Some(policy) => Ok(policy),
-            None => Box::pin(self.policy_now(placement, container)).await,
+            None => Box::pin(self.policy_looked_up(placement, container)).await,
         }
+    }
+
+    /// The same, asked for anew.
+    pub(super) async fn policy_looked_up(&self, placement: &Placement, container: KeyHash) -> Result<u32> {
+        if placement.policies().is_one() {
+            return Ok(0);
+        }
+        let info = self.container_now(placement, container).await?;
+        self.note_policy(placement, container, info)
     }
 
     /// A container's policy, for a write.
@@ -104,7 +114,12 @@ impl Store {
         if placement.policies().is_one() {
             return Ok(0);
         }
-        let Some(info) = self.container_now(placement, container).await? else { return Ok(0) };
+        let seen = self.container_sure(placement, container).await?;
+        self.note_policy(placement, container, seen.map(|(info, _)| info))
+    }
+
+    fn note_policy(&self, placement: &Placement, container: KeyHash, info: Option<ContainerInfo>) -> Result<u32> {
+        let Some(info) = info else { return Ok(0) };
         placement.policy(info.policy)?;
         self.inner.container_policies.note(container, info.policy);
         Ok(info.policy)

@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::erasure::{FragmentsReader, Layout};
+use super::lives::{Lived, merged};
 use super::placement::{Keyed, Placement, Slot};
 use super::{Expired, Store, freshness};
 use crate::device::Device;
@@ -67,7 +68,7 @@ impl Store {
             return Ok((object, found));
         }
         // The container may have been made anew, with another policy.
-        let policy = Box::pin(self.policy_now(placement, hashes.container)).await?;
+        let policy = Box::pin(self.policy_looked_up(placement, hashes.container)).await?;
         if policy == object.policy {
             return Ok((object, found));
         }
@@ -108,8 +109,8 @@ impl Store {
         }
     }
 
-    /// The newest that a majority of the devices knows.
-    pub(super) async fn newest<T, F: Future<Output = Result<Known<T>>>>(
+    /// What a majority of the devices knows together.
+    pub(super) async fn known_together<T: Lived, F: Future<Output = Result<Known<T>>>>(
         &self,
         placement: &Placement,
         sets: impl FnOnce(&Placement) -> Vec<Vec<Slot>>,
@@ -120,8 +121,7 @@ impl Store {
         }
         let sets = &sets(placement);
         let answers = Box::pin(ask_majority(placement, sets, ask)).await;
-        let newest = answers.found.into_iter().max_by_key(|known| (known.version, known.changes));
-        match (newest.and_then(|known| known.info), answers.lacking) {
+        match (merged(answers.found), answers.lacking) {
             (None, Some(lacking)) => Err(lacking),
             (info, lacking) => {
                 lacking.iter().for_each(|_| freshness::doubt());

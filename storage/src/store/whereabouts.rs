@@ -41,7 +41,7 @@ impl Store {
             (Some(container), None) => (Tree::Containers, self.hasher().container(account, container)),
             (Some(container), Some(object)) => {
                 let hashes = self.hashes(&ObjectPath::new(account, container, object));
-                let policy = self.policy_now(&placement, hashes.container).await?;
+                let policy = self.policy_looked_up(&placement, hashes.container).await?;
                 (Tree::Objects { policy }, hashes.object)
             }
         };

@@ -31,8 +31,8 @@ impl Store {
     /// `size_hint` is the number of bytes to come, where it is known.
     pub async fn object_write(&self, path: &ObjectPath, size_hint: Option<u64>) -> Result<ObjectWriter> {
         let (placement, hashes) = (self.placement(), self.hashes(path));
-        let container = self.container_now(&placement, hashes.container).await?.ok_or(Error::Missing("container"))?;
-        let (data, policy) = (Data::Gathered(Vec::new()), container.policy);
+        let container = self.container_sure(&placement, hashes.container).await?.ok_or(Error::Missing("container"))?;
+        let (data, policy) = (Data::Gathered(Vec::new()), container.0.policy);
         placement.policy(policy)?;
         let (store, path) = (self.clone(), path.clone());
         Ok(ObjectWriter { store, placement, path, hashes, policy, is_whole: false, size_hint, written: 0, data })

@@ -10,7 +10,7 @@ use anello_storage::{Error, Precondition, Store};
 use bytes::Bytes;
 use futures::future::join_all;
 
-use crate::network::{Cluster, all, get, list, path, pattern, put};
+use crate::network::{Cluster, all, finish, get, list, path, pattern, put};
 use crate::replication::{OBJECTS, eager, entries, eventually, stuck};
 
 /// Names and what each is to contain.
@@ -215,17 +215,20 @@ async fn what_fails_a_condition_stands_by_the_next_rings_too() {
     cluster.join().await;
     let is_announced = |store: &Store| store.status().cluster.is_some_and(|cluster| cluster.change.is_some());
     eventually("the change is announced", || cluster.stores.iter().all(is_announced)).await;
-    let write =
-        async |store: &Store, name: usize, condition| put(store, &format!("o{name}"), pattern(100), &condition).await;
     let [cut, stays] = [1, 2];
+    let names: Vec<String> = (0..NAMES).map(|name| format!("o{name}")).collect();
+    let mut writers = Vec::new();
+    for name in &names {
+        writers.push(cluster.stores[stays].object_write(&path(name), None).await.expect("begins"));
+    }
     cluster.cut(cut);
     cluster.cut(3);
     let mut failed = Vec::new();
-    for name in 0..NAMES {
-        match write(&cluster.stores[stays], name, Precondition::default()).await {
+    for (name, writer) in names.iter().zip(writers) {
+        match finish(writer, pattern(100)).await {
             Ok(()) => {}
             Err(error) if error.class() == Class::Busy => failed.push(name),
-            Err(error) => panic!("o{name}: {error}"),
+            Err(error) => panic!("{name}: {error}"),
         }
     }
     assert!(!failed.is_empty(), "nothing moves from where it would be");
@@ -234,10 +237,10 @@ async fn what_fails_a_condition_stands_by_the_next_rings_too() {
     let before = had();
     for name in &failed {
         loop {
-            match write(&cluster.stores[stays], *name, Precondition::absent()).await {
+            match put(&cluster.stores[stays], name, pattern(100), &Precondition::absent()).await {
                 Err(Error::Precondition) => break,
                 Err(error) if error.class() == Class::Busy => {}
-                other => panic!("o{name}: {other:?}"),
+                other => panic!("{name}: {other:?}"),
             }
         }
     }

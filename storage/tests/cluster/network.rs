@@ -10,7 +10,7 @@ use anello_storage::cluster::{Member, MemberOptions, Part};
 use anello_storage::device::{Device, DeviceOptions};
 use anello_storage::node::{DataStream, Incoming, NodeService, Transport};
 use anello_storage::store::{DaemonOptions, IfMissing, ObjectHead};
-use anello_storage::{Error, ListQuery, Listed, ObjectPath, Precondition, Result, Store};
+use anello_storage::{Error, ListQuery, Listed, ObjectPath, ObjectWriter, Precondition, Result, Store};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::StreamExt;
@@ -265,9 +265,18 @@ pub(crate) fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect::<Vec<_>>().into()
 }
 
+fn head() -> ObjectHead {
+    ObjectHead { etag: "e".into(), content_type: "text/plain".into(), ..ObjectHead::default() }
+}
+
 pub(crate) async fn put(store: &Store, name: &str, data: Bytes, condition: &Precondition) -> Result<()> {
-    let head = ObjectHead { etag: "e".into(), content_type: "text/plain".into(), ..ObjectHead::default() };
-    store.object_put(&path(name), data, head, condition).await.map(drop)
+    store.object_put(&path(name), data, head(), condition).await.map(drop)
+}
+
+/// Ends a write that began before something went wrong.
+pub(crate) async fn finish(mut writer: ObjectWriter, data: Bytes) -> Result<()> {
+    writer.write(data).await?;
+    writer.finish(head(), &Precondition::default()).await.map(drop)
 }
 
 pub(crate) async fn get(store: &Store, name: &str) -> Option<Vec<u8>> {

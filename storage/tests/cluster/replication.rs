@@ -9,7 +9,7 @@ use anello_storage::store::{DaemonOptions, IfMissing, ObjectUpdate, ReplicationO
 use anello_storage::{Error, KeyHasher, Precondition, Store};
 use bytes::Bytes;
 
-use crate::network::{Cluster, all, get, list, path, pattern, put};
+use crate::network::{Cluster, all, finish, get, list, path, pattern, put};
 
 /// Passes follow each other at once, and leave nothing out.
 pub(crate) fn eager() -> DaemonOptions {
@@ -265,10 +265,14 @@ async fn what_is_damaged_where_it_alone_was_written_is_given_up() {
     let store = &cluster.stores[0];
     put(store, "replaced", pattern(3000), &Precondition::default()).await.expect("put");
     eventually("all have it", || cluster.stores.iter().all(|store| entries(store, OBJECTS) == 1)).await;
-    (1..3).for_each(|host| cluster.cut(host));
     let name = "a name that stands in its record so that one can find it there and damage it";
+    let mut writers = Vec::new();
     for (name, content) in [("replaced", Bytes::from(vec![7; 3000])), (name, pattern(2000))] {
-        let refused = put(store, name, content, &Precondition::default()).await;
+        writers.push((store.object_write(&path(name), None).await.expect("begins"), content));
+    }
+    (1..3).for_each(|host| cluster.cut(host));
+    for (writer, content) in writers {
+        let refused = finish(writer, content).await;
         assert!(matches!(refused, Err(Error::NoQuorum { .. } | Error::Unreachable { .. })), "{refused:?}");
     }
     assert_eq!(entries(store, OBJECTS), 2, "they were written here alone");

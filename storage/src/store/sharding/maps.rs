@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anello_base::Timestamp;
 use futures::future::join_all;
 
+use super::super::lives::merged;
 use super::super::placement::Placement;
 use super::super::quorum::Outcome;
 use super::super::{IfMissing, ObjectHead, Store};
@@ -68,16 +69,12 @@ impl Store {
             Some((version, info.metadata.clone()))
         });
         let latest = latest.max_by_key(|(version, _)| *version);
-        let deleted = found.iter().map(|known| known.info.as_ref().map_or(known.version, |info| info.deleted));
-        let deleted = deleted.max().unwrap_or_default();
-        let newest = found.into_iter().max_by_key(|known| (known.version, known.changes));
-        let Some(mut info) = newest.and_then(|known| known.info) else {
+        let Some(mut info) = merged(found) else {
             self.inner.shard_maps.note(container, None);
             return Ok(None);
         };
         // One from before the container was deleted and made anew says nothing.
-        info.deleted = deleted;
-        let latest = latest.filter(|(version, _)| *version > deleted);
+        let latest = latest.filter(|(version, _)| *version > info.deleted);
         let map = match latest {
             Some((version, items)) => match self.inner.shard_maps.get(container) {
                 Some(known) if known.version == version => Some(known),
