@@ -18,7 +18,7 @@ impl World {
         if self.joining.is_some() {
             return;
         }
-        let mut host = Host::new(self.hosts.len(), self.directory.path(), self.begun);
+        let mut host = Host::new(self.hosts.len(), self.disks, self.directory.path(), self.begun);
         let (network, daemons) = (Arc::clone(&self.network), self.daemons.clone());
         self.joining = Some(tokio::spawn(async move {
             let started = host.start(&network, Part::Join(address(&name(0))), daemons).await;
@@ -46,7 +46,7 @@ impl World {
         tokio::spawn(async move { store.drain_host(&name).await });
     }
 
-    /// A host's disk is replaced by an empty one.
+    /// One of a host's disks is replaced by an empty one.
     pub(crate) async fn replace_disk(&mut self, host: usize) {
         self.end(host, End::Kill).await;
         self.hosts[host].replace_disk();

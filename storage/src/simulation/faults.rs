@@ -164,16 +164,15 @@ impl World {
             }),
             Fault::SlowDisk(host) => self.hosts[host].set_slowest(chance::within(50..=SLOW_MS)),
             Fault::FullDisk(host) => {
-                self.hosts[host]
-                    .disk
-                    .set_faults(Faults { free_bytes: Some(chance::below(1 << 20)), ..Faults::default() });
+                let free_bytes = Some(chance::below(1 << 20));
+                self.hosts[host].set_faults(Faults { free_bytes, ..Faults::default() });
             }
             Fault::ReadOnlyDisk(host) => {
-                self.hosts[host].disk.set_faults(Faults { write_error: Some(libc::EIO), ..Faults::default() });
+                self.hosts[host].set_faults(Faults { write_error: Some(libc::EIO), ..Faults::default() });
             }
             Fault::DeadDisk(host) => {
                 let error = Some(libc::EIO);
-                self.hosts[host].disk.set_faults(Faults { write_error: error, read_error: error, ..Faults::default() });
+                self.hosts[host].set_faults(Faults { write_error: error, read_error: error, ..Faults::default() });
             }
             Fault::Rot(host) => self.hosts[host].rot(),
             Fault::Join => self.join(),
@@ -200,9 +199,9 @@ impl World {
             }
             Fault::Isolated(_) | Fault::Deaf(_) | Fault::Mute(_) | Fault::Parted(..) => self.network.mend(),
             Fault::BadWeather => self.network.set_weather(Weather::FAIR),
-            Fault::SlowDisk(host) | Fault::FullDisk(host) => self.hosts[host].repair_disk(),
+            Fault::SlowDisk(host) | Fault::FullDisk(host) => self.hosts[host].repair_disks(),
             Fault::ReadOnlyDisk(host) | Fault::DeadDisk(host) => {
-                self.hosts[host].repair_disk();
+                self.hosts[host].repair_disks();
                 self.end(host, End::Kill).await;
                 self.start(host).await;
             }
@@ -216,7 +215,7 @@ impl World {
         self.network.mend();
         self.network.set_weather(Weather::FAIR);
         for number in 0..self.hosts.len() {
-            self.hosts[number].repair_disk();
+            self.hosts[number].repair_disks();
             if self.hosts[number].is_read_only() {
                 self.end(number, End::Kill).await;
             }

@@ -1,4 +1,4 @@
-//! A simulated host: a disk, an index, a clock, and while it has power, the real member and store.
+//! A simulated host: its disks with an index each, a clock, and while it has power, the real member and store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,18 +55,24 @@ pub(crate) enum End {
 /// See the module.
 pub(crate) struct Host {
     pub(crate) name: String,
-    pub(crate) disk: SimulatedDisk,
-    /// Directory of the index and the map.
+    /// Directory of the indexes and the map.
     pub(crate) dir: PathBuf,
+    disks: Vec<Disk>,
     number: usize,
     /// Counts disks that it had.
-    disks: usize,
-    /// Counts starts: each has an index of its own, that a task of the last one can't reach.
+    had: usize,
+    /// Counts starts: each has indexes of its own, that a task of the last one can't reach.
     starts: u32,
     clock_offset: Arc<AtomicI64>,
-    longest_ms: Arc<AtomicU64>,
     begun: Instant,
     life: Option<Life>,
+}
+
+/// One of a host's disks.
+struct Disk {
+    disk: SimulatedDisk,
+    /// The longest that an operation takes.
+    longest_ms: Arc<AtomicU64>,
 }
 
 struct Life {
@@ -88,19 +94,18 @@ impl Clock for SimulatedClock {
 }
 
 impl Host {
-    /// Host number `number`, in a directory below `root`, at the simulation's time zero.
-    pub(crate) fn new(number: usize, root: &Path, begun: Instant) -> Self {
+    /// Host number `number` with so many disks, in a directory below `root`, at the simulation's time zero.
+    pub(crate) fn new(number: usize, disks: usize, root: &Path, begun: Instant) -> Self {
         let name = name(number);
         let dir = root.join(&name);
         fs::create_dir_all(&dir).expect("a directory");
         Self {
-            disk: new_disk(number, 0),
+            disks: (0..disks).map(|disk| Disk::new(number, disk)).collect(),
             number,
-            disks: 1,
+            had: disks,
             dir,
             starts: 0,
             clock_offset: Arc::new(AtomicI64::new(number as i64 * 7)),
-            longest_ms: Arc::new(AtomicU64::new(DISK_MS)),
             begun,
             life: None,
             name,
@@ -122,17 +127,18 @@ impl Host {
         self.clock_offset.fetch_add(ticks.cast_signed(), Ordering::Relaxed);
     }
 
-    fn index_dir(&self, start: u32) -> PathBuf {
-        self.dir.join(format!("{INDEX}-{start}"))
+    fn index_dir(&self, disk: usize, start: u32) -> PathBuf {
+        self.dir.join(format!("{INDEX}-{disk}-{start}"))
     }
 
-    fn open_device(&self, power: &CancellationToken) -> Result<Device> {
-        let superblock = superblock::read(&self.disk)?.expect("it was made with the host");
-        let (index, position) = Index::open_or_renew(&self.index_dir(self.starts), CACHE_BYTES)?;
+    fn open_device(&self, number: usize, power: &CancellationToken) -> Result<Device> {
+        let Disk { disk, longest_ms } = &self.disks[number];
+        let superblock = superblock::read(disk)?.expect("it was made with the host");
+        let (index, position) = Index::open_or_renew(&self.index_dir(number, self.starts), CACHE_BYTES)?;
         let index = Arc::new(index);
         let catalog = Arc::clone(&index) as Arc<dyn Catalog>;
-        let options = StepOptions { power: power.clone(), longest_ms: Arc::clone(&self.longest_ms) };
-        let (disk, kind) = (Arc::new(self.disk.clone()), BackendKind::Stepped(options));
+        let options = StepOptions { power: power.clone(), longest_ms: Arc::clone(longest_ms) };
+        let (disk, kind) = (Arc::new(disk.clone()), BackendKind::Stepped(options));
         let mut inner = Inner::assemble(disk, superblock, catalog, position, GEOMETRY, kind)?;
         inner.index = Some(index);
         Ok(Device { inner: Arc::new(inner) })
@@ -147,13 +153,15 @@ impl Host {
         daemons: DaemonOptions,
     ) -> (Store, CancellationToken) {
         assert!(self.life.is_none(), "{} is up", self.name);
-        if self.disk.fails() {
+        if self.disks.iter().any(|it| it.disk.fails()) {
             // A host does not start before somebody has seen to it.
-            self.repair_disk();
+            self.repair_disks();
         }
         trace::note(format_args!("{} starts", self.name));
         let power = CancellationToken::new();
-        let device = self.open_device(&power).unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
+        let open = |disk| self.open_device(disk, &power);
+        let devices: Result<Vec<Device>> = (0..self.disks.len()).map(open).collect();
+        let devices = devices.unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
         let options = MemberOptions {
             devices: Vec::new(),
             state_dir: self.dir.clone(),
@@ -169,7 +177,7 @@ impl Host {
         };
         let clock = SimulatedClock { begun: self.begun, offset: Arc::clone(&self.clock_offset) };
         let link = Link { network: Arc::clone(network), from: address(&self.name), power: power.clone() };
-        let member = Member::with_devices(vec![device], options, clock, Arc::new(link)).expect("a member");
+        let member = Member::with_devices(devices, options, clock, Arc::new(link)).expect("a member");
         tokio::time::sleep(member.until_floors().expect("reads")).await;
         network.attach(&address(&self.name), member.service(), power.clone());
         let map = member.map().await.expect("the map");
@@ -184,71 +192,91 @@ impl Host {
         let Some(Life { store, power }) = self.life.take() else { return };
         trace::note(format_args!("{} ends: {how:?}", self.name));
         network.detach(&address(&self.name));
-        let loss = match how {
-            End::Close => {
-                // A fault of the disk may keep it from ending well.
-                let _ = tokio::time::timeout(Duration::from_secs(60), store.close()).await;
-                Loss::Nothing
-            }
-            End::Kill => Loss::Nothing,
-            End::PowerLoss if chance::percent(20) => Loss::All,
-            End::PowerLoss => Loss::Some(chance::within(1..=u64::MAX)),
-        };
+        if how == End::Close {
+            // A fault of the disk may keep it from ending well.
+            let _ = tokio::time::timeout(Duration::from_secs(60), store.close()).await;
+        }
         power.cancel();
         store.abandon();
-        self.disk = self.disk.lose_power(loss);
         self.starts += 1;
-        copy_index(&self.index_dir(self.starts - 1), &self.index_dir(self.starts));
+        for number in 0..self.disks.len() {
+            let loss = match how {
+                End::Close | End::Kill => Loss::Nothing,
+                End::PowerLoss if chance::percent(20) => Loss::All,
+                End::PowerLoss => Loss::Some(chance::within(1..=u64::MAX)),
+            };
+            let disk = &mut self.disks[number].disk;
+            *disk = disk.lose_power(loss);
+            copy_index(&self.index_dir(number, self.starts - 1), &self.index_dir(number, self.starts));
+        }
     }
 
-    /// Its disk takes so long for an operation, at most.
+    /// One of its disks.
+    fn any_disk(&self) -> usize {
+        if self.disks.len() == 1 { 0 } else { chance::below(self.disks.len() as u64) as usize }
+    }
+
+    /// One of its disks takes so long for an operation, at most.
     pub(crate) fn set_slowest(&self, longest_ms: u64) {
-        self.longest_ms.store(longest_ms, Ordering::Relaxed);
+        self.disks[self.any_disk()].longest_ms.store(longest_ms, Ordering::Relaxed);
     }
 
-    /// Whether its device takes no writes until it is started again.
+    /// One of its disks has these faults.
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        self.disks[self.any_disk()].disk.set_faults(faults);
+    }
+
+    /// Whether one of its devices takes no writes until it is started again.
     pub(crate) fn is_read_only(&self) -> bool {
         let store = self.life.iter().flat_map(|life| life.store.devices());
         store.into_iter().any(|device| matches!(device.state(), DeviceState::ReadOnly(_)))
     }
 
-    /// Its disk, while it is down, gives way to an empty one.
+    /// One of its disks, while it is down, gives way to an empty one.
     pub(crate) fn replace_disk(&mut self) {
-        self.disk = new_disk(self.number, self.disks);
-        self.disks += 1;
-        // The index of the next start is another one.
-        self.starts += 1;
+        let number = self.any_disk();
+        self.disks[number] = Disk::new(self.number, self.had);
+        self.had += 1;
+        // Its index is another one, too.
+        fs::remove_dir_all(self.index_dir(number, self.starts)).expect("removes");
     }
 
-    /// Flips a bit in one of the blocks that were written.
+    /// Flips a bit in one of the blocks that were written to its first disk: several of an object's fragments may be on
+    /// one host.
     pub(crate) fn rot(&self) {
-        let blocks = self.disk.written(if chance::percent(50) { ".log.vol" } else { ".data.vol" });
+        let disk = &self.disks[0].disk;
+        let blocks = disk.written(if chance::percent(50) { ".log.vol" } else { ".data.vol" });
         if blocks.is_empty() {
             return;
         }
         let (name, offset) = chance::pick(&blocks);
         let (offset, bit) = (offset + chance::below(ALIGNMENT), chance::below(8));
         trace::note(format_args!("{} rots: {name} at {offset}", self.name));
-        self.disk.flip(name, offset, 1 << bit);
+        disk.flip(name, offset, 1 << bit);
     }
 
-    /// The disk is as it should be.
-    pub(crate) fn repair_disk(&self) {
-        self.disk.set_faults(Faults::default());
-        self.longest_ms.store(DISK_MS, Ordering::Relaxed);
+    /// The disks are as they should be.
+    pub(crate) fn repair_disks(&self) {
+        for Disk { disk, longest_ms } in &self.disks {
+            disk.set_faults(Faults::default());
+            longest_ms.store(DISK_MS, Ordering::Relaxed);
+        }
     }
 }
 
-/// The id of a host's first disk, or of one that came later.
-pub(crate) fn device_id(number: usize, disk: usize) -> [u8; 16] {
-    [(number + 1 + 16 * disk) as u8; 16]
+/// The id of one of the disks that a host has or comes to have.
+pub(crate) fn device_id(host: usize, disk: usize) -> [u8; 16] {
+    [(host + 1 + 16 * disk) as u8; 16]
 }
 
-fn new_disk(number: usize, disk: usize) -> SimulatedDisk {
-    let (device_id, new) = (device_id(number, disk), SimulatedDisk::default());
-    let created = Superblock { cluster_id: CLUSTER.to_owned(), device_id, created: BEGIN };
-    superblock::create(&new, &created).expect("a superblock");
-    new
+impl Disk {
+    /// A new one, of this number among those that the host ever had.
+    fn new(host: usize, number: usize) -> Self {
+        let (device_id, disk) = (device_id(host, number), SimulatedDisk::default());
+        let created = Superblock { cluster_id: CLUSTER.to_owned(), device_id, created: BEGIN };
+        superblock::create(&disk, &created).expect("a superblock");
+        Self { disk, longest_ms: Arc::new(AtomicU64::new(DISK_MS)) }
+    }
 }
 
 pub(crate) fn name(number: usize) -> String {

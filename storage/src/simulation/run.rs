@@ -35,11 +35,12 @@ pub(crate) fn simulate(seed: u64) -> Report {
     let _seeded = chance::begin(seed);
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let disks = if seed % 4 == 2 { 2 } else { 1 };
     let (trace, took, outcome) = {
         let _within = runtime.enter();
         trace::begin();
         let begun = tokio::time::Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live())));
+        let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(disks))));
         let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned()));
         (trace::end(), begun.elapsed(), outcome)
     };
@@ -61,7 +62,8 @@ fn note_panics() {
     }));
 }
 
-async fn live() -> Result<u64, String> {
+/// Hosts with so many disks each.
+async fn live(disks: usize) -> Result<u64, String> {
     let (hosts, cut) = *chance::pick(&[(3, "ec 2+1"), (3, "ec 1+2"), (4, "ec 2+1"), (4, "ec 2+2"), (5, "ec 3+2")]);
     let replication = ReplicationOptions {
         interval: Duration::from_millis(chance::within(500..=8000)),
@@ -76,7 +78,7 @@ async fn live() -> Result<u64, String> {
         ..ShardingOptions::default()
     };
     let daemons = DaemonOptions { replication, sharding, ..DaemonOptions::default() };
-    let mut world = World::form(hosts, cut, daemons).await;
+    let mut world = World::form(hosts, disks, cut, daemons).await;
     let workload = Workload::new(world.doors.clone());
     let clients = async { workload.run().await };
     let faults = async {

@@ -26,9 +26,9 @@ const CUT: u32 = 1;
 const MEMORY: &str = "/dev/shm";
 
 thread_local! {
-    /// Maps of clusters of so many hosts and this policy: the same in every simulation, and the dearest part of its
+    /// Maps of clusters of so many hosts with so many disks and this policy: the same in every simulation, and the dearest part of its
     /// beginning.
-    static MAPS: RefCell<BTreeMap<(usize, &'static str), ClusterMap>> = const { RefCell::new(BTreeMap::new()) };
+    static MAPS: RefCell<BTreeMap<(usize, usize, &'static str), ClusterMap>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A host that is up: its number, its store, and what is cancelled when it ends.
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) network: Arc<Network>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) doors: Doors,
+    /// Of each host.
+    pub(super) disks: usize,
     /// A host that is not in the cluster yet.
     pub(super) joining: Option<JoinHandle<(Host, Started)>>,
     pub(super) daemons: DaemonOptions,
@@ -73,16 +75,18 @@ pub(crate) struct World {
 pub(crate) type Started = (Store, CancellationToken);
 
 impl World {
-    /// A cluster of so many hosts, with a policy that cuts objects into fragments.
-    pub(crate) async fn form(hosts: usize, cut: &'static str, daemons: DaemonOptions) -> Self {
+    /// A cluster of so many hosts with so many disks, with a policy that cuts objects into fragments.
+    pub(crate) async fn form(hosts: usize, disks: usize, cut: &'static str, daemons: DaemonOptions) -> Self {
         let root = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("anello-simulation").tempdir_in(root).expect("a directory");
-        let map = MAPS.with_borrow_mut(|maps| maps.entry((hosts, cut)).or_insert_with(|| map_of(hosts, cut)).clone());
+        let map = MAPS.with_borrow_mut(|maps| {
+            maps.entry((hosts, disks, cut)).or_insert_with(|| map_of(hosts, disks, cut)).clone()
+        });
         let begun = Instant::now();
-        let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, directory.path(), begun)).collect();
+        let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, disks, directory.path(), begun)).collect();
         hosts.iter().for_each(|host| map.write(&host.dir.join("cluster.map")).expect("writes"));
         let (network, doors) = (Network::new(), Doors::default());
-        let mut world = Self { network, hosts, doors, joining: None, daemons, directory, begun };
+        let mut world = Self { network, hosts, doors, disks, joining: None, daemons, directory, begun };
         for number in 0..world.hosts.len() {
             world.start(number).await;
         }
@@ -125,13 +129,14 @@ impl Drop for World {
     }
 }
 
-fn map_of(hosts: usize, cut: &str) -> ClusterMap {
+fn map_of(hosts: usize, disks: usize, cut: &str) -> ClusterMap {
+    let device = |host, disk| HostDevice { id: hex::encode(device_id(host, disk)), weight: 1, is_lost: false };
     let host = |number| MapHost {
         name: name(number),
         address: address(&name(number)),
         region: 1,
         zone: number as u32 + 1,
-        devices: vec![HostDevice { id: hex::encode(device_id(number, 0)), weight: 1, is_lost: false }],
+        devices: (0..disks).map(|disk| device(number, disk)).collect(),
         state: HostState::Member,
     };
     let map = ClusterMap::form((0..hosts).map(host).collect()).expect("a map");

@@ -10,9 +10,10 @@ mod repair;
 mod throttle;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::Store;
 use crate::daemon::watch::{Unit, Watch};
@@ -47,18 +48,33 @@ impl Default for ReplicationOptions {
 pub(super) struct Replication {
     options: ReplicationOptions,
     /// Counts the occasions for which a pass should not wait for its time.
-    hurry: watch::Sender<u64>,
+    occasions: AtomicU64,
+    /// Tells of them, in the order in which it is waited for: a simulation repeats it.
+    hurry: Notify,
     pub(super) repairs: Repairs,
 }
 
 impl Replication {
     pub(super) fn new(options: ReplicationOptions) -> Self {
-        Self { options, hurry: watch::Sender::new(0), repairs: Repairs::default() }
+        Self { options, occasions: AtomicU64::new(0), hurry: Notify::new(), repairs: Repairs::default() }
     }
 
     /// A replica is back, or the ring has changed: the next passes begin now.
     pub(super) fn hurry(&self) {
-        self.hurry.send_modify(|occasions| *occasions += 1);
+        self.occasions.fetch_add(1, Ordering::Release);
+        self.hurry.notify_waiters();
+    }
+
+    /// Waits for an occasion behind the first so many; tells how many there are then.
+    async fn occasion(&self, known: u64) -> u64 {
+        loop {
+            let hurried = self.hurry.notified();
+            let occasions = self.occasions.load(Ordering::Acquire);
+            if occasions != known {
+                return occasions;
+            }
+            hurried.await;
+        }
     }
 }
 
@@ -89,11 +105,11 @@ impl Store {
 impl Replicator {
     async fn run(self) {
         let replication = &self.store.inner.replication;
-        let mut hurry = replication.hurry.subscribe();
+        let mut known = replication.occasions.load(Ordering::Acquire);
         loop {
             tokio::select! {
                 biased;
-                _ = hurry.changed() => {}
+                occasions = replication.occasion(known) => known = occasions,
                 () = tokio::time::sleep(replication.options.interval) => {}
             }
             self.watch.begin(None);
