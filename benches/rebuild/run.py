@@ -206,7 +206,7 @@ def main():
             cluster.command(0, "policy", "add", POLICY, options.policy)
             cluster.command(0, "policy", "default", POLICY)
         objects = ["--keys", count, "--size", f"{kib}KiB", "--keep"]
-        cluster.load(0, *objects, "--prepare-only")
+        cluster.load(0, *objects, "-c", 8, "--prepare-only")
         load = [*objects, "--no-prepare", "--mix", "get=3,put=1", "--rate", options.rate]
         load += ["--duration", f"{RUN_SECONDS}s"]
         before = [cluster.load(0, *load) for _ in range(RUNS_BEFORE)]

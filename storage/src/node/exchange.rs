@@ -19,7 +19,7 @@ use super::{Node, limits};
 use crate::device::exchange::{Arrived, HEADER_BYTES, ImportedData, ReceivedRecord};
 use crate::error::{Error, Result};
 use crate::index::{DIGEST_LEAF_BITS, Digest, DigestEntry, EntryKey, EntryVersion, Index, Tree};
-use crate::mutation::Applies;
+use crate::mutation::{Applies, Mutation};
 
 /// A partition of which two replicas have different digests: the leaves of the one that was asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -187,35 +187,49 @@ impl Local {
         Ok(())
     }
 
-    /// See [`Node::import`]. Small records go into the log together, large ones one after the other.
+    /// See [`Node::import`]. What was received is committed together, while more comes.
     pub(crate) async fn import(&self, applies: Applies, records: DataStream) -> Result<u64> {
-        let mut records = Records::new(records);
-        let mut commits = FuturesUnordered::new();
-        let mut count = 0;
-        while let Some(received) = records.next().await? {
-            count += 1;
-            self.device.precedence().after_clients(received.record.len()).await;
-            if received.data_length > 0 {
-                self.import_one(received.record, applies, Some(records.data())).await?;
-                continue;
+        let (mut records, mut commits, mut count) = (Records::new(records), FuturesUnordered::new(), 0);
+        let outcome = loop {
+            let received = self.receive(&mut records, applies);
+            tokio::pin!(received);
+            let received = loop {
+                tokio::select! {
+                    biased;
+                    // Each holds up whoever asks for promises until it has ended.
+                    Some(done) = commits.next() => done?,
+                    received = &mut received, if commits.len() < limits::IMPORTS_MAX => break received,
+                }
+            };
+            match received {
+                Ok(Some(arrived)) => {
+                    count += 1;
+                    if let Arrived::New(mutation) = arrived {
+                        commits.push(self.take_in(mutation, applies));
+                    }
+                }
+                Ok(None) => break Ok(count),
+                Err(error) => break Err(error),
             }
-            commits.push(self.import_one(received.record, applies, None));
-            while commits.len() >= limits::IMPORTS_MAX
-                && let Some(done) = commits.next().await
-            {
-                done?;
-            }
-        }
+        };
+        // Whatever else failed, these have their data.
         while let Some(done) = commits.next().await {
             done?;
         }
-        Ok(count)
+        outcome
+    }
+
+    /// The next record, with its data on this device; `None` where there is none.
+    async fn receive(&self, records: &mut Records, applies: Applies) -> Result<Option<Arrived>> {
+        let Some(received) = records.next().await? else { return Ok(None) };
+        self.device.precedence().after_clients(received.record.len()).await;
+        let data = (received.data_length > 0).then(|| records.data());
+        self.device.receive(&received.record, applies, data).await.map(Some)
     }
 
     /// Promises don't hinder it: what stands at one replica may come to stand at all (`docs/consistency.md`). But
     /// nobody may be promised something while it is on its way to the index.
-    async fn import_one(&self, record: Bytes, applies: Applies, data: Option<ImportedData<'_>>) -> Result<()> {
-        let Arrived::New(mutation) = self.device.receive(&record, applies, data).await? else { return Ok(()) };
+    async fn take_in(&self, mutation: Mutation, applies: Applies) -> Result<()> {
         let _admitted = self.pass_gate(&mutation, applies).await;
         self.device.commit(mutation, applies).await.map(drop)
     }

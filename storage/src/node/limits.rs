@@ -82,7 +82,7 @@ pub(crate) const ENTRIES_MAX: usize = 1000;
 /// Pieces of records that wait for the network on their way to a replica.
 pub(super) const FETCH_QUEUE: usize = 4;
 
-/// Small records that a replica takes into one batch of its log; bounds memory beside clients' own writes.
+/// Records that a replica takes into one batch of its log; bounds memory beside clients' own writes.
 pub(super) const IMPORTS_MAX: usize = 32;
 
 /// Time for all that one call brings to a replica: the largest object at a few megabytes per second.
