@@ -170,7 +170,7 @@ pub const REPLICATION_INTERVAL: Duration = Duration::from_secs(30);
 pub const REPLICATION_SETTLE: Duration = Duration::from_secs(15);
 
 /// How long a writer whose condition fails has the object moved first, where the rings change: some hundred MiB.
-pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a device sends to other replicas per second: much of what a disk sustains, while clients' own requests are
 /// served beside it.

@@ -190,15 +190,15 @@ impl Local {
     /// See [`Node::import`]. What was received is committed together, while more comes.
     pub(crate) async fn import(&self, applies: Applies, records: DataStream) -> Result<u64> {
         let (mut records, mut commits, mut count) = (Records::new(records), FuturesUnordered::new(), 0);
-        let outcome = loop {
-            let received = self.receive(&mut records, applies);
-            tokio::pin!(received);
+        let mut outcome = 'records: loop {
+            let receiving = self.receive(&mut records, applies);
+            tokio::pin!(receiving);
             let received = loop {
                 tokio::select! {
                     biased;
                     // Each holds up whoever asks for promises until it has ended.
-                    Some(done) = commits.next() => done?,
-                    received = &mut received, if commits.len() < limits::IMPORTS_MAX => break received,
+                    Some(done) = commits.next() => if let Err(error) = done { break 'records Err(error) },
+                    received = &mut receiving, if commits.len() < limits::IMPORTS_MAX => break received,
                 }
             };
             match received {
@@ -208,15 +208,15 @@ impl Local {
                         commits.push(self.take_in(mutation, applies));
                     }
                 }
-                Ok(None) => break Ok(count),
+                Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
         // Whatever else failed, these have their data.
         while let Some(done) = commits.next().await {
-            done?;
+            outcome = outcome.and(done);
         }
-        outcome
+        outcome.map(|()| count)
     }
 
     /// The next record, with its data on this device; `None` where there is none.

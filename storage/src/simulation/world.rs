@@ -26,8 +26,8 @@ const CUT: u32 = 1;
 const MEMORY: &str = "/dev/shm";
 
 thread_local! {
-    /// Maps of clusters of so many hosts with so many disks and this policy: the same in every simulation, and the dearest part of its
-    /// beginning.
+    /// Maps of clusters of so many hosts with so many disks and this policy: the same in every simulation, and the
+    /// dearest part of its beginning.
     static MAPS: RefCell<BTreeMap<(usize, usize, &'static str), ClusterMap>> = const { RefCell::new(BTreeMap::new()) };
 }
 

@@ -1,5 +1,5 @@
-//! What is repaired without waiting for a pass: replicas that a reader has found apart, and copies that proved
-//! damaged.
+//! What is repaired without waiting for a pass: replicas that a reader has found apart, what a writer has to find on the
+//! next rings' devices, and copies that proved damaged.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::daemon::watch::Watch;
 use crate::error::{Error, Result};
 use crate::index::{DigestEntry, EntryKey, EntryVersion, Tree};
 use crate::key::KeyHash;
-use crate::limits::SETTLE_TIMEOUT;
+use crate::limits::MOVE_TIMEOUT;
 use crate::node::{Local, Want, applies_to};
 use crate::policy::is_fragments;
 
@@ -62,7 +62,7 @@ impl Store {
         if !placement.is_changing() || is_fragments(object.policy) {
             return Ok(());
         }
-        match tokio::time::timeout(SETTLE_TIMEOUT, self.bring_together(placement, object)).await {
+        match tokio::time::timeout(MOVE_TIMEOUT, self.bring_together(placement, object)).await {
             Ok(Err(error)) => tracing::debug!(%error, "what stands can't be brought to the next rings' devices"),
             Ok(Ok(())) => {}
             Err(_) => return Err(Error::Contended),
