@@ -97,6 +97,19 @@ fn host_names(server: &Server) -> Vec<String> {
     names
 }
 
+/// What a server's threads are called, with their nice values and scheduling policies.
+fn threads(server: &Server) -> BTreeSet<(String, i32, i32)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("its threads");
+    let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
+    let of = |stat: String| {
+        // proc(5): the name in brackets is the second field, the nice value the 19th, the policy the 41st.
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let field = |number: usize| fields.split_whitespace().nth(number - 3)?.parse().ok();
+        Some((name.to_owned(), field(19)?, field(41)?))
+    };
+    tasks.flatten().filter_map(stat).filter_map(of).collect()
+}
+
 #[test]
 fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     let root = tempfile::tempdir().expect("temporary directory");
@@ -201,6 +214,16 @@ fn what_was_acknowledged_is_there_through_every_host_whatever_happens_to_one() {
     while !is_whole() {
         assert!(Instant::now() < deadline, "{}", hosts[3].run(&["cluster", "dispersion"]));
         std::thread::sleep(Duration::from_secs(1));
+    }
+
+    // What brought all this about gives way to whoever serves clients.
+    for server in &servers {
+        let threads = threads(server);
+        let (other, idle) = (0, 5);
+        for (name, nice, policy) in [("idle", 0, idle), ("sharing", 10, other), ("tokio-rt-worker", 0, other)] {
+            let of_name: Vec<_> = threads.iter().filter(|(it, ..)| it == name).collect();
+            assert_eq!(of_name, [&(name.to_owned(), nice, policy)], "{threads:?}");
+        }
     }
 
     let acknowledged = names.values().filter(|acknowledged| **acknowledged).count();

@@ -47,6 +47,8 @@ class Server:
 
     name = ""
     durable = True
+    # Whether each process has the processors to itself as far as the kernel's groups of sessions go.
+    own_session = True
 
     def __init__(self, home):
         self.home = pathlib.Path(home) / self.name.replace(" ", "-").lower()
@@ -57,7 +59,7 @@ class Server:
         log = open(self.home / f"{pathlib.Path(command[0]).name}-{len(self.processes)}.log", "wb")
         environment = {**os.environ, **(env or {})}
         process = subprocess.Popen([*prefix, *map(str, command)], stdout=log, stderr=log, env=environment,
-                                   start_new_session=True)
+                                   start_new_session=self.own_session, process_group=None if self.own_session else 0)
         self.processes.append(process)
         return process
 

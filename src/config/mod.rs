@@ -12,10 +12,12 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anello_base::units::MIB;
 use anello_proxy::s3::ObjectOwnership;
 use anello_proxy::swift::{ConfigFault, SwiftConfig, TempAuthConfig};
-use anello_storage::limits::SHARD_ROWS_MAX;
-use anello_storage::store::{AuditOptions, DaemonOptions, ExpiryOptions, ShardingOptions};
+use anello_storage::daemon::threads::Behind;
+use anello_storage::limits::{REPLICATION_BYTES_PER_SECOND, SHARD_ROWS_MAX};
+use anello_storage::store::{AuditOptions, DaemonOptions, ExpiryOptions, ReplicationOptions, ShardingOptions};
 use serde::Deserialize;
 
 use crate::Outcome;
@@ -135,6 +137,8 @@ impl Default for S3 {
 pub(crate) struct Storage {
     pub(crate) audit_days: NonZeroU32,
     pub(crate) shard_rows: NonZeroU64,
+    /// What each device sends to others at most while replicas are brought together.
+    pub(crate) replication_mib_per_second: NonZeroU64,
     pub(crate) delay_reaping: BTreeMap<String, u64>,
 }
 
@@ -143,19 +147,25 @@ impl Default for Storage {
         Self {
             audit_days: NonZeroU32::new(7).expect("is not zero"),
             shard_rows: NonZeroU64::new(SHARD_ROWS_MAX).expect("is not zero"),
+            replication_mib_per_second: NonZeroU64::new(REPLICATION_BYTES_PER_SECOND / MIB).expect("is not zero"),
             delay_reaping: BTreeMap::new(),
         }
     }
 }
 
 impl Storage {
-    pub(crate) fn daemons(&self) -> DaemonOptions {
+    /// How the daemons work, and on which threads.
+    pub(crate) fn daemons(&self, threads: &Behind) -> DaemonOptions {
         let within = Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 3600);
         DaemonOptions {
             audit: AuditOptions { within },
             sharding: ShardingOptions { rows_max: self.shard_rows.get(), ..ShardingOptions::default() },
+            replication: ReplicationOptions {
+                bytes_per_second: self.replication_mib_per_second.get().saturating_mul(MIB),
+                ..ReplicationOptions::default()
+            },
             expiry: ExpiryOptions { delays: self.delay_reaping.clone() },
-            ..DaemonOptions::default()
+            threads: Some(threads.clone()),
         }
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anello_storage::Store;
+use anello_storage::daemon::threads::{Behind, Threads};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,13 +57,15 @@ pub(crate) fn run(args: ServeArgs) -> Outcome {
     logging::start(&config.log)?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(config));
+    let threads = Threads::start()?;
+    let outcome = runtime.block_on(serve(config, &threads.behind()));
     // Blocking work that hangs (a dead disk) must not keep the process.
     runtime.shutdown_timeout(CLOSE_TIMEOUT);
+    threads.end();
     outcome
 }
 
-async fn serve(config: Config) -> Outcome {
+async fn serve(config: Config, threads: &Behind) -> Outcome {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     home::require_company(&config)?;
@@ -106,13 +109,13 @@ async fn serve(config: Config) -> Outcome {
 
     let opened = tokio::select! {
         opened = async {
-            let member = node::open(&config, home.cluster(), node_tls.clone()).await?;
+            let member = node::open(&config, home.cluster(), node_tls.clone(), threads).await?;
             if let (Some(member), Some(nodes)) = (&member, nodes) {
                 let service = Arc::new(NodeDoor(member.http()));
                 accepting.spawn(nodes.serve(service, stop.clone(), tasks.clone()));
             }
             let is_alone = member.is_none();
-            let store = rooms::open_store(&config, home.cluster(), member).await?;
+            let store = rooms::open_store(&config, home.cluster(), member, threads).await?;
             loop {
                 match open_rooms(&config, &mut home, &urls, store.clone()).await {
                     Err(error) if !is_alone => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anello_base::SystemClock;
 use anello_storage::cluster::{Member, MemberOptions, Part};
+use anello_storage::daemon::threads::Behind;
 use anello_storage::device::DeviceOptions;
 use anello_storage::node::{HttpService, HttpTransport, Transport, connector};
 use http::{Request, Response};
@@ -30,6 +31,7 @@ pub(crate) async fn open(
     config: &Config,
     cluster: &Cluster,
     tls: Option<Arc<TlsFiles>>,
+    threads: &Behind,
 ) -> Result<Option<Member>, Box<dyn std::error::Error>> {
     let Some(membership) = &cluster.member else { return Ok(None) };
     let part = match membership {
@@ -47,7 +49,7 @@ pub(crate) async fn open(
         region: config.cluster.region,
         zone: config.cluster.zone,
         part,
-        daemons: config.storage.daemons(),
+        daemons: config.storage.daemons(threads),
     };
     let transport: Arc<dyn Transport> = match tls {
         None => Arc::new(HttpTransport::new(&options.cluster_secret)),

@@ -18,6 +18,7 @@ use anello_proxy::swift::{Endpoint, SwiftDoor, Synchronizer, TempAuthConfig};
 use anello_proxy::website::{self, WebsiteDoor};
 use anello_storage::Store;
 use anello_storage::cluster::Member;
+use anello_storage::daemon::threads::Behind;
 use anello_storage::device::DeviceOptions;
 use anello_storage::store::{StoreOptions, freshness};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -178,7 +179,12 @@ fn doors(config: &Config, cluster: &Cluster, store: &Vault, identity: Arc<dyn Id
 }
 
 /// Opens the devices, replaying what was not closed; a host of several waits until the cluster is complete.
-pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Option<Member>) -> Result<Store> {
+pub(crate) async fn open_store(
+    config: &Config,
+    cluster: &Cluster,
+    member: Option<Member>,
+    threads: &Behind,
+) -> Result<Store> {
     if let Some(member) = member {
         let map = member.map().await?;
         return Ok(Store::open_member(member, &map)?);
@@ -189,7 +195,7 @@ pub(crate) async fn open_store(config: &Config, cluster: &Cluster, member: Optio
         cluster_id: cluster.id.clone(),
         cluster_secret: cluster.secret(),
         device: DeviceOptions::default(),
-        daemons: config.storage.daemons(),
+        daemons: config.storage.daemons(threads),
     };
     Ok(tokio::task::spawn_blocking(move || Store::open(options)).await??)
 }

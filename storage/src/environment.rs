@@ -2,6 +2,7 @@
 //! layer: chance, and threads that may block. Clock, network and disk arrive as arguments.
 
 use rand::distr::{Distribution, StandardUniform};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::{Error, Result};
 
@@ -15,6 +16,14 @@ where
         return value;
     }
     rand::random()
+}
+
+/// Does work that blocks or takes long, where it is; the reactor's other tasks go on meanwhile.
+pub(crate) fn blocking_here<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// Does work that blocks, off the reactor; in a simulation at once. Dropped half-way, it is done all the same.

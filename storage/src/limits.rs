@@ -30,6 +30,13 @@ pub const DATA_VOLUME_BYTES: u64 = 4096 * MIB;
 /// Bytes of one group commit. Bounds the memory of a batch and the wait of its first record.
 pub const BATCH_BYTES_MAX: u64 = 4 * MIB;
 
+/// Bytes of one group commit that replicas and compaction bring while clients are about: one more record of theirs may
+/// come on top. A client's record waits for the batch before it, which takes a millisecond or two at this size.
+pub const BATCH_BYTES_BEHIND_CLIENTS: u64 = 512 * KIB;
+
+/// Clients count as being about for so long after the last request.
+pub const CLIENTS_LINGER: Duration = Duration::from_secs(1);
+
 /// Names, metadata and block checksums of one record; a single PUT of 5 GiB has 320 KiB of checksums.
 pub const RECORD_HEAD_BYTES_MAX: u64 = 2 * MIB;
 
@@ -166,15 +173,21 @@ pub const HEAL_INTERVAL: Duration = Duration::from_secs(1);
 /// From the end of a replication pass to the next. One that finds nothing costs milliseconds.
 pub const REPLICATION_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The same behind a pass that failed in part while the rings change.
+pub const REPLICATION_RETRY: Duration = Duration::from_secs(2);
+
 /// A write's last share comes within the time-out of a commit, or not at all.
 pub const REPLICATION_SETTLE: Duration = Duration::from_secs(15);
 
 /// How long a writer whose condition fails has the object moved first, where the rings change: some hundred MiB.
 pub const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a device sends to other replicas per second: much of what a disk sustains, while clients' own requests are
-/// served beside it.
-pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * 1024 * 1024;
+/// What a device sends to other replicas per second where nothing else is said: much of what a disk sustains, while
+/// clients' own requests are served beside it.
+pub const REPLICATION_BYTES_PER_SECOND: u64 = 256 * MIB;
+
+/// Fragments that a device makes anew at a time for another; each holds a stripe of some hundred KiB.
+pub const REBUILDS_AT_ONCE: usize = 8;
 
 /// From one look at the cluster's map to the next: a change of the rings takes some of them.
 pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_secs(1);

@@ -61,7 +61,7 @@ impl Peer {
         let (mut all, mut after) = (BTreeMap::new(), None);
         loop {
             // In pages of one, so that every key is a beginning once.
-            let page = self.device.index().digest_entries(tree, leaf, after.as_ref(), 1).expect("reads");
+            let page = self.device.index().digest_entries(tree, leaf..leaf + 1, after.as_ref(), 1).expect("reads");
             let Some(DigestEntry { key, version }) = page.into_iter().next() else { return all };
             after = Some(key.clone());
             assert_eq!(self.device.index().entry_version(tree, &key).expect("reads"), Some(version.clone()));

@@ -11,7 +11,7 @@
 //! Each waits until the hosts go by the one before, and nothing that was begun by an older one is under way; the
 //! third also until enough replicators have been through all that moves ([`ClusterMap::waits_for`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, Ring};
@@ -183,38 +183,45 @@ impl ClusterMap {
                 return Ok(Some(format!("{name} is still at work by map {}", progress.oldest)));
             }
         }
-        let mut hosts = BTreeMap::new();
+        let mut devices: Vec<(&HostDevice, &str)> = Vec::new();
         for host in &self.hosts {
-            for device in host.devices.iter().filter(|device| !device.is_lost) {
-                hosts.insert(device.id.as_str(), host.name.as_str());
-            }
+            devices.extend(host.devices.iter().map(|device| (device, host.name.as_str())));
         }
-        let is_here = |device: &str| hosts.get(device).is_some_and(|host| progress.contains_key(*host));
-        let is_synced = |device: &str| {
-            let synced = hosts.get(device).and_then(|host| progress.get(*host)?.synced.get(device));
-            synced.is_some_and(|epoch| *epoch >= self.epoch)
+        let is_here: Vec<bool> =
+            devices.iter().map(|(device, host)| !device.is_lost && progress.contains_key(*host)).collect();
+        let is_synced = |(device, host): &(&HostDevice, &str)| {
+            let synced = progress.get(*host).and_then(|progress| progress.synced.get(&device.id));
+            !device.is_lost && synced.is_some_and(|epoch| *epoch >= self.epoch)
+        };
+        let is_synced: Vec<bool> = devices.iter().map(is_synced).collect();
+        // A ring's numbers of devices are its own.
+        let places = |ring: &Ring| -> HashMap<DeviceId, usize> {
+            let place = |name: &str| devices.iter().position(|(device, _)| device.id == name);
+            ring.devices().filter_map(|device| Some((device.id, place(&device.name)?))).collect()
         };
         let next = self.next_rings()?;
         for (at, (now, plan)) in self.rings()?.iter().zip(self.policies.rings()).enumerate() {
-            let next = next.as_ref().map(|next| &next[at]);
+            let next = next.as_ref().map(|next| (&next[at], places(&next[at])));
+            let places = places(now);
             for partition in now.partitions() {
-                let names = |ring: &Ring| -> Vec<String> {
-                    let ids = ring.primaries(partition).iter();
-                    ids.filter_map(|id| ring.device(*id)).map(|device| device.name.clone()).collect()
+                let primaries = |ring: &Ring, places: &HashMap<DeviceId, usize>| -> Vec<usize> {
+                    ring.primaries(partition).iter().filter_map(|id| places.get(id).copied()).collect()
                 };
-                let (before, after) = (names(now), next.map(names));
-                let here = |devices: &[String]| devices.iter().filter(|device| is_here(device)).count();
+                let before = primaries(now, &places);
+                let after = next.as_ref().map(|(ring, places)| primaries(ring, places));
+                let here = |set: &[usize]| set.iter().filter(|device| is_here[**device]).count();
                 let all = [Some(&before), after.as_ref()];
                 if let Some(set) = all.into_iter().flatten().find(|set| here(set) < majority(set.len())) {
+                    let set: Vec<&str> = set.iter().map(|device| devices[*device].0.id.as_str()).collect();
                     return Ok(Some(format!("most of the devices {set:?} of a partition do not answer")));
                 }
                 let moves = after.is_some_and(|after| after.iter().any(|device| !before.contains(device)));
-                let synced = before.iter().filter(|device| is_synced(device)).count();
+                let synced = before.iter().filter(|device| is_synced[**device]).count();
                 // Each fragment is on one device only: all that are here have brought theirs.
                 let wanted = if plan.is_exact { here(&before) } else { readers(before.len()) };
                 if self.is_sealed() && moves && synced < wanted {
-                    let waiting = before.iter().find(|device| !is_synced(device));
-                    let host = waiting.and_then(|device| hosts.get(device.as_str())).unwrap_or(&"");
+                    let waiting = before.iter().find(|device| !is_synced[**device]);
+                    let host = waiting.map_or("", |device| devices[*device].1);
                     return Ok(Some(format!("data move from {host}")));
                 }
             }

@@ -196,7 +196,7 @@ impl Member {
 
     /// Answers the other hosts; to be served from the beginning, since they ask for the map.
     pub fn http(&self) -> HttpService {
-        HttpService::new(Arc::clone(&self.service), &self.cluster_secret)
+        HttpService::new(Arc::clone(&self.service), &self.cluster_secret, self.daemons.threads.clone())
     }
 
     /// The same without HTTP.

@@ -232,7 +232,8 @@ async fn copy(device: &Device, bytes: &Bytes, from: Location, mutation: &Mutatio
     loop {
         let encoded = Encoded { head: bytes[..data_start].to_vec(), data: bytes.slice(data_start..) };
         let (mutation, moved) = (mutation.clone(), Some(from));
-        let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, done }));
+        let commit =
+            |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, is_restored: false, done }));
         match device.inner.shared.ask(commit).await {
             Err(Error::Busy { .. }) => tokio::time::sleep(BUSY_PAUSE).await,
             other => return other.map(|_| ()),

@@ -4,4 +4,5 @@ pub mod auditor;
 pub mod compactor;
 mod cursor;
 pub(crate) mod recounter;
+pub mod threads;
 pub mod watch;

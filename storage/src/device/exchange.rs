@@ -164,7 +164,7 @@ impl Device {
     pub async fn import(&self, record: &Bytes, applies: Applies, data: Option<ImportedData<'_>>) -> Result<Effect> {
         match self.receive(record, applies, data).await? {
             Arrived::Known(version) => Ok(Effect { stale: Some(version), ..Effect::default() }),
-            Arrived::New(mutation) => self.commit(mutation, applies).await,
+            Arrived::New(mutation) => self.restore(mutation, applies).await,
         }
     }
 
@@ -223,7 +223,8 @@ impl Device {
         let mutation = self.with_data(record, decoded, data).await?;
         let encoded = record::encode(&mutation, applies)?;
         let moved = Some(row.location);
-        let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, done }));
+        let commit =
+            |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, is_restored: false, done }));
         self.inner.shared.ask(commit).await?;
         Ok(true)
     }

@@ -94,9 +94,19 @@ impl Device {
     /// one still takes deletions). After any other error the record may or may not be found at the next
     /// start.
     pub async fn commit(&self, mutation: Mutation, applies: Applies) -> Result<Effect> {
+        self.append(mutation, applies, false).await
+    }
+
+    /// The same for what no client waits for: beside clients' records a batch takes few of these.
+    pub(crate) async fn restore(&self, mutation: Mutation, applies: Applies) -> Result<Effect> {
+        self.append(mutation, applies, true).await
+    }
+
+    async fn append(&self, mutation: Mutation, applies: Applies, is_restored: bool) -> Result<Effect> {
         self.inner.shared.admit(&*self.inner.volumes.disk, engine::is_privileged(&mutation))?;
         let encoded = record::encode(&mutation, applies)?;
-        let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved: None, done }));
+        let moved = None;
+        let commit = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, is_restored, done }));
         self.inner.shared.ask(commit).await
     }
 

@@ -2,6 +2,7 @@
 //! comparing replicas costs their differences.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rocksdb::{DBRawIterator, ReadOptions};
 
@@ -53,15 +54,15 @@ impl Tables {
     pub(super) fn digest_entries(
         &self,
         tree: Tree,
-        leaf: u32,
+        leaves: Range<u32>,
         after: Option<&EntryKey>,
         limit: usize,
     ) -> Result<Vec<DigestEntry>> {
         let mut entries = Vec::new();
-        if leaf >= DIGEST_LEAVES {
+        if leaves.start >= leaves.end.min(DIGEST_LEAVES) {
             return Ok(entries);
         }
-        let (mut low, high) = hash_range(leaf, leaf + 1, DIGEST_LEAF_BITS);
+        let (mut low, high) = hash_range(leaves.start, leaves.end.min(DIGEST_LEAVES), DIGEST_LEAF_BITS);
         if let Some(after) = after {
             low = low.max([&after.hash.0, after.name.as_deref().unwrap_or("").as_bytes(), &[0]].concat());
             if after.name.is_none() {

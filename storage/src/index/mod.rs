@@ -419,15 +419,15 @@ impl Index {
         self.tables.digest_of(tree, partition, part_power)
     }
 
-    /// Entries below a leaf behind `after`, in the order of their keys, at most `limit`.
+    /// Entries below neighbouring leaves behind `after`, in the order of their keys, at most `limit`.
     pub fn digest_entries(
         &self,
         tree: Tree,
-        leaf: u32,
+        leaves: Range<u32>,
         after: Option<&EntryKey>,
         limit: usize,
     ) -> Result<Vec<DigestEntry>> {
-        self.tables.digest_entries(tree, leaf, after, limit)
+        self.tables.digest_entries(tree, leaves, after, limit)
     }
 
     /// The version of one entry; `None` where nothing is known of it. An object is found whatever its policy

@@ -28,14 +28,14 @@ pub(crate) struct Differing {
     pub(crate) leaves: Vec<(u32, Digest)>,
 }
 
-/// A run of entries below a leaf, as one replica has it.
+/// A run of entries below neighbouring leaves, as one replica has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) tree: Tree,
-    pub(crate) leaf: u32,
-    /// The run begins behind this one; at the leaf's first where there is none.
+    pub(crate) leaves: Range<u32>,
+    /// The run begins behind this one; at the leaves' first where there is none.
     pub(crate) after: Option<EntryKey>,
-    /// Its last one; the leaf's where there is none.
+    /// Its last one; the leaves' where there is none.
     pub(crate) through: Option<EntryKey>,
     /// The sum of its entries.
     pub(crate) digest: Digest,
@@ -231,7 +231,7 @@ impl Local {
     /// nobody may be promised something while it is on its way to the index.
     async fn take_in(&self, mutation: Mutation, applies: Applies) -> Result<()> {
         let _admitted = self.pass_gate(&mutation, applies).await;
-        self.device.commit(mutation, applies).await.map(drop)
+        self.device.restore(mutation, applies).await.map(drop)
     }
 
     /// Replaces what is damaged of an object by what a replica sends; whether that was of the same version.
@@ -260,8 +260,8 @@ pub(crate) fn sum(entries: &[DigestEntry]) -> Digest {
 }
 
 fn entries_of(index: &Index, span: &Span) -> Result<Entries> {
-    let Span { tree, leaf, after, through, .. } = span;
-    let mut entries = index.digest_entries(*tree, *leaf, after.as_ref(), limits::ENTRIES_MAX)?;
+    let Span { tree, leaves, after, through, .. } = span;
+    let mut entries = index.digest_entries(*tree, leaves.clone(), after.as_ref(), limits::ENTRIES_MAX)?;
     let is_last = |through: &EntryKey| entries.last().is_some_and(|last| last.key >= *through);
     let is_whole = entries.len() < limits::ENTRIES_MAX || through.as_ref().is_some_and(is_last);
     if let Some(through) = through {

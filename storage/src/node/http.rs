@@ -21,18 +21,23 @@ use super::limits::{
 use super::seal::{ClusterKey, Direction, Nonce, Opener, seal};
 use super::service::NodeService;
 use super::transport::{DataStream, Incoming, Transport};
+use crate::daemon::threads::{Behind, Pool};
 use crate::error::{Error, Result};
 
 /// The path bears the protocol's version: a node refuses what it doesn't know.
 const PATH: &str = "/node/1";
 const NONCE: &str = "x-anello-nonce";
 
+/// Says that no client waits for the answer. Not sealed: whoever changes it on the way could as well delay the call.
+const BEHIND: &str = "x-anello-behind";
+
 /// A body of sealed frames.
 pub type NodeBody = BoxBody<Bytes, Error>;
 
 /// Carries calls over HTTP, on connections of `C`'s.
 pub struct HttpTransport<C = HttpConnector> {
-    client: Client<C, NodeBody>,
+    /// By the threads that call: a connection is driven by those that made it.
+    clients: [Client<C, NodeBody>; Pool::COUNT],
     scheme: &'static str,
     key: ClusterKey,
 }
@@ -60,25 +65,31 @@ impl HttpTransport {
 impl<C: Connect + Clone + Send + Sync + 'static> HttpTransport<C> {
     /// The same on connections of another kind, by the scheme that asks for them.
     pub fn over(scheme: &'static str, connector: C, cluster_secret: &[u8]) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .build(connector);
-        Self { client, scheme, key: ClusterKey::new(cluster_secret) }
+        let client = |_| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+                .build(connector.clone())
+        };
+        Self { clients: std::array::from_fn(client), scheme, key: ClusterKey::new(cluster_secret) }
     }
 
     async fn send(&self, address: &str, message: Bytes, data: DataStream) -> Result<Incoming> {
         let failed = |message: String| Error::Node { node: address.to_owned(), class: Class::Busy, message };
         let nonce: Nonce = rand::random();
         let frames = seal(&self.key, &nonce, Direction::Call, message, data);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}://{address}{PATH}", self.scheme))
             .header(NONCE, hex::encode(nonce))
             .body(body(frames))
             .map_err(|error| failed(error.to_string()))?;
-        let response = self.client.request(request).await.map_err(|error| Error::Unreachable {
+        let pool = Pool::here();
+        if pool != Pool::Serving {
+            request.headers_mut().insert(BEHIND, HeaderValue::from_static("1"));
+        }
+        let response = self.clients[pool as usize].request(request).await.map_err(|error| Error::Unreachable {
             node: address.to_owned(),
             at_once: !error.is_connect(),
             message: causes(&error),
@@ -107,14 +118,17 @@ impl<C: Connect + Clone + Send + Sync + 'static> Transport for HttpTransport<C> 
 
 /// Answers HTTP requests with a [`NodeService`]. What was not sealed by a member of the cluster gets 403 and
 /// nothing else.
+#[derive(Clone)]
 pub struct HttpService {
     service: Arc<NodeService>,
     key: ClusterKey,
+    /// Where calls are answered for which no client waits; otherwise where the others are.
+    threads: Option<Behind>,
 }
 
 impl HttpService {
-    pub(crate) fn new(service: Arc<NodeService>, cluster_secret: &[u8]) -> Self {
-        Self { service, key: ClusterKey::new(cluster_secret) }
+    pub(crate) fn new(service: Arc<NodeService>, cluster_secret: &[u8], threads: Option<Behind>) -> Self {
+        Self { service, key: ClusterKey::new(cluster_secret), threads }
     }
 
     /// Answers one request.
@@ -122,7 +136,14 @@ impl HttpService {
     where
         B: Body<Data = Bytes, Error: std::error::Error> + Send + Sync + Unpin + 'static,
     {
-        match self.answer(request).await {
+        let answer = match self.threads.as_ref().filter(|_| request.headers().contains_key(BEHIND)) {
+            None => self.answer(request).await,
+            Some(threads) => {
+                let service = self.clone();
+                threads.run(async move { service.answer(request).await }).await.unwrap_or(Err(Error::Stopped))
+            }
+        };
+        match answer {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(%error, "a call to this node was refused");

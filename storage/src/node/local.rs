@@ -72,7 +72,7 @@ impl Local {
         };
         self.keep_data(&write)?;
         self.has_data(&write)?;
-        let Write { mutation, applies, .. } = write;
+        let Write { mutation, applies, restores, .. } = write;
         let timestamp = mutation.timestamp();
         let (keys, is_statistics) = (Keys::of(&mutation), matches!(mutation, Mutation::ContainerStats { .. }));
         let data = match &mutation {
@@ -82,7 +82,10 @@ impl Local {
         let fenced = Keys::fenced(&mutation);
         // Metadata that stand refuse no earlier data.
         let refuses = applies.object && !matches!(mutation, Mutation::ObjectPost(_));
-        let mut effect = self.device.commit(mutation, applies).await?;
+        let mut effect = match restores {
+            true => self.device.restore(mutation, applies).await?,
+            false => self.device.commit(mutation, applies).await?,
+        };
         let is_same = effect.stale == Some(timestamp) && self.stands(timestamp, data.as_ref())?;
         if is_same || is_statistics {
             // The same again; or statistics, of which the later ones are as good.

@@ -27,7 +27,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::epoch::Epoch;
-pub(crate) use self::exchange::{Span, Want, applies_to, leaves_of, sum};
+pub(crate) use self::exchange::{Differing, Span, Want, applies_to, leaves_of, sum};
 pub use self::http::{HttpService, HttpTransport, NodeBody, connector};
 #[cfg(test)]
 pub(crate) use self::limits::DEAD_CONNECTION_TIMEOUT;

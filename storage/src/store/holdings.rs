@@ -71,10 +71,8 @@ impl Store {
         let mut entries = Vec::new();
         for device in self.devices() {
             for tree in device.index().digest_trees()? {
-                for (leaf, _) in device.index().digests(tree, 0..DIGEST_LEAVES)? {
-                    let found = device.index().digest_entries(tree, leaf, None, usize::MAX)?;
-                    entries.extend(found.into_iter().map(|entry| format!("{tree:?} {leaf}: {entry:?}")));
-                }
+                let found = device.index().digest_entries(tree, 0..DIGEST_LEAVES, None, usize::MAX)?;
+                entries.extend(found.into_iter().map(|entry| format!("{tree:?}: {entry:?}")));
             }
         }
         Ok(entries)

@@ -14,7 +14,7 @@ use super::placement::Placement;
 use super::{Cluster, IfMissing, ObjectHead, Store, held};
 use crate::cluster::{ClusterMap, ClusterStatus, HostStatus, Progress};
 use crate::daemon::watch::Watch;
-use crate::environment::blocking;
+use crate::environment::blocking_here;
 use crate::error::{Error, Result};
 use crate::key::ObjectPath;
 use crate::model::{Etags, Precondition};
@@ -54,10 +54,10 @@ impl Store {
         }
         let progress = self.gather(cluster, mine).await;
         if let Some(applicant) = cluster.member.roll.applicant() {
-            match map.with_host(&applicant, self.clock().wall()) {
+            match blocking_here(|| map.with_host(&applicant, self.clock().wall())) {
                 Ok(Some(next))
                     if (map.is_changing() && map.has_lost_devices(&applicant))
-                        || waits_for(&map, &progress).await?.is_none() =>
+                        || blocking_here(|| map.waits_for(&progress))?.is_none() =>
                 {
                     watch.advance(u64::from(self.propose(cluster, next).await?));
                     return Ok(());
@@ -71,11 +71,11 @@ impl Store {
             *held(&cluster.waits_for) = None;
             return Ok(());
         }
-        let Some(next) = map.next_step(self.clock().wall())? else {
+        let Some(next) = blocking_here(|| map.next_step(self.clock().wall()))? else {
             *held(&cluster.waits_for) = None;
             return Ok(());
         };
-        let waits_for = waits_for(&map, &progress).await?;
+        let waits_for = blocking_here(|| map.waits_for(&progress))?;
         held(&cluster.waits_for).clone_from(&waits_for);
         if waits_for.is_none() {
             watch.advance(u64::from(self.propose(cluster, next).await?));
@@ -102,10 +102,10 @@ impl Store {
         for _ in 0..CALM_LOOKS {
             self.catch_up(cluster).await?;
             let map = cluster.map();
-            let next = change(&map, self.clock().wall())?;
+            let next = blocking_here(|| change(&map, self.clock().wall()))?;
             // A map that comes too soon behind the last one would be refused by whoever has not seen that.
             let progress = self.gather(cluster, self.progress(cluster)).await;
-            let is_time = !map.is_settled() || waits_for(&map, &progress).await?.is_none();
+            let is_time = !map.is_settled() || blocking_here(|| map.waits_for(&progress))?.is_none();
             // Where somebody was faster, the change begins again with his map.
             if is_time && self.propose(cluster, next).await? {
                 return Ok(());
@@ -189,8 +189,10 @@ impl Store {
         }
         tracing::info!(epoch = map.epoch, changing = map.is_changing(), "the cluster's map has changed");
         let (nodes, peers) = cluster.member.nodes(&map);
-        let placement = Placement::of_cluster(&map, nodes)?;
-        cluster.member.keep(&map)?;
+        let placement = blocking_here(|| {
+            let placement = Placement::of_cluster(&map, nodes)?;
+            cluster.member.keep(&map).map(|()| placement)
+        })?;
         cluster.member.epoch.advance(map.epoch).await;
         *held(&cluster.peers) = peers;
         self.set_placement(placement);
@@ -228,20 +230,13 @@ impl Store {
             (true, false) => Some("announced"),
             (true, true) => Some("moving data"),
         };
-        let waits_for = held(&cluster.waits_for).clone();
+        let (placement, waits_for) = (self.placement(), held(&cluster.waits_for).clone());
         let change = stage.map(|stage| waits_for.map_or_else(|| stage.to_owned(), |why| format!("{stage}: {why}")));
         let hosts = map.hosts.iter().map(|host| {
-            let devices: Vec<String> = host.devices.iter().map(|device| device.id.clone()).collect();
-            let replicas = map.replicas_on(&devices).unwrap_or_default();
-            HostStatus { name: host.name.clone(), devices: devices.len(), state: host.state, replicas }
+            let replicas = host.devices.iter().map(|device| placement.replicas_on(&device.id)).sum();
+            HostStatus { name: host.name.clone(), devices: host.devices.len(), state: host.state, replicas }
         });
         let peers = cluster.peers().iter().map(|peer| peer.status()).collect();
         Some(ClusterStatus { epoch: map.epoch, change, is_settled: map.is_settled(), hosts: hosts.collect(), peers })
     }
-}
-
-/// Why the next map must wait. Looks at every partition, off the reactor.
-async fn waits_for(map: &Arc<ClusterMap>, progress: &BTreeMap<String, Progress>) -> Result<Option<String>> {
-    let (map, progress) = (Arc::clone(map), progress.clone());
-    blocking(move || map.waits_for(&progress)).await
 }

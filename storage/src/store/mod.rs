@@ -38,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::{ClusterMap, ClusterStatus, Member};
 pub use crate::daemon::auditor::AuditOptions;
+use crate::daemon::threads::Behind;
 use crate::daemon::watch::{DaemonStatus, Unit, Watch};
 use crate::device::{Device, DeviceOptions, DeviceStatus};
 use crate::error::Result;
@@ -91,6 +92,8 @@ pub struct DaemonOptions {
     pub sharding: ShardingOptions,
     /// How long what has expired is kept.
     pub expiry: ExpiryOptions,
+    /// Where they work ([`crate::daemon::threads`]); otherwise where clients are served.
+    pub threads: Option<Behind>,
 }
 
 /// All that is stored. Cheap to clone.
@@ -118,6 +121,8 @@ struct Inner {
     /// Held for a look.
     placement: RwLock<Arc<Placement>>,
     background: TaskTracker,
+    /// Where daemons work, if not where clients are served.
+    threads: Option<Behind>,
     stop: CancellationToken,
     /// Of every daemon; held for a look.
     watches: Mutex<Vec<Arc<Watch>>>,
@@ -300,6 +305,7 @@ impl Store {
                 expiry: daemons.expiry,
                 shard_maps: KnownMaps::default(),
                 background: TaskTracker::new(),
+                threads: daemons.threads,
                 stop: CancellationToken::new(),
                 watches: Mutex::default(),
             }),
@@ -416,6 +422,17 @@ impl Store {
 
     fn background(&self) -> &TaskTracker {
         &self.inner.background
+    }
+
+    /// Has something done that no client waits for.
+    fn spawn_daemon(&self, daemon: impl Future<Output: Send> + Send + 'static) {
+        match &self.inner.threads {
+            Some(threads) => {
+                let threads = threads.clone();
+                drop(self.background().spawn(async move { threads.run(daemon).await.map(drop) }));
+            }
+            None => drop(self.background().spawn(daemon)),
+        }
     }
 }
 

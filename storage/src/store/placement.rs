@@ -43,6 +43,8 @@ pub(super) struct Placement {
     /// By the number of the ring; the first is that of policy 0.
     objects: Vec<(u32, Tables)>,
     policies: Policies,
+    /// Replicas of partitions on each device.
+    replicas_on: Vec<usize>,
 }
 
 /// The parts of a mutation that a device keeps: by the rings in force, and by those that follow while they change.
@@ -119,8 +121,16 @@ impl Placement {
         let (Some(account), Some(container), false) = (account, container, objects.is_empty()) else {
             return Err(Error::ring("", &"there are fewer rings than policies"));
         };
+        let mut replicas_on = vec![0; nodes.len()];
+        let all = [&account, &container].into_iter().chain(objects.iter().map(|(_, tables)| tables));
+        for table in all.flat_map(|tables| std::iter::once(&tables.now).chain(&tables.next)) {
+            for partition in table.ring.partitions() {
+                let primaries = table.ring.primaries(partition).iter().copied();
+                table.slots(primaries).for_each(|slot| replicas_on[slot.0] += 1);
+            }
+        }
         let (names, nodes) = nodes.into_iter().unzip();
-        Ok(Self { epoch, is_sealed, names, nodes, account, container, objects, policies })
+        Ok(Self { epoch, is_sealed, names, nodes, account, container, objects, policies, replicas_on })
     }
 
     pub(super) fn node(&self, slot: Slot) -> &Node {
@@ -130,6 +140,11 @@ impl Placement {
     /// The device by this name.
     pub(super) fn slot_of(&self, name: &str) -> Option<Slot> {
         self.names.iter().position(|known| known == name).map(Slot)
+    }
+
+    /// Replicas of partitions that a device keeps, or is to keep.
+    pub(super) fn replicas_on(&self, device: &str) -> usize {
+        self.slot_of(device).map_or(0, |slot| self.replicas_on[slot.0])
     }
 
     /// All devices.

@@ -45,14 +45,14 @@ impl Store {
         for device in self.devices() {
             let compactor = Compactor::new(device.clone());
             self.show(compactor.watch());
-            self.background().spawn(compactor.run(self.inner.stop.clone()));
+            self.spawn_daemon(compactor.run(self.inner.stop.clone()));
             let auditor = Auditor::new(device.clone(), self.inner.audit.clone());
             self.show(auditor.watch());
-            self.background().spawn(auditor.run(self.inner.stop.clone()));
+            self.spawn_daemon(auditor.run(self.inner.stop.clone()));
             for what in [Counted::Containers, Counted::Accounts] {
                 let recounter = Recounter::new(device.clone(), what);
                 self.show(recounter.watch());
-                self.background().spawn(recounter.run(self.inner.stop.clone()));
+                self.spawn_daemon(recounter.run(self.inner.stop.clone()));
             }
         }
         let updater = self.watch("statistics updater", Unit::Containers);
@@ -60,9 +60,13 @@ impl Store {
         if self.inner.cluster.is_some() {
             self.say_hello();
             let monitor = self.watch("peer monitor", Unit::Hosts);
-            self.repeat(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await });
+            // Whether hosts reach each other, and by which map, is never behind anything.
+            self.background()
+                .spawn(self.rounds(monitor, PING_INTERVAL, |store, watch| async move { store.ping(&watch).await }));
             let steward = self.watch("membership", Unit::Hosts);
-            self.repeat(steward, MEMBERSHIP_INTERVAL, |store, watch| async move { store.steward(&watch).await });
+            self.background().spawn(
+                self.rounds(steward, MEMBERSHIP_INTERVAL, |store, watch| async move { store.steward(&watch).await }),
+            );
         }
         // A cluster of one device may come to have more.
         if self.inner.cluster.is_some() || !self.placement().is_single() {
@@ -86,6 +90,18 @@ impl Store {
     ) where
         F: Future<Output = Result<()>> + Send,
     {
+        self.spawn_daemon(self.rounds(watch, every, step));
+    }
+
+    fn rounds<F>(
+        &self,
+        watch: Arc<Watch>,
+        every: Duration,
+        step: impl Fn(Self, Arc<Watch>) -> F + Send + Sync + 'static,
+    ) -> impl Future<Output: Send> + Send + 'static
+    where
+        F: Future<Output = Result<()>> + Send,
+    {
         let (store, stop) = (self.clone(), self.inner.stop.clone());
         let run = async move {
             loop {
@@ -100,7 +116,7 @@ impl Store {
                 }
             }
         };
-        self.background().spawn(async move { stop.run_until_cancelled(run).await });
+        async move { stop.run_until_cancelled(run).await }
     }
 
     /// Whoever has left this host alone, because it was away, hears that it is back.

@@ -67,10 +67,11 @@ fn fragments(cluster: &Cluster) -> u64 {
 fn live(cluster: &Cluster) -> usize {
     let of_store = |store: &Store| {
         let index = store.devices().next().expect("a device").index();
-        let leaves = index.digests(FRAGMENTS, 0..DIGEST_LEAVES).expect("reads");
-        let entries =
-            leaves.iter().flat_map(|(leaf, _)| index.digest_entries(FRAGMENTS, *leaf, None, 1000).expect("reads"));
-        entries.filter(|entry| matches!(index.object_state(entry.key.hash), Ok(ObjectState::Live(_)))).count()
+        let entries = index.digest_entries(FRAGMENTS, 0..DIGEST_LEAVES, None, usize::MAX).expect("reads");
+        entries
+            .into_iter()
+            .filter(|entry| matches!(index.object_state(entry.key.hash), Ok(ObjectState::Live(_))))
+            .count()
     };
     cluster.stores.iter().map(of_store).sum()
 }
@@ -171,6 +172,31 @@ async fn a_lost_disk_is_filled_again() {
     cluster.replace_disk(2).await;
     eventually("the new disk has its fragments", || entries(&cluster.stores[2], FRAGMENTS) == 10).await;
     for at in 0..10 {
+        let name = format!("o{at}");
+        assert_eq!(get(&cluster.stores[2], &name).await, Some(pattern(300_000 + at).to_vec()), "{name}");
+    }
+    cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_holds_up_nothing_else() {
+    let mut cluster = Cluster::form_with(6, eager()).await;
+    cut_container(&cluster).await;
+    let lost = ["lost0", "lost1", "lost2"];
+    for (at, name) in lost.into_iter().enumerate() {
+        put(&cluster.stores[0], name, vec![0xA0 + at as u8; 300_000].into()).await.expect("put");
+    }
+    for at in 0..40 {
+        put(&cluster.stores[at % 6], &format!("o{at}"), pattern(300_000 + at)).await.expect("put");
+    }
+    eventually("each has six fragments", || fragments(&cluster) == 43 * 6).await;
+    for at in 0..lost.len() {
+        let damaged = (0..6).filter(|host| flip(&cluster, *host, ".log.vol", &[0xA0 + at as u8; 1000])).count();
+        assert!(damaged >= 3, "two can be done without, {damaged} are damaged");
+    }
+    cluster.replace_disk(2).await;
+    eventually("the new disk has the others' fragments", || entries(&cluster.stores[2], FRAGMENTS) >= 40).await;
+    for at in 0..40 {
         let name = format!("o{at}");
         assert_eq!(get(&cluster.stores[2], &name).await, Some(pattern(300_000 + at).to_vec()), "{name}");
     }

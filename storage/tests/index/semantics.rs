@@ -2,7 +2,7 @@
 
 use anello_base::Timestamp;
 use anello_storage::error::Error;
-use anello_storage::index::{DIGEST_LEAF_BITS, Digest, Effect, Index, Placed, Tree};
+use anello_storage::index::{DIGEST_LEAF_BITS, DIGEST_LEAVES, Digest, Effect, Index, Placed, Tree};
 use anello_storage::key::ObjectPath;
 use anello_storage::model::Content;
 use anello_storage::mutation::{
@@ -352,19 +352,34 @@ fn entries_come_in_order_and_in_pages_of_any_length() {
     fed.apply(Mutation::ObjectDelete { hashes: hashes(&gone), path: gone, timestamp: at(9), policy: 0 });
     let container = hashes(&path()).container;
     let leaf = container.partition(DIGEST_LEAF_BITS);
-    let all = fed.index.digest_entries(Tree::Containers, leaf, None, 100).expect("reads");
+    let all = fed.index.digest_entries(Tree::Containers, leaf..leaf + 1, None, 100).expect("reads");
     let names: Vec<_> = all.iter().map(|entry| entry.key.name.as_deref()).collect();
     assert_eq!(names, [None, Some("a"), Some("a/b"), Some("b"), Some("c")]);
     assert!(all.is_sorted_by(|one, other| one.key < other.key) && all[4].version.is_deleted());
-    for limit in 1..6 {
-        let (mut pages, mut after) = (Vec::new(), None);
-        loop {
-            let page = fed.index.digest_entries(Tree::Containers, leaf, after.as_ref(), limit).expect("reads");
-            let Some(last) = page.last() else { break };
-            after = Some(last.key.clone());
-            pages.extend(page);
+    for (number, container) in ["d", "e", "f"].into_iter().enumerate() {
+        let Mutation::ObjectPut(mut put) = put(10 + number as u64) else { unreachable!("it is one") };
+        put.path = ObjectPath::new("a", container, "a");
+        put.hashes = hashes(&put.path);
+        fed.apply(Mutation::ObjectPut(put));
+    }
+    let there = fed.index.digests(Tree::Containers, 0..DIGEST_LEAVES).expect("reads");
+    assert!(there.len() > 1);
+    let every: Vec<_> = there
+        .iter()
+        .flat_map(|(leaf, _)| fed.index.digest_entries(Tree::Containers, *leaf..leaf + 1, None, 100).expect("reads"))
+        .collect();
+    for (leaves, entries) in [(leaf..leaf + 1, all), (0..DIGEST_LEAVES, every), (leaf..leaf, Vec::new())] {
+        for limit in 1..6 {
+            let (mut pages, mut after) = (Vec::new(), None);
+            loop {
+                let page = fed.index.digest_entries(Tree::Containers, leaves.clone(), after.as_ref(), limit);
+                let page = page.expect("reads");
+                let Some(last) = page.last() else { break };
+                after = Some(last.key.clone());
+                pages.extend(page);
+            }
+            assert_eq!(pages, entries, "{leaves:?} {limit}");
         }
-        assert_eq!(pages, all, "{limit}");
     }
 }
 

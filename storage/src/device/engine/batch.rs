@@ -22,7 +22,7 @@ use crate::device::status::DeviceState;
 use crate::device::volume::{Volume, VolumeKind};
 use crate::error::{Error, Result};
 use crate::index::{Effect, Placed};
-use crate::limits::SPACE_RESERVE_BYTES;
+use crate::limits::{BATCH_BYTES_BEHIND_CLIENTS, BATCH_BYTES_MAX, SPACE_RESERVE_BYTES};
 use crate::mutation::{Location, LogPosition};
 
 /// A batch that is being written.
@@ -45,7 +45,7 @@ pub(super) struct Finished {
 impl Engine {
     /// Writes the next batch, if there is anything to write and none is being written.
     pub(super) fn start_batch(&mut self) {
-        if self.assembled.is_some() || (self.ready.is_empty() && self.moves.is_empty()) {
+        if self.assembled.is_some() || (self.ready.is_empty() && self.moves.is_empty() && self.restored.is_empty()) {
             return;
         }
         if let Some(error) = self.shared.refusal() {
@@ -59,7 +59,7 @@ impl Engine {
         if self.needs_volume(plan.length()) && self.is_short_of_space() {
             self.shared.state.set(DeviceState::Full);
             for commit in records.into_iter().rev() {
-                if commit.moved.is_some() { self.moves.push_front(commit) } else { self.ready.push_front(commit) }
+                self.waiting(&commit).push_front(commit);
             }
             self.refuse_all(&self.shared.full());
             let Some(privileged) = self.choose() else { return };
@@ -75,15 +75,20 @@ impl Engine {
         }
     }
 
-    /// Takes as many records as fit a batch, copies first.
+    /// Takes as many records as fit a batch, copies first. While clients are about, what they don't wait for takes a
+    /// small part of it: whoever comes next waits until it is written.
     fn choose(&mut self) -> Option<(Plan, Vec<Queued>)> {
         let mut plan = Plan::default();
         let mut records = Vec::new();
-        for queue in [&mut self.moves, &mut self.ready] {
+        let behind = if self.shared.precedence.has_clients() { BATCH_BYTES_BEHIND_CLIENTS } else { BATCH_BYTES_MAX };
+        let mut left = behind as usize;
+        for queue in [&mut self.moves, &mut self.ready, &mut self.restored] {
             while let Some(commit) = queue.front() {
-                if !plan.add(commit.encoded.length()) {
+                let (length, is_clients) = (commit.encoded.length(), commit.moved.is_none() && !commit.is_restored);
+                if (!is_clients && left == 0) || !plan.add(length) {
                     break;
                 }
+                left = if is_clients { left } else { left.saturating_sub(length) };
                 records.extend(queue.pop_front());
             }
         }
@@ -93,9 +98,9 @@ impl Engine {
     /// Answers everything that a device out of service does not take.
     fn refuse_all(&mut self, error: &Error) {
         let full = self.shared.state.get() == DeviceState::Full;
-        for commit in self.ready.drain(..).collect::<Vec<_>>() {
+        for commit in self.ready.drain(..).chain(self.restored.drain(..)).collect::<Vec<_>>() {
             if full && commit.is_privileged() {
-                self.ready.push_back(commit);
+                self.waiting(&commit).push_back(commit);
             } else {
                 self.refuse(commit, error.clone());
             }

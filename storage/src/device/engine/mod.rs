@@ -45,6 +45,8 @@ pub(crate) struct Commit {
     pub(crate) applies: Applies,
     /// Where it stood, where compaction copies it.
     pub(crate) moved: Option<Location>,
+    /// Whether a replica brought it, and no client waits for it.
+    pub(crate) is_restored: bool,
     /// Told when it is durable and applied.
     pub(crate) done: Answer<Effect>,
 }

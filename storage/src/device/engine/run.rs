@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     pub(super) ready: VecDeque<Queued>,
     /// Records that compaction copies.
     pub(super) moves: VecDeque<Queued>,
+    /// Records that replicas brought.
+    pub(super) restored: VecDeque<Queued>,
     /// The batch that is being written.
     pub(super) assembled: Option<Assembled>,
     /// A batch that is durable and not applied yet.
@@ -117,6 +119,7 @@ impl Engine {
             log_volume_bytes,
             ready: VecDeque::new(),
             moves: VecDeque::new(),
+            restored: VecDeque::new(),
             assembled: None,
             finished: None,
             buffer: Some(AlignedBuffer::new(BATCH_BYTES_MAX as usize)),
@@ -176,6 +179,7 @@ impl Engine {
     fn is_drained(&self) -> bool {
         self.ready.is_empty()
             && self.moves.is_empty()
+            && self.restored.is_empty()
             && self.next_round.is_empty()
             && self.round.is_none()
             && self.operations.is_empty()
@@ -207,10 +211,11 @@ impl Engine {
 
     fn take(&mut self, request: Request) {
         match request {
-            Request::Commit(commit) if commit.moved.is_some() => self.moves.push_back(commit),
             Request::Commit(commit) => match &commit.mutation {
-                Mutation::ObjectPut(put) if matches!(put.body, Body::Extents(_)) => self.next_round.push(commit),
-                _ => self.ready.push_back(commit),
+                Mutation::ObjectPut(put) if commit.moved.is_none() && matches!(put.body, Body::Extents(_)) => {
+                    self.next_round.push(commit);
+                }
+                _ => self.waiting(&commit).push_back(commit),
             },
             Request::Read { volume, offset, buffer, done } => {
                 let operation = Operation::Read { file: Arc::clone(&volume.file), offset, buffer };
@@ -320,8 +325,17 @@ impl Engine {
     fn end_round(&mut self) {
         let Some(round) = self.round.take() else { return };
         match round.failed {
-            None => self.ready.extend(round.commits),
+            None => round.commits.into_iter().for_each(|commit| self.waiting(&commit).push_back(commit)),
             Some(error) => round.commits.into_iter().for_each(|commit| self.refuse(commit, error.clone())),
+        }
+    }
+
+    /// Where a record waits for its batch.
+    pub(super) fn waiting(&mut self, commit: &Commit) -> &mut VecDeque<Queued> {
+        match (commit.moved, commit.is_restored) {
+            (Some(_), _) => &mut self.moves,
+            (None, true) => &mut self.restored,
+            (None, false) => &mut self.ready,
         }
     }
 

@@ -149,7 +149,10 @@ fn a_record_that_died_before_its_copy_was_written_is_not_copied() {
         device.commit(sample::delete("a", 2), Applies::ALL).await.expect("delete");
         let encoded = record::encode(&mutation, Applies::ALL).expect("encode");
         let moved = Some(row.location);
-        let copy = |done| Request::Commit(Box::new(Commit { encoded, mutation, applies: Applies::ALL, moved, done }));
+        let copy = |done| {
+            let (applies, is_restored) = (Applies::ALL, false);
+            Request::Commit(Box::new(Commit { encoded, mutation, applies, moved, is_restored, done }))
+        };
         device.inner.shared.ask(copy).await.expect("answered");
         assert_eq!(device.status().records, 2, "a copy stands behind its tombstone");
     });

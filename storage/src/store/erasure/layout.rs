@@ -78,7 +78,7 @@ impl Layout {
     }
 
     /// Bytes of a fragment.
-    pub(super) fn fragment_bytes(&self) -> u64 {
+    pub(in super::super) fn fragment_bytes(&self) -> u64 {
         match self.stripes() {
             0 => 0,
             stripes => Self::unit_start(stripes - 1) + self.unit(stripes - 1),

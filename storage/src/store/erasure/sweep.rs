@@ -62,21 +62,19 @@ impl Store {
             let trees = device.index().digest_trees()?;
             let is_ours = |tree: &Tree| matches!(tree, Tree::Objects { policy } if is_fragments(*policy));
             for tree in trees.into_iter().filter(is_ours) {
-                for (leaf, _) in device.index().digests(tree, 0..DIGEST_LEAVES)? {
-                    let mut after = None;
-                    loop {
-                        let page = device.index().digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
-                        for entry in &page {
-                            let ObjectState::Live(row) = device.index().object_state(entry.key.hash)? else { continue };
-                            if self.is_misplaced(device, &row.info)? {
-                                device.report_damaged(entry.key.clone());
-                            }
-                            self.sweep(&row.info, before, &mut suspects, watch).await?;
+                let mut after = None;
+                loop {
+                    let page = device.index().digest_entries(tree, 0..DIGEST_LEAVES, after.as_ref(), ENTRIES_MAX)?;
+                    for entry in &page {
+                        let ObjectState::Live(row) = device.index().object_state(entry.key.hash)? else { continue };
+                        if self.is_misplaced(device, &row.info)? {
+                            device.report_damaged(entry.key.clone());
                         }
-                        match page.last().filter(|_| page.len() == ENTRIES_MAX) {
-                            Some(last) => after = Some(last.key.clone()),
-                            None => break,
-                        }
+                        self.sweep(&row.info, before, &mut suspects, watch).await?;
+                    }
+                    match page.last().filter(|_| page.len() == ENTRIES_MAX) {
+                        Some(last) => after = Some(last.key.clone()),
+                        None => break,
                     }
                 }
             }
@@ -199,11 +197,9 @@ mod tests {
         let mut ids = Vec::new();
         for device in store.devices() {
             let index = device.index();
-            for (leaf, _) in index.digests(FRAGMENTS, 0..DIGEST_LEAVES).expect("reads") {
-                for entry in index.digest_entries(FRAGMENTS, leaf, None, ENTRIES_MAX).expect("reads") {
-                    if let ObjectState::Live(row) = index.object_state(entry.key.hash).expect("reads") {
-                        ids.push(Layout::of_items(&row.info.metadata).expect("is one").1.id);
-                    }
+            for entry in index.digest_entries(FRAGMENTS, 0..DIGEST_LEAVES, None, ENTRIES_MAX).expect("reads") {
+                if let ObjectState::Live(row) = index.object_state(entry.key.hash).expect("reads") {
+                    ids.push(Layout::of_items(&row.info.metadata).expect("is one").1.id);
                 }
             }
         }

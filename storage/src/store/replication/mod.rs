@@ -1,9 +1,11 @@
 //! Replicas come to agree: the replicator of each device brings to the other primaries of its partitions what they
-//! lack, and hands off what belongs to other devices ([`pass`]); a read that finds replicas apart has them brought
+//! lack, and hands off what belongs to other devices ([`pass`], [`compare`], [`bring`]); a read that finds replicas apart has them brought
 //! together at once, and damaged copies are replaced ([`repair`]).
 //!
 //! Every step may be cut anywhere and repeated: records say the same wherever and however often they arrive.
 
+mod bring;
+mod compare;
 mod fragments;
 mod pass;
 mod repair;
@@ -17,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::Store;
 use crate::daemon::watch::{Unit, Watch};
-use crate::limits::{REPLICATION_BYTES_PER_SECOND, REPLICATION_INTERVAL, REPLICATION_SETTLE};
+use crate::limits::{REPLICATION_BYTES_PER_SECOND, REPLICATION_INTERVAL, REPLICATION_RETRY, REPLICATION_SETTLE};
 use crate::node::Local;
 pub(super) use repair::Repairs;
 use throttle::Throttle;
@@ -97,7 +99,7 @@ impl Store {
                 throttle: Arc::new(Throttle::new(self.inner.replication.options.bytes_per_second)),
             };
             let stop = self.inner.stop.clone();
-            self.background().spawn(async move { stop.run_until_cancelled(replicator.run()).await });
+            self.spawn_daemon(async move { stop.run_until_cancelled(replicator.run()).await });
         }
     }
 }
@@ -106,16 +108,22 @@ impl Replicator {
     async fn run(self) {
         let replication = &self.store.inner.replication;
         let mut known = replication.occasions.load(Ordering::Acquire);
+        let mut pause = replication.options.interval;
         loop {
             tokio::select! {
                 biased;
                 occasions = replication.occasion(known) => known = occasions,
-                () = tokio::time::sleep(replication.options.interval) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            pause = replication.options.interval;
             self.watch.begin(None);
             match self.pass().await {
                 Ok(()) => self.watch.end(),
                 Err(error) => {
+                    // A change of the rings waits for whoever has data to move.
+                    if self.store.placement().is_changing() {
+                        pause = pause.min(REPLICATION_RETRY);
+                    }
                     tracing::debug!(%error, "a replication pass failed in part, will be tried again");
                     self.watch.failed(&error);
                 }

@@ -1,36 +1,35 @@
 //! One pass over all that a device has: what agrees costs a comparison of digests, what differs is looked at entry by
 //! entry, and what another replica lacks is sent to it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use anello_base::Timestamp;
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::future::{join_all, try_join_all};
 
 use super::super::placement::{Placement, Slot};
 use super::Replicator;
+use super::bring::is_over;
+use super::compare::{Lacking, Run};
 use crate::error::{Error, Result};
-use crate::index::{DIGEST_LEAF_BITS, Digest, DigestEntry, EntryKey, EntryVersion, Tree};
-use crate::key::KeyHash;
-use crate::limits::RECLAIM_AGE;
-use crate::mutation::Applies;
-use crate::node::{ENTRIES_MAX, Node, Span, Want, applies_to, leaves_of, sum};
+use crate::index::{DIGEST_LEAF_BITS, Digest, DigestEntry, EntryKey, Tree};
+use crate::node::leaves_of;
 use crate::policy::is_fragments;
-
-/// Entries that one call brings: what a failed one makes be sent again.
-const BATCH: usize = 256;
 
 /// Leaves' digests in one answer, 20 bytes each.
 const LEAVES_PER_CALL: u32 = 65_536;
 
+/// Runs of entries that are compared with one replica at a time, so that what it lacks of them is sent together.
+const RUNS_AT_ONCE: usize = 32;
+
+/// Partitions that are handed off at a time.
+const HAND_OFFS_AT_ONCE: usize = 8;
+
 /// A partition with all that the device has of it.
 type Held = (u32, Digest);
 
-/// What one replica lacks of a run of entries.
-struct Lacking {
-    wants: Vec<Want>,
-    /// How far the comparison came; the end of the leaf where there is none.
-    through: Option<EntryKey>,
-}
+/// In which order partitions are brought to a device: first those that move to it; and of either, those first of which
+/// this device is the first to bring them.
+type Round = (bool, usize);
 
 impl Replicator {
     /// Goes on past a replica that fails; the first failure is told at the end.
@@ -43,32 +42,48 @@ impl Replicator {
         let trees = self.local.device.index().digest_trees()?;
         for tree in trees.into_iter().filter(|tree| placement.places(*tree)) {
             let power = placement.power(tree);
-            let (mut shared, mut foreign) = (BTreeMap::<Slot, Vec<Held>>::new(), Vec::new());
+            // Of fragments each has another, and knows whose turn it is.
+            let takes_turns = !matches!(tree, Tree::Objects { policy } if is_fragments(policy));
+            let is_reachable = |slot: Slot| placement.node(slot).is_reachable();
+            let (mut shared, mut foreign) = (BTreeMap::<Slot, BTreeMap<Round, Vec<Held>>>::new(), Vec::new());
             for held in self.local.partitions(tree, power, 0..1 << power)? {
                 let keepers = placement.keepers(tree, held.0);
                 if !keepers.contains(&me) {
                     foreign.push((held.0, keepers));
                     continue;
                 }
-                for target in keepers.into_iter().filter(|slot| *slot != me) {
-                    shared.entry(target).or_default().push(held);
+                let newcomers = placement.newcomers(tree, held.0);
+                for target in keepers.iter().copied().filter(|slot| *slot != me) {
+                    let turn = if takes_turns { turn(held.0, &keepers, (me, target), is_reachable) } else { 0 };
+                    let round = (!newcomers.contains(&target), turn);
+                    shared.entry(target).or_default().entry(round).or_default().push(held);
                 }
             }
             let (placement, waiting) = (&placement, foreign.len() as u64);
             self.watch.waits(waiting);
-            let brought = shared.into_iter().map(|(target, partitions)| async move {
-                let is_newcomer = |(partition, _): &Held| placement.newcomers(tree, *partition).contains(&target);
-                let (moving, staying): (Vec<Held>, Vec<Held>) = partitions.into_iter().partition(is_newcomer);
-                let moved = self.bring_partitions(placement, target, tree, power, &moving).await;
-                let stayed = self.bring_partitions(placement, target, tree, power, &staying).await;
-                (moved.is_ok(), moved.and(stayed))
+            let brought = shared.into_iter().map(|(target, rounds)| async move {
+                let (mut is_moved, mut outcome) = (true, Ok(()));
+                for ((is_staying, _), partitions) in rounds {
+                    let brought = self.bring_partitions(placement, target, tree, power, &partitions).await;
+                    if let Err(error) = &brought {
+                        let to = placement.node(target).name();
+                        tracing::debug!(%error, to, is_staying, "a replica was not brought all that it lacks");
+                    }
+                    is_moved &= is_staying || brought.is_ok();
+                    outcome = outcome.and(brought);
+                }
+                (is_moved, outcome)
             });
             for (is_moved, brought) in join_all(brought).await {
                 is_synced &= is_moved;
                 outcome = outcome.and(brought);
             }
-            for (partition, keepers) in foreign {
-                outcome = outcome.and(self.hand_off(placement, &keepers, tree, partition, power).await);
+            let hand_offs = foreign.into_iter().map(|(partition, keepers)| async move {
+                self.hand_off(placement, &keepers, tree, Run::of(leaves_of(partition, power))).await
+            });
+            let mut hand_offs = futures::stream::iter(hand_offs).buffered(HAND_OFFS_AT_ONCE);
+            while let Some(handed_off) = hand_offs.next().await {
+                outcome = outcome.and(handed_off);
             }
         }
         if is_synced {
@@ -77,7 +92,8 @@ impl Replicator {
         outcome
     }
 
-    /// Brings to `target` what it lacks of these partitions, of which it is a primary as this device is.
+    /// Brings to `target` what it lacks of these partitions, of which it is a primary as this device is. Goes on past
+    /// what can't be brought.
     async fn bring_partitions(
         &self,
         placement: &Placement,
@@ -87,185 +103,137 @@ impl Replicator {
         partitions: &[Held],
     ) -> Result<()> {
         let node = placement.node(target);
-        let partitions_per_call = (LEAVES_PER_CALL >> DIGEST_LEAF_BITS.saturating_sub(power)).max(1);
-        for held in partitions.chunks(partitions_per_call as usize) {
-            for differing in node.differing(tree, power, held).await? {
-                let theirs: HashMap<u32, Digest> = differing.leaves.into_iter().collect();
-                let leaves = leaves_of(differing.partition, power);
-                for (leaf, digest) in self.local.device.index().digests(tree, leaves)? {
-                    if theirs.get(&leaf) != Some(&digest) {
-                        self.bring_leaf(placement, target, tree, leaf).await?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn bring_leaf(&self, placement: &Placement, target: Slot, tree: Tree, leaf: u32) -> Result<()> {
         let settle = self.store.inner.replication.options.settle;
-        let settled = (!placement.is_changing()).then(|| self.store.clock().wall().minus(settle));
-        let mut after = None;
-        loop {
-            let page = self.local.device.index().digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
-            let node = placement.node(target);
-            let Lacking { wants, through } = self.compare(node, tree, leaf, after.clone(), &page, settled).await?;
-            self.bring_all(placement, target, tree, wants).await?;
-            match through {
-                Some(through) => after = Some(through),
-                None => return Ok(()),
+        let partitions_per_call = (LEAVES_PER_CALL >> DIGEST_LEAF_BITS.saturating_sub(power)).max(1);
+        let mut outcome = Ok(());
+        for held in partitions.chunks(partitions_per_call as usize) {
+            let settled = (!placement.is_changing()).then(|| self.store.clock().wall().minus(settle));
+            let mut runs = VecDeque::new();
+            for differing in node.differing(tree, power, held).await? {
+                runs.extend(self.runs(tree, power, differing)?);
             }
-        }
-    }
-
-    /// What `node` lacks of `page`, the entries of a leaf behind `after`; what is newer than `settled` may still be
-    /// on its way.
-    async fn compare(
-        &self,
-        node: &Node,
-        tree: Tree,
-        leaf: u32,
-        after: Option<EntryKey>,
-        page: &[DigestEntry],
-        settled: Option<Timestamp>,
-    ) -> Result<Lacking> {
-        let last = page.last().filter(|_| page.len() == ENTRIES_MAX).map(|entry| entry.key.clone());
-        if page.is_empty() {
-            return Ok(Lacking { wants: Vec::new(), through: None });
-        }
-        let span = Span { tree, leaf, after, through: last.clone(), digest: sum(page) };
-        let Some(theirs) = node.compare(span).await? else {
-            return Ok(Lacking { wants: Vec::new(), through: last });
-        };
-        let through = if theirs.is_whole { last } else { theirs.entries.last().map(|entry| entry.key.clone()) };
-        let theirs: HashMap<EntryKey, EntryVersion> =
-            theirs.entries.into_iter().map(|entry| (entry.key, entry.version)).collect();
-        let mut wants = Vec::new();
-        for entry in page.iter().take_while(|entry| through.as_ref().is_none_or(|through| entry.key <= *through)) {
-            let have = theirs.get(&entry.key);
-            if have != Some(&entry.version)
-                && settled.is_none_or(|settled| entry.version.latest() <= settled)
-                && !self.is_old_tombstone(&entry.version)
-                && self.lacks(tree, entry, have)?
-            {
-                wants.push(Want { key: entry.key.clone(), have: have.cloned() });
-            }
-        }
-        Ok(Lacking { wants, through })
-    }
-
-    /// Whether there is anything of `entry` that a replica which shows `have` would keep.
-    fn lacks(&self, tree: Tree, entry: &DigestEntry, have: Option<&EntryVersion>) -> Result<bool> {
-        let lacking = self.local.device.index().lacking(self.store.hasher(), tree, &entry.key, have)?;
-        if lacking.is_lost {
-            self.local.device.report_damaged(entry.key.clone());
-        }
-        Ok(lacking.is_anything())
-    }
-
-    /// A tombstone that replicas are free to forget, and may have forgotten.
-    fn is_old_tombstone(&self, version: &EntryVersion) -> bool {
-        let old = self.store.clock().wall().minus(RECLAIM_AGE);
-        version.is_deleted() && version.latest() < old
-    }
-
-    async fn bring_all(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
-        match tree {
-            Tree::Objects { policy } if is_fragments(policy) => {
-                self.bring_fragments(placement, target, tree, policy, wants).await
-            }
-            _ => self.bring(placement, target, tree, wants).await,
-        }
-    }
-
-    /// Sends `target` what it lacks. Where a call fails, what it carried is sent one by one, so that an entry which
-    /// can't be sent does not hold up others.
-    pub(super) async fn bring(&self, placement: &Placement, target: Slot, tree: Tree, wants: Vec<Want>) -> Result<()> {
-        let (mut accounts, mut outcome) = (HashMap::new(), Ok(()));
-        let mut alike: BTreeMap<bool, Vec<Want>> = BTreeMap::new();
-        for want in wants {
-            let account_is_there = match accounts.get(&want.key.hash) {
-                Some(known) => *known,
-                None => self.account_is_at(placement, target, tree, want.key.hash)?,
-            };
-            accounts.insert(want.key.hash, account_is_there);
-            alike.entry(account_is_there).or_default().push(want);
-        }
-        for (account_is_there, wants) in alike {
-            let applies = applies_to(tree, account_is_there);
-            for batch in wants.chunks(BATCH) {
-                let node = placement.node(target);
-                if self.send(node, tree, applies, batch.to_vec()).await.is_ok() {
-                    continue;
+            while !runs.is_empty() {
+                let compared = runs.drain(..runs.len().min(RUNS_AT_ONCE)).map(|run| async move {
+                    let page = self.page(tree, &run)?;
+                    let lacking = self.compare(node, tree, &run, &page, settled).await?;
+                    Ok::<_, Error>((run, lacking))
+                });
+                let mut wants = Vec::new();
+                for (run, lacking) in try_join_all(compared).await? {
+                    wants.extend(lacking.wants);
+                    runs.extend(lacking.through.map(|through| run.behind(through)));
                 }
-                for want in batch {
-                    match self.send(node, tree, applies, vec![want.clone()]).await {
-                        Err(error @ (Error::Unreachable { .. } | Error::Stopped)) => return Err(error),
-                        sent => outcome = outcome.and(sent),
-                    }
+                match self.bring(placement, target, tree, wants).await {
+                    Err(error) if is_over(&error) => return Err(error),
+                    brought => outcome = outcome.and(brought),
                 }
             }
         }
         outcome
     }
 
-    async fn send(&self, node: &Node, tree: Tree, applies: Applies, wants: Vec<Want>) -> Result<()> {
-        let records = self.throttle.slow(self.local.fetch(tree, wants));
-        let count = node.import(applies, records).await?;
-        self.watch.advance(count);
-        Ok(())
-    }
-
-    /// Whether `target` keeps the account of a container, too.
-    fn account_is_at(&self, placement: &Placement, target: Slot, tree: Tree, container: KeyHash) -> Result<bool> {
-        if tree != Tree::Containers {
-            return Ok(false);
-        }
-        let account = self.local.device.index().account_of(container)?;
-        Ok(account.is_some_and(|account| placement.keeps_account(target, account)))
-    }
-
     /// Brings what this device has of a partition to its primaries, and forgets what all of them have.
-    async fn hand_off(
-        &self,
-        placement: &Placement,
-        keepers: &[Slot],
-        tree: Tree,
-        partition: u32,
-        power: u8,
-    ) -> Result<()> {
-        let index = self.local.device.index();
-        for (leaf, _) in index.digests(tree, leaves_of(partition, power))? {
-            let mut after = None;
-            loop {
-                let page = index.digest_entries(tree, leaf, after.as_ref(), ENTRIES_MAX)?;
-                let mut through = page.last().filter(|_| page.len() == ENTRIES_MAX).map(|entry| entry.key.clone());
-                let mut missing = HashSet::new();
-                for target in keepers {
-                    let node = placement.node(*target);
-                    let found = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
-                    // Who was sent an account's row and shows another one has later statistics.
-                    let is_row = |key: &EntryKey| tree == Tree::Accounts && key.name.is_some();
-                    let sent: HashSet<_> = found.wants.iter().map(|want| want.key.clone()).filter(is_row).collect();
-                    self.bring_all(placement, *target, tree, found.wants).await?;
-                    let left = self.compare(node, tree, leaf, after.clone(), &page, None).await?;
-                    missing.extend(left.wants.into_iter().map(|want| want.key).filter(|key| !sent.contains(key)));
-                    through = match (through, left.through) {
-                        (Some(one), Some(other)) => Some(one.min(other)),
-                        (one, other) => one.or(other),
-                    };
-                }
-                let is_there = |entry: &DigestEntry| {
-                    !missing.contains(&entry.key) && through.as_ref().is_none_or(|through| entry.key <= *through)
+    async fn hand_off(&self, placement: &Placement, keepers: &[Slot], tree: Tree, mut run: Run) -> Result<()> {
+        let mut outcome = Ok(());
+        loop {
+            let page = self.page(tree, &run)?;
+            let at_all = keepers.iter().map(|target| self.deliver(placement, *target, tree, &run, &page));
+            let (mut missing, mut through) = (HashSet::new(), None);
+            // Those that can be reached get all of it, even where another can't.
+            for delivered in join_all(at_all).await {
+                let Delivered { brought, left } = delivered?;
+                outcome = outcome.and(brought);
+                missing.extend(left.wants.into_iter().map(|want| want.key));
+                through = match (through, left.through) {
+                    (Some(one), Some(other)) => Some(EntryKey::min(one, other)),
+                    (one, other) => one.or(other),
                 };
-                let delivered: Vec<_> = page.into_iter().filter(is_there).collect();
-                self.local.device.forget(self.store.hasher(), tree, &delivered).await?;
-                match through {
-                    Some(through) => after = Some(through),
-                    None => break,
-                }
+            }
+            let is_there = |entry: &DigestEntry| {
+                !missing.contains(&entry.key) && through.as_ref().is_none_or(|through| entry.key <= *through)
+            };
+            let delivered: Vec<_> = page.into_iter().filter(is_there).collect();
+            self.local.device.forget(self.store.hasher(), tree, &delivered).await?;
+            match through {
+                Some(through) => run = run.behind(through),
+                None => return outcome,
             }
         }
-        Ok(())
+    }
+
+    /// Brings a primary what it lacks of `page`, the first entries of a run, and looks again.
+    async fn deliver(
+        &self,
+        placement: &Placement,
+        target: Slot,
+        tree: Tree,
+        run: &Run,
+        page: &[DigestEntry],
+    ) -> Result<Delivered> {
+        let node = placement.node(target);
+        let found = self.compare(node, tree, run, page, None).await?;
+        if found.wants.is_empty() {
+            return Ok(Delivered { brought: Ok(()), left: found });
+        }
+        // Who was sent an account's row and shows another one has later statistics.
+        let is_row = |key: &EntryKey| tree == Tree::Accounts && key.name.is_some();
+        let sent: HashSet<_> = found.wants.iter().map(|want| want.key.clone()).filter(is_row).collect();
+        let brought = self.bring(placement, target, tree, found.wants).await;
+        if let Err(error) = &brought
+            && is_over(error)
+        {
+            return Err(error.clone());
+        }
+        let mut left = self.compare(node, tree, run, page, None).await?;
+        left.wants.retain(|want| !sent.contains(&want.key));
+        left.through = match (left.through, found.through) {
+            (Some(one), Some(other)) => Some(EntryKey::min(one, other)),
+            (one, other) => one.or(other),
+        };
+        Ok(Delivered { brought, left })
+    }
+}
+
+/// What came of bringing a run's first entries to a primary.
+struct Delivered {
+    brought: Result<()>,
+    /// What it lacks still.
+    left: Lacking,
+}
+
+/// How many of a partition's keepers come before `me` in bringing `target` what it lacks. Each begins with other
+/// partitions, so that little is sent twice; what the first one could not send, the next finds still lacking.
+fn turn<S: Copy + PartialEq>(
+    partition: u32,
+    keepers: &[S],
+    (me, target): (S, S),
+    is_reachable: impl Fn(S) -> bool,
+) -> usize {
+    let mut sources: Vec<S> = keepers.iter().copied().filter(|keeper| *keeper != target).collect();
+    let first = partition as usize % sources.len().max(1);
+    sources.rotate_left(first);
+    sources.into_iter().take_while(|source| *source != me).filter(|source| is_reachable(*source)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this all replicas send the same at the same time, or nobody begins.
+    #[test]
+    fn replicas_take_turns_and_nobody_waits_for_one_that_is_away() {
+        let keepers = ['a', 'b', 'c', 'd'];
+        for away in [None, Some('b'), Some('d')] {
+            let is_reachable = |keeper| Some(keeper) != away;
+            let mut begins = BTreeMap::<char, usize>::new();
+            for partition in 0..300 {
+                let sources = keepers.into_iter().filter(|keeper| *keeper != 'c' && is_reachable(*keeper));
+                let turns = sources.map(|me| (turn(partition, &keepers, (me, 'c'), is_reachable), me));
+                let turns: BTreeMap<usize, char> = turns.collect();
+                assert!(turns.keys().copied().eq(0..if away.is_some() { 2 } else { 3 }), "{turns:?}");
+                *begins.entry(turns[&0]).or_default() += 1;
+            }
+            assert!(begins.values().all(|count| *count >= 100), "{begins:?}");
+        }
     }
 }

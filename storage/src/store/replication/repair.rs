@@ -53,7 +53,7 @@ impl Store {
             store.inner.replication.repairs.end(object);
         };
         let stop = self.inner.stop.clone();
-        self.background().spawn(async move { stop.run_until_cancelled(repair).await });
+        self.spawn_daemon(async move { stop.run_until_cancelled(repair).await });
     }
 
     /// Has what stands come to the next rings' devices while they change, so that it can be told as standing.

@@ -23,7 +23,7 @@ impl Throttle {
     }
 
     /// Waits for what was let through before, then lets `bytes` through.
-    async fn pass(&self, bytes: usize) {
+    pub(super) async fn pass(&self, bytes: usize) {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
         let begins = {
             let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
