@@ -162,8 +162,8 @@ mod tests {
 
     /// Threads of a pool at the priority of all others: a machine that runs tests is never idle.
     fn plain(pool: Pool) -> Runtime {
-        let workers =
-            Builder::new_multi_thread().worker_threads(1).enable_all().on_thread_start(move || POOL.set(pool));
+        let mut workers = Builder::new_multi_thread();
+        workers.worker_threads(1).enable_all().on_thread_start(move || POOL.set(pool));
         workers.build().expect("starts")
     }
 
