@@ -84,6 +84,8 @@ async fn idle_passes() {
     let report = store.dispersion().await.expect("a report");
     let partitions: u64 = report.rings.iter().map(|ring| ring.partitions).sum();
     store.close().await.expect("closes");
+    // Its devices are locked for as long as it lives.
+    drop(store);
     let store = open(directory.path(), 3, Duration::from_millis(1)).await;
     while passes(&store) < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
