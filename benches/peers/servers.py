@@ -47,7 +47,7 @@ class Server:
 
     name = ""
     durable = True
-    # Whether each process has the processors to itself as far as the kernel's groups of sessions go.
+    # Whether the kernel counts each process as a session of its own when it divides the processors.
     own_session = True
 
     def __init__(self, home):
