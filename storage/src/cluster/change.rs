@@ -194,10 +194,10 @@ impl ClusterMap {
             !device.is_lost && synced.is_some_and(|epoch| *epoch >= self.epoch)
         };
         let is_synced: Vec<bool> = devices.iter().map(is_synced).collect();
+        let by_name: HashMap<&str, usize> = devices.iter().map(|(device, _)| device.id.as_str()).zip(0..).collect();
         // A ring's numbers of devices are its own.
         let places = |ring: &Ring| -> HashMap<DeviceId, usize> {
-            let place = |name: &str| devices.iter().position(|(device, _)| device.id == name);
-            ring.devices().filter_map(|device| Some((device.id, place(&device.name)?))).collect()
+            ring.devices().filter_map(|device| Some((device.id, *by_name.get(device.name.as_str())?))).collect()
         };
         let next = self.next_rings()?;
         for (at, (now, plan)) in self.rings()?.iter().zip(self.policies.rings()).enumerate() {

@@ -144,10 +144,7 @@ impl Replicator {
                 let Delivered { brought, left } = delivered?;
                 outcome = outcome.and(brought);
                 missing.extend(left.wants.into_iter().map(|want| want.key));
-                through = match (through, left.through) {
-                    (Some(one), Some(other)) => Some(EntryKey::min(one, other)),
-                    (one, other) => one.or(other),
-                };
+                through = [through, left.through].into_iter().flatten().min();
             }
             let is_there = |entry: &DigestEntry| {
                 !missing.contains(&entry.key) && through.as_ref().is_none_or(|through| entry.key <= *through)
@@ -186,10 +183,7 @@ impl Replicator {
         }
         let mut left = self.compare(node, tree, run, page, None).await?;
         left.wants.retain(|want| !sent.contains(&want.key));
-        left.through = match (left.through, found.through) {
-            (Some(one), Some(other)) => Some(EntryKey::min(one, other)),
-            (one, other) => one.or(other),
-        };
+        left.through = [left.through, found.through].into_iter().flatten().min();
         Ok(Delivered { brought, left })
     }
 }
