@@ -9,4 +9,4 @@ pub mod timestamp;
 pub mod units;
 
 pub use error::Class;
-pub use timestamp::{Clock, HybridClock, SystemClock, Timestamp};
+pub use timestamp::{Clock, HybridClock, SystemClock, Timestamp, WRITER_MAX};

@@ -204,7 +204,7 @@ pub(crate) fn shards_of(account: &str) -> String {
 
 /// The version before which rows are refused.
 pub(crate) fn fence(items: &Metadata) -> Option<Timestamp> {
-    item(items, FENCE_ITEM)?.parse().ok().map(Timestamp::from_ticks)
+    item(items, FENCE_ITEM)?.parse().ok().and_then(Timestamp::from_bits)
 }
 
 /// What a container and its shards come to, given what it counts itself.

@@ -124,7 +124,7 @@ impl Directory {
     }
 
     fn saw(&self, kind: Kind, written: Option<Timestamp>) {
-        self.ages.of(kind).seen.store(written.unwrap_or_default().ticks(), Ordering::Relaxed);
+        self.ages.of(kind).seen.store(written.unwrap_or_default().order(), Ordering::Relaxed);
     }
 
     /// Writes the snapshots that have become too old; `is_last` before an end, when it is worth more.
@@ -146,7 +146,7 @@ impl Directory {
         }
         let written = snapshots.written(T::KIND).await?;
         let seen = age.seen.load(Ordering::Relaxed);
-        if seen > 0 && written.is_some_and(|written| written.ticks() > seen) {
+        if seen > 0 && written.is_some_and(|written| written.order() > seen) {
             // Another host was faster.
             self.saw(T::KIND, written);
             age.changes.fetch_sub(changes, Ordering::Relaxed);

@@ -163,7 +163,7 @@ pub(super) fn encode(copy: &Copied, out: &mut BytesMut) -> Result<()> {
     };
     out.put_u32_le(id);
     out.put_u32_le(data);
-    out.put_u64_le(copy.version.timestamp.ticks());
+    out.put_u64_le(copy.version.timestamp.to_bits());
     out.put_slice(&md5);
     out.put_slice(copy.id.as_bytes());
     out.put_slice(&copy.data);
@@ -177,11 +177,8 @@ pub(super) fn decode(buffer: &mut BytesMut) -> Result<Option<Copied>> {
     if id_bytes > RECORD_ID_BYTES_MAX || data_bytes > RECORD_BYTES_MAX {
         return Err(unreadable("a record is longer than records are"));
     }
-    let ticks = head.get_u64_le();
-    if ticks > Timestamp::MAX.ticks() {
-        return Err(unreadable("a version is later than any"));
-    }
-    let timestamp = Timestamp::from_ticks(ticks);
+    let timestamp = Timestamp::from_bits(head.get_u64_le());
+    let timestamp = timestamp.ok_or_else(|| unreadable("a version is later than any"))?;
     let version = Version { timestamp, etag: hex::encode(head) };
     if buffer.len() < COPY_HEAD_BYTES + id_bytes + data_bytes {
         return Ok(None);

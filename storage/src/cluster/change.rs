@@ -17,7 +17,7 @@ use anello_base::Timestamp;
 use anello_ring::{Builder, DeviceId, Ring};
 use serde::{Deserialize, Serialize};
 
-use super::map::{Change, ClusterMap, Host, HostDevice, HostState, add, files};
+use super::map::{Change, ClusterMap, Host, HostDevice, HostState, add, files, give_numbers};
 use crate::error::{Error, Result};
 use crate::majority::{majority, readers};
 use crate::policy::Policies;
@@ -74,11 +74,13 @@ impl ClusterMap {
         let gone = before.iter().filter(|device| !is_in(&host.devices, &device.id));
         let gone = gone.map(|device| HostDevice { is_lost: true, ..device.clone() });
         let devices = host.devices.iter().cloned().chain(gone).collect();
-        let host = Host { state: HostState::Member, devices, ..host.clone() };
+        let number = known.as_ref().map_or(0, |known| known.number);
+        let host = Host { state: HostState::Member, devices, number, ..host.clone() };
         match known {
             Some(known) => *known = host.clone(),
             None => hosts.push(host.clone()),
         }
+        give_numbers(&mut hosts)?;
         if host.devices.is_empty() {
             return Ok(Some(Self { epoch: self.epoch + 1, hosts, ..self.clone() }));
         }
@@ -327,7 +329,7 @@ mod tests {
     fn host(number: u32, device: &str) -> Host {
         let devices = vec![HostDevice { id: device.to_owned(), weight: 1, is_lost: false }];
         let (name, address) = (format!("h{number}"), format!("h{number}:1"));
-        Host { name, address, region: 1, zone: number, devices, state: HostState::Member }
+        Host { name, address, region: 1, zone: number, devices, number: 0, state: HostState::Member }
     }
 
     /// Without this a change never ends that is to bring data to a disk which was replaced meanwhile.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anello_base::Timestamp;
+use anello_base::{Timestamp, WRITER_MAX};
 use anello_ring::{Builder, DeviceId, PartPower, Region, Ring, Zone};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,9 @@ pub struct Host {
     pub zone: u32,
     /// Its devices; none of a host that keeps no data.
     pub devices: Vec<HostDevice>,
+    /// Of the timestamps that it makes: no other host's. 0 before it has entered.
+    #[serde(default)]
+    pub number: u16,
     /// Whether it is to stay.
     #[serde(default)]
     pub state: HostState,
@@ -110,10 +113,11 @@ pub struct HostDevice {
 
 impl ClusterMap {
     /// The first map of these hosts.
-    pub(crate) fn form(hosts: Vec<Host>) -> Result<Self> {
+    pub(crate) fn form(mut hosts: Vec<Host>) -> Result<Self> {
         if hosts.iter().all(|host| host.devices.is_empty()) {
             return Err(Error::Membership("none of the hosts has a device: one needs the role storage".to_owned()));
         }
+        give_numbers(&mut hosts)?;
         let policies = Policies::default();
         let map = Self {
             epoch: 0,
@@ -163,7 +167,10 @@ impl ClusterMap {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        rmp_serde::from_slice(bytes).map_err(|error| Error::Message(error.to_string()))
+        let mut map: Self = rmp_serde::from_slice(bytes).map_err(|error| Error::Message(error.to_string()))?;
+        // In maps from before there were numbers: every host comes to the same.
+        give_numbers(&mut map.hosts)?;
+        Ok(map)
     }
 
     /// The map with these policies, of which the last may be new.
@@ -192,6 +199,18 @@ impl ClusterMap {
     pub(crate) fn next_rings(&self) -> Result<Option<Vec<Ring>>> {
         self.change.as_ref().map(|change| read(&change.rings)).transpose()
     }
+}
+
+/// Gives a number to each host that has none: behind all others', so that one which left is not soon given again.
+pub(super) fn give_numbers(hosts: &mut [Host]) -> Result<()> {
+    let mut given: BTreeSet<u16> = hosts.iter().map(|host| host.number).collect();
+    for host in hosts.iter_mut().filter(|host| host.number == 0) {
+        let behind = given.last().map_or(1, |last| last + 1);
+        let free = (behind..=WRITER_MAX).chain(1..=WRITER_MAX).find(|number| !given.contains(number));
+        host.number = free.ok_or_else(|| Error::Membership(format!("{WRITER_MAX} hosts are all there can be")))?;
+        given.insert(host.number);
+    }
+    Ok(())
 }
 
 fn read(rings: &[Vec<u8>]) -> Result<Vec<Ring>> {

@@ -180,7 +180,7 @@ impl Member {
             NodeService::new(&locals, Arc::clone(&clock), Arc::clone(&epoch), Arc::clone(&roll), Arc::clone(&peers));
         Ok(Self {
             locals,
-            me: Host { name, address, region, zone, devices, state: HostState::Member },
+            me: Host { name, address, region, zone, devices, number: 0, state: HostState::Member },
             known: Mutex::default(),
             part,
             map_path,
@@ -223,6 +223,7 @@ impl Member {
             Some(map) => map,
             None => self.form().await?,
         };
+        self.clock.set_writer(map.host(&self.me.name).map_or(0, |me| me.number));
         self.epoch.advance(map.epoch).await;
         Ok(map)
     }
@@ -340,7 +341,7 @@ mod tests {
         let host = |name: &str, port: u16, devices: &[&str]| {
             let device = |id: &&str| HostDevice { id: (*id).to_owned(), weight: 1, is_lost: false };
             let (devices, address) = (devices.iter().map(device).collect(), format!("h:{port}"));
-            Host { name: name.to_owned(), address, region: 1, zone: 1, devices, state: HostState::Member }
+            Host { name: name.to_owned(), address, region: 1, zone: 1, devices, number: 0, state: HostState::Member }
         };
         let (roll, data, proxy) = (Roll::default(), host("data", 1, &["d"]), host("proxy", 2, &[]));
         roll.set_map(ClusterMap::form(vec![data.clone(), proxy.clone()]).expect("forms"));

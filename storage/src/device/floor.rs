@@ -26,7 +26,7 @@ pub(super) fn write(disk: &dyn Disk, floor: Timestamp) -> Result<()> {
 }
 
 pub(super) fn encode(floor: Timestamp) -> Vec<u8> {
-    let mut bytes = [&MAGIC[..], &floor.ticks().to_le_bytes()].concat();
+    let mut bytes = [&MAGIC[..], &floor.to_bits().to_le_bytes()].concat();
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }

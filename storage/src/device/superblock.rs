@@ -61,7 +61,7 @@ impl Superblock {
         let mut copy = vec![0; COPY_BYTES];
         copy[..8].copy_from_slice(&MAGIC);
         copy[OFFSET_VERSION..OFFSET_CRC].copy_from_slice(&VERSION.to_le_bytes());
-        copy[OFFSET_CREATED..OFFSET_DEVICE].copy_from_slice(&self.created.ticks().to_le_bytes());
+        copy[OFFSET_CREATED..OFFSET_DEVICE].copy_from_slice(&self.created.to_bits().to_le_bytes());
         copy[OFFSET_DEVICE..OFFSET_CLUSTER_LENGTH].copy_from_slice(&self.device_id);
         let cluster = self.cluster_id.as_bytes();
         copy[OFFSET_CLUSTER_LENGTH..OFFSET_CLUSTER].copy_from_slice(&(cluster.len() as u32).to_le_bytes());

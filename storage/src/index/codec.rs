@@ -86,7 +86,7 @@ impl Writer {
     }
 
     pub(super) fn timestamp(&mut self, timestamp: Timestamp) {
-        self.number(timestamp.ticks());
+        self.number(timestamp.to_bits());
     }
 
     /// A number that is there or not: one more than it, or zero.
@@ -249,11 +249,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn timestamp(&mut self) -> Result<Timestamp> {
-        let ticks = self.number()?;
-        if ticks > Timestamp::MAX.ticks() {
-            return Err(self.corrupt(Timestamp::MAX.ticks(), ticks));
-        }
-        Ok(Timestamp::from_ticks(ticks))
+        let bits = self.number()?;
+        self.timestamp_from(bits)
+    }
+
+    /// A timestamp that was read as a number.
+    pub(super) fn timestamp_from(&self, bits: u64) -> Result<Timestamp> {
+        Timestamp::from_bits(bits).ok_or_else(|| self.corrupt(Timestamp::MAX.to_bits(), bits))
     }
 
     pub(super) fn optional(&mut self) -> Result<Option<u64>> {

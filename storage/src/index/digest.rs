@@ -239,7 +239,7 @@ impl EntryVersion {
             Self::Name(name) => {
                 out.byte(u8::from(name.deleted));
                 for time in [name.data, name.post, name.retype] {
-                    out.optional(time.map(Timestamp::ticks));
+                    out.optional(time.map(Timestamp::to_bits));
                 }
             }
             Self::Life(life) => {

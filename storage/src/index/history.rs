@@ -264,7 +264,7 @@ impl History {
     }
 
     pub(super) fn encode(&self, out: &mut Writer) {
-        out.optional(self.deleted.map(|deletion| deletion.timestamp.ticks()));
+        out.optional(self.deleted.map(|deletion| deletion.timestamp.to_bits()));
         if let Some(deletion) = self.deleted {
             out.location(Some(deletion.record));
         }
@@ -303,8 +303,7 @@ impl History {
             None => Err(reader.corrupt(1, 0)),
         };
         let deleted = match reader.optional()? {
-            Some(ticks) if ticks > Timestamp::MAX.ticks() => return Err(reader.corrupt(0, ticks)),
-            Some(ticks) => Some(Deletion { timestamp: Timestamp::from_ticks(ticks), record: record(reader)? }),
+            Some(bits) => Some(Deletion { timestamp: reader.timestamp_from(bits)?, record: record(reader)? }),
             None => None,
         };
         let count = reader.count()?;

@@ -247,7 +247,7 @@ impl Index {
         for table in [Table::Rows, Table::Tombstones] {
             if let Some(stored) = self.tables.get(table, &key)? {
                 let versions = Versions::decode(&stored, Form::Row)?;
-                let (version, changes) = (versions.data_timestamp().unwrap_or_default(), versions.latest().ticks());
+                let (version, changes) = (versions.data_timestamp().unwrap_or_default(), versions.latest().order());
                 let (info, life) = (versions.into_entry(name.to_owned()), Life::default());
                 return Ok(Known { info, version, changes, life });
             }

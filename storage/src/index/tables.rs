@@ -23,7 +23,7 @@ use crate::mutation::{Extent, LogPosition};
 
 /// Version of the keys' and values' layout, `docs/formats/index.md`. An index of another version is not
 /// read; it is rebuilt from the log.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 
 /// Length of the key of an object, a container or an account; a row's is longer.
 pub(super) const HASH_BYTES: usize = 16;
@@ -112,7 +112,7 @@ pub(super) fn row_key(parent: KeyHash, name: &str) -> Vec<u8> {
 
 /// Key of a multipart object whose parts are to be deleted: by age.
 pub(super) fn parts_key(timestamp: Timestamp, object: KeyHash) -> Vec<u8> {
-    [&[PENDING_PARTS][..], &timestamp.ticks().to_be_bytes(), &object.0].concat()
+    [&[PENDING_PARTS][..], &timestamp.order().to_be_bytes(), &object.0].concat()
 }
 
 /// Key of a container whose statistics are to be sent; the value is its hash.
@@ -129,7 +129,7 @@ pub(super) fn expiration_key(second: u64, object: KeyHash) -> Vec<u8> {
 /// was freed and given to another object is for a while named by both.
 pub(super) fn extent_key(extent: Extent, object: KeyHash, timestamp: Timestamp) -> Vec<u8> {
     let (volume, offset) = (extent.volume.to_be_bytes(), extent.offset.to_be_bytes());
-    [&volume[..], &offset, &object.0, &timestamp.ticks().to_be_bytes()].concat()
+    [&volume[..], &offset, &object.0, &timestamp.order().to_be_bytes()].concat()
 }
 
 /// The first key behind all that start with `prefix`; `None` where there is none.

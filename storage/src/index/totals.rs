@@ -95,7 +95,7 @@ impl Container {
 
     /// Something changed at `timestamp`.
     pub(super) fn touch(&mut self, timestamp: Timestamp) {
-        self.version = self.version.saturating_add(1).max(timestamp.ticks());
+        self.version = self.version.saturating_add(1).max(timestamp.order());
     }
 
     /// Objects and bytes, those of its shards among them.
@@ -105,7 +105,7 @@ impl Container {
 
     /// Whether it takes a row that comes by the map of shards of this version.
     pub(super) fn gate(&self, map: Timestamp) -> RowGate {
-        let fence = self.history.item(FENCE_ITEM).and_then(|ticks| ticks.parse().ok()).map(Timestamp::from_ticks);
+        let fence = self.history.item(FENCE_ITEM).and_then(|bits| Timestamp::from_bits(bits.parse().ok()?));
         match fence {
             Some(fence) if fence > map && self.history.exists() => RowGate::OldShards,
             _ if self.history.deleted.is_some() && !self.history.exists() => RowGate::Deleted,

@@ -71,7 +71,7 @@ impl Versions {
             }
         };
         if let Some(post) = &self.post {
-            out.number(post.timestamp.ticks() - base.ticks());
+            out.number(post.timestamp.order() - base.order());
             out.location(post.record);
             if form == Form::Object {
                 out.optional(post.delete_at);
@@ -80,7 +80,7 @@ impl Versions {
             }
         }
         if let Some(retype) = &self.retype {
-            out.number(retype.timestamp.ticks() - base.ticks());
+            out.number(retype.timestamp.order() - base.order());
             out.location(retype.record);
             out.content_type(&retype.content_type);
         }
@@ -244,9 +244,9 @@ fn decode_live(reader: &mut Reader<'_>, content: Content, form: Form) -> Result<
 /// A timestamp that is stored as its distance from `base`.
 fn decode_later(reader: &mut Reader<'_>, base: Timestamp) -> Result<Timestamp> {
     let distance = reader.number()?;
-    match base.ticks().checked_add(distance).filter(|ticks| *ticks <= Timestamp::MAX.ticks()) {
-        Some(ticks) => Ok(Timestamp::from_ticks(ticks)),
-        None => Err(reader.corrupt(Timestamp::MAX.ticks(), distance)),
+    match base.order().checked_add(distance).filter(|order| *order <= Timestamp::MAX.order()) {
+        Some(order) => Ok(Timestamp::from_order(order)),
+        None => Err(reader.corrupt(Timestamp::MAX.order(), distance)),
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     use crate::mutation::Location;
 
     fn timestamp() -> impl Strategy<Value = Timestamp> {
-        (0..=Timestamp::MAX.ticks() / 2).prop_map(Timestamp::from_ticks)
+        (0..=Timestamp::MAX.order() / 2).prop_map(Timestamp::from_order)
     }
 
     fn record() -> impl Strategy<Value = Location> {
@@ -337,10 +337,10 @@ mod tests {
             |(data, post, retype, volumes, is_split)| {
                 let base = match &data {
                     Data::Absent => 0,
-                    Data::Deleted { timestamp, .. } => timestamp.ticks(),
-                    Data::Live(live) => live.timestamp.ticks(),
+                    Data::Deleted { timestamp, .. } => timestamp.order(),
+                    Data::Live(live) => live.timestamp.order(),
                 };
-                let at = |later| Timestamp::from_ticks(base + later);
+                let at = |later| Timestamp::from_order(base + later);
                 let post = post.map(|((later, record), delete_at, metadata, policy)| Post {
                     timestamp: at(later),
                     record,

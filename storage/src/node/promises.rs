@@ -42,7 +42,7 @@ impl Promises {
         Ok(Self {
             device,
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
-            durable: Arc::new(AtomicU64::new(floor.ticks())),
+            durable: Arc::new(AtomicU64::new(floor.order())),
             raising: Arc::default(),
         })
     }
@@ -77,7 +77,7 @@ impl Promises {
 
     /// Dropped half-way, the floor may be higher than need be, which does no harm.
     async fn raise_floor(&self, until: Timestamp) -> Result<()> {
-        let is_durable = || until.ticks() <= self.durable.load(Ordering::Acquire);
+        let is_durable = || until.order() <= self.durable.load(Ordering::Acquire);
         if is_durable() {
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl Promises {
             // Held until the file is written, even where nobody waits for it any more.
             let _one_at_a_time = one_at_a_time;
             device.set_promise_floor(floor)?;
-            durable.store(floor.ticks(), Ordering::Release);
+            durable.store(floor.order(), Ordering::Release);
             Ok(())
         };
         blocking(raise).await

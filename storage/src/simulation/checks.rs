@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::host::SECRET;
 use super::linearizability::Value;
 use super::trace;
-use super::workload::{Name, Workload, content, list, names, path, read_all};
+use super::workload::{Name, Workload, content, list, names, read_all};
 use super::world::{ACCOUNT, CONTAINERS, World};
 use crate::Store;
 use crate::device::Device;
 use crate::index::{DIGEST_LEAVES, Digest, ObjectRow, Tree};
-use crate::key::{KeyHash, KeyHasher};
+use crate::key::KeyHash;
 use crate::model::ListQuery;
 use crate::shards::shards_of;
 
@@ -42,14 +41,13 @@ impl World {
             if !apart.is_empty() {
                 continue;
             }
-            let twins = self.twins();
-            if let Some(counts) = self.counts_differ(&twins).await {
+            if let Some(counts) = self.counts_differ().await {
                 apart = counts;
                 continue;
             }
             trace::note(format_args!("replicas agree"));
             self.count_shards().await?;
-            let agreed = self.check_all(workload, &twins).await?;
+            let agreed = self.check_all(workload).await?;
             self.check_fragments().await?;
             return Ok(agreed);
         }
@@ -88,41 +86,15 @@ impl World {
         entries.iter().map(|(entry, hosts)| format!("{hosts:?}: {entry}\n")).collect()
     }
 
-    /// Names of which two writers have taken the same timestamp. They are not told apart (`docs/consistency.md`):
-    /// replicas may keep different content under one version.
-    fn twins(&self) -> BTreeSet<Name> {
-        let hasher = KeyHasher::new(SECRET);
-        let has_twins = |name: &Name| {
-            let (mut rows, mut objects) = (BTreeMap::new(), BTreeMap::new());
-            let path = path(*name);
-            for device in self.stores().iter().flat_map(Store::devices) {
-                let index = device.index();
-                let container = hasher.container(&path.account, &path.container);
-                let row = index.known_object_row(container, &path.object).expect("reads");
-                if let Some(info) = row.info {
-                    rows.entry(row.version).or_insert_with(BTreeSet::new).insert(info.etag);
-                }
-                if let Some(row) = index.object(hasher.object(&path)).expect("reads") {
-                    objects.entry(row.info.timestamp).or_insert_with(BTreeSet::new).insert(row.info.etag);
-                }
-            }
-            rows.values().chain(objects.values()).any(|etags| etags.len() > 1)
-        };
-        let twins: BTreeSet<Name> = names().filter(has_twins).collect();
-        twins.iter().for_each(|_| trace::count("objects with twins at last"));
-        twins
-    }
-
     /// Where counts of containers and of the account do not say what listings show.
-    async fn counts_differ(&self, twins: &BTreeSet<Name>) -> Option<Finding> {
+    async fn counts_differ(&self) -> Option<Finding> {
         for store in self.stores() {
             let (mut objects, mut bytes) = (0, 0);
             for (number, container) in CONTAINERS.iter().enumerate() {
                 let info = store.container(ACCOUNT, container).await.ok()??;
                 let listed = list(&store, number).await?;
                 let sizes: u64 = listed.values().map(|value| content(*value).len() as u64).sum();
-                let has_twins = twins.iter().any(|(container, _)| *container == number);
-                if info.object_count != listed.len() as u64 || (info.bytes_used != sizes && !has_twins) {
+                if (info.object_count, info.bytes_used) != (listed.len() as u64, sizes) {
                     return Some(format!("{container} shows {listed:?} and counts {info:?}"));
                 }
                 objects += info.object_count;
@@ -149,15 +121,11 @@ impl World {
         Ok(())
     }
 
-    async fn check_all(
-        &self,
-        workload: &Workload,
-        twins: &BTreeSet<Name>,
-    ) -> Result<BTreeMap<Name, Option<Value>>, Finding> {
+    async fn check_all(&self, workload: &Workload) -> Result<BTreeMap<Name, Option<Value>>, Finding> {
         let mut agreed: Option<BTreeMap<Name, Option<Value>>> = None;
         for (host, store, _) in self.doors.all() {
             let mut values = BTreeMap::new();
-            for name in names().filter(|name| !twins.contains(name)) {
+            for name in names() {
                 let read =
                     read_all(&store, name).await.map_err(|error| format!("{name:?} through h{host}: {error}"))?;
                 values.insert(name, read.map(|read| read.value));

@@ -137,6 +137,7 @@ fn map_of(hosts: usize, disks: usize, cut: &str) -> ClusterMap {
         region: 1,
         zone: number as u32 + 1,
         devices: (0..disks).map(|disk| device(number, disk)).collect(),
+        number: 0,
         state: HostState::Member,
     };
     let map = ClusterMap::form((0..hosts).map(host).collect()).expect("a map");

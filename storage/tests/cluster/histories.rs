@@ -2,7 +2,7 @@
 //! answered must be linearizable (`linearizability`). Seeds choose what is done and what goes wrong, not how threads
 //! are scheduled: a seed that fails once may pass when it is repeated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -58,18 +58,11 @@ struct Round {
     objects: [Mutex<History>; OBJECTS],
 }
 
-/// What was asked of an object, and which values its versions were seen to have.
+/// What was asked of an object, and which value each of its versions was seen to have.
 #[derive(Default)]
 struct History {
     operations: Vec<Operation>,
-    versions: BTreeMap<Timestamp, BTreeSet<Value>>,
-}
-
-impl History {
-    /// Whether two plain writes came to the same version: one of the limits that are stated.
-    fn has_twins(&self) -> bool {
-        self.versions.values().any(|values| values.len() > 1)
-    }
+    versions: BTreeMap<Timestamp, Value>,
 }
 
 /// What was checked.
@@ -78,16 +71,14 @@ struct Counts {
     histories: usize,
     operations: usize,
     unknown: usize,
-    /// Histories that are not checked since two plain writes came to the same version.
-    twins: usize,
 }
 
 impl Counts {
     /// Tells them; a test of nothing but unknown outcomes would pass whatever happened.
     fn report(&self, what: &str) {
-        let Self { histories, operations, unknown, twins } = self;
+        let Self { histories, operations, unknown } = self;
         eprintln!(
-            "{what}: {histories} histories with {operations} operations are linearizable, {unknown} outcomes unknown, {twins} histories have twins"
+            "{what}: {histories} histories with {operations} operations are linearizable, {unknown} outcomes unknown"
         );
         assert!(unknown * 4 < operations * 3, "too many outcomes are unknown: {self:?}");
     }
@@ -177,7 +168,8 @@ impl Round {
     }
 
     fn has_seen(&self, object: usize, version: Timestamp, value: Value) {
-        self.objects[object].lock().expect("lock").versions.entry(version).or_default().insert(value);
+        let before = self.objects[object].lock().expect("lock").versions.insert(version, value);
+        assert!(before.is_none_or(|before| before == value), "{version:?} is the version of two writes");
     }
 
     /// What stands as a reader sees it; `None` where too few replicas answer to be sure.
@@ -191,20 +183,14 @@ impl Round {
         while let Some(piece) = reader.next().await.map_err(is_busy).ok()? {
             data.extend_from_slice(&piece);
         }
-        let is_twin = || self.objects[object].lock().expect("lock").has_twins();
-        assert!(data == content(value) || is_twin(), "another write's data are taken for those of {value}");
+        assert!(data == content(value), "another write's data are taken for those of {value}");
         reader.may_be_stale().is_none().then_some(Some(value))
     }
 
     /// Checks each object's history.
     fn check(&self, counts: &mut Counts) {
         for (object, history) in self.objects.iter().enumerate() {
-            let history = history.lock().expect("lock");
-            if history.has_twins() {
-                counts.twins += 1;
-                continue;
-            }
-            let history = without_glimpses(&history.operations);
+            let history = without_glimpses(&history.lock().expect("lock").operations);
             counts.histories += 1;
             counts.operations += history.len();
             counts.unknown += history.iter().filter(|it| matches!(it.event, Event::Unknown(..))).count();

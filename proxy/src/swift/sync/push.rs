@@ -119,7 +119,7 @@ impl Client {
         let head = self.send(Method::HEAD, to, at, ("?symlink=get", HeaderMap::new(), body::empty())).await?;
         let theirs = head.headers().get("x-timestamp").and_then(|value| value.to_str().ok()?.parse::<Timestamp>().ok());
         match head.status() {
-            status if status.is_success() && theirs.is_some_and(|theirs| theirs >= at) => return Ok(Copied::Before),
+            status if status.is_success() && theirs.is_some_and(|theirs| theirs.ticks() >= at.ticks()) => return Ok(Copied::Before),
             status if status.is_success() || status == StatusCode::NOT_FOUND => {}
             status => return Err(format!("it was asked for, and answered {status}")),
         }
@@ -128,7 +128,7 @@ impl Client {
         let (parts, data) = ours.into_parts();
         let ours = parts.headers.get("x-timestamp").and_then(|value| value.to_str().ok()?.parse::<Timestamp>().ok());
         // It may have changed since it was listed.
-        let Some(ours) = ours.filter(|ours| *ours >= at) else {
+        let Some(ours) = ours.filter(|ours| ours.ticks() >= at.ticks()) else {
             return Err("it is not there yet as it is listed".to_owned());
         };
         let is_kept = |name: &str| HEADERS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));

@@ -135,7 +135,7 @@ fn seal_head(head: &mut [u8], mutation: &Mutation, applies: Applies, length: u32
         | if applies.account { FLAG_ACCOUNT } else { 0 };
     head[OFFSET_LENGTH..OFFSET_DATA_START].copy_from_slice(&length.to_le_bytes());
     head[OFFSET_DATA_START..OFFSET_TIMESTAMP].copy_from_slice(&data_start.to_le_bytes());
-    head[OFFSET_TIMESTAMP..OFFSET_HASH].copy_from_slice(&fields::timestamp(mutation).ticks().to_le_bytes());
+    head[OFFSET_TIMESTAMP..OFFSET_HASH].copy_from_slice(&fields::timestamp(mutation).to_bits().to_le_bytes());
     head[OFFSET_HASH..OFFSET_CRC].copy_from_slice(&fields::hash(mutation).0);
     put_crc(head);
 }

@@ -34,7 +34,7 @@ impl Write for Vec<u8> {
     }
 
     fn time(&mut self, time: Timestamp) {
-        self.extend_from_slice(&time.ticks().to_le_bytes());
+        self.extend_from_slice(&time.to_bits().to_le_bytes());
     }
 }
 
@@ -123,9 +123,6 @@ impl<'a> Fields<'a> {
 }
 
 /// A timestamp within its range; anything else is not cut to it but refused.
-pub(crate) fn time_from(ticks: u64, what: &'static str) -> Result<Timestamp, Malformed> {
-    if ticks > Timestamp::MAX.ticks() {
-        return Err(Malformed::mismatch(what, Timestamp::MAX.ticks(), ticks));
-    }
-    Ok(Timestamp::from_ticks(ticks))
+pub(crate) fn time_from(bits: u64, what: &'static str) -> Result<Timestamp, Malformed> {
+    Timestamp::from_bits(bits).ok_or_else(|| Malformed::mismatch(what, Timestamp::MAX.to_bits(), bits))
 }

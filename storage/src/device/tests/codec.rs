@@ -27,7 +27,7 @@ fn whole(encoded: &Encoded) -> Bytes {
 }
 
 fn times() -> impl Strategy<Value = Timestamp> {
-    (0..=Timestamp::MAX.ticks()).prop_map(Timestamp::from_ticks)
+    (0..=Timestamp::MAX.order()).prop_map(Timestamp::from_order)
 }
 
 fn hashes() -> impl Strategy<Value = KeyHash> {

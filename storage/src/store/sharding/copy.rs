@@ -128,7 +128,7 @@ fn mutations(store: &Store, to: &Shard, have: Known<ObjectEntry>, has: &Known<Ob
     let Some(entry) = have.info else { return Vec::new() };
     let (path, hashes) = store.row_in(to, &entry.name);
     let (timestamp, policy, content_type) = (have.version, 0, entry.content_type);
-    let has_metadata_of_its_own = have.changes > have.version.ticks();
+    let has_metadata_of_its_own = have.changes > have.version.order();
     let put = Mutation::ObjectPut(ObjectPut {
         path: path.clone(),
         hashes,
@@ -146,7 +146,7 @@ fn mutations(store: &Store, to: &Shard, have: Known<ObjectEntry>, has: &Known<Ob
         Mutation::ObjectPost(ObjectPost {
             path,
             hashes,
-            timestamp: Timestamp::from_ticks(have.changes),
+            timestamp: Timestamp::from_order(have.changes),
             policy,
             content_type: Some(content_type),
             delete_at: None,

@@ -169,7 +169,7 @@ impl Store {
     pub(super) async fn publish(&self, account: &str, container: &str, mut kept: Kept) -> Result<Kept> {
         loop {
             let version = kept.map.version;
-            let fence = (FENCE_ITEM.to_owned(), version.ticks().to_string());
+            let fence = (FENCE_ITEM.to_owned(), version.to_bits().to_string());
             let map = (MAP_ITEM.to_owned(), kept.map.encode()?);
             let mut outcome = self.publish_items(account, container, version, vec![fence.clone(), map]).await?;
             for shard in kept.map.fenced().into_iter().filter(|shard| *shard != ITSELF) {

@@ -173,7 +173,7 @@ impl Store {
             let (hash, names) = (shard.container_hash, std::slice::from_ref(&path.object));
             let sets = placement.container_sets(hash);
             let known = self.known_rows::<ObjectEntry>(placement, hash, &sets, names, Of::Oldest).await?;
-            if known.iter().any(|known| known.version < version && known.changes < version.ticks()) {
+            if known.iter().any(|known| known.version < version && known.changes < version.order()) {
                 return Ok(false);
             }
         }
