@@ -324,6 +324,8 @@ fn lose(builder: &mut Builder, name: &str) -> std::result::Result<(), anello_rin
 
 #[cfg(test)]
 mod tests {
+    use anello_base::WRITER_MAX;
+
     use super::*;
 
     fn host(number: u32, device: &str) -> Host {
@@ -369,6 +371,36 @@ mod tests {
         let changing = with.draining("h1", Timestamp::ZERO).expect("drains");
         let lost = changing.without("h9", true, Timestamp::ZERO).expect("is lost meanwhile");
         assert!(lost.is_changing() && lost.host("h9").is_none());
+    }
+
+    /// Without this two hosts write different things under one version.
+    #[test]
+    fn each_host_has_a_number_of_its_own_and_keeps_it() {
+        let mut map =
+            ClusterMap::form((1..=3).map(|number| host(number, &format!("d{number}"))).collect()).expect("forms");
+        let numbers =
+            |map: &ClusterMap| map.hosts.iter().map(|host| (host.name.clone(), host.number)).collect::<Vec<_>>();
+        let first: Vec<_> = (1..=3).map(|number| (format!("h{number}"), number)).collect();
+        assert_eq!(numbers(&map), first);
+        let proxy = |number| Host { devices: Vec::new(), ..host(number, "") };
+        for number in [4, 5] {
+            map = map.with_host(&proxy(number), Timestamp::ZERO).expect("is taken in").expect("is news");
+        }
+        map = map.without("h4", true, Timestamp::ZERO).expect("leaves");
+        let again = Host { number: 1, ..host(2, "new") };
+        map = map.with_host(&again, Timestamp::ZERO).expect("is taken in").expect("is news");
+        assert_eq!(&numbers(&map)[..3], first, "whatever it says itself, and whatever disks it has");
+        assert_eq!(numbers(&map)[3], ("h5".to_owned(), 5));
+        map.hosts.iter_mut().for_each(|host| host.number = 0);
+        let before_numbers = ClusterMap::decode(&map.encode().expect("writes")).expect("reads");
+        assert_eq!(numbers(&before_numbers)[3], ("h5".to_owned(), 4));
+        let full = (1..).map(|number| Host { number: number % (WRITER_MAX + 1), ..proxy(1) });
+        let mut full: Vec<_> = full.take(usize::from(WRITER_MAX)).collect();
+        full[7].number = 0;
+        give_numbers(&mut full).expect("the one that is free");
+        assert_eq!(full[7].number, 8);
+        full.push(proxy(1));
+        assert!(matches!(give_numbers(&mut full), Err(Error::Membership(_))));
     }
 
     /// Without this the others take its devices for lost.

@@ -205,8 +205,7 @@ impl Member {
     }
 
     /// How long it is until it is as late as this host's devices may have promised. If it came back earlier it would
-    /// push all clocks ahead; those count instead of going then, and come to the same timestamps. A clock that was put
-    /// back is not waited for any longer.
+    /// push all clocks ahead; those count instead of going then. A clock that was put back is not waited for any longer.
     pub(crate) fn until_floors(&self) -> Result<Duration> {
         let mut until = Duration::ZERO;
         for local in &self.locals {

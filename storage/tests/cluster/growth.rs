@@ -1,5 +1,6 @@
 //! Hosts come and go while clients read and write through all of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -112,6 +113,8 @@ async fn hosts_come_and_go_and_no_client_notices() {
         cluster.join().await;
         eventually("the newcomer is in", || is_calm(&cluster.stores, hosts)).await;
     }
+    let writers: BTreeSet<u16> = cluster.stores.iter().map(|store| store.clock().tick().writer()).collect();
+    assert!(writers.len() == 5 && !writers.contains(&0), "two hosts make the same timestamps: {writers:?}");
     let joined = cluster.stores[0].status().cluster.expect("a cluster");
     let shares: Vec<usize> = joined.hosts.iter().map(|host| host.replicas).collect();
     let mean = shares.iter().sum::<usize>() / 5;

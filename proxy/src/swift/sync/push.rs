@@ -119,7 +119,9 @@ impl Client {
         let head = self.send(Method::HEAD, to, at, ("?symlink=get", HeaderMap::new(), body::empty())).await?;
         let theirs = head.headers().get("x-timestamp").and_then(|value| value.to_str().ok()?.parse::<Timestamp>().ok());
         match head.status() {
-            status if status.is_success() && theirs.is_some_and(|theirs| theirs.ticks() >= at.ticks()) => return Ok(Copied::Before),
+            status if status.is_success() && theirs.is_some_and(|theirs| theirs.ticks() >= at.ticks()) => {
+                return Ok(Copied::Before);
+            }
             status if status.is_success() || status == StatusCode::NOT_FOUND => {}
             status => return Err(format!("it was asked for, and answered {status}")),
         }
