@@ -119,8 +119,14 @@ async fn every_size_and_range_comes_back_also_without_two_of_the_hosts() {
         for size in SIZES {
             let (store, name, want) = (&cluster.stores[reader], size.to_string(), pattern(size));
             assert_eq!(get(store, &name).await.as_deref(), Some(&want[..]), "{size} without {cut:?}");
-            for (start, length) in [(0, 1), (size / 2, 70_000), (size.saturating_sub(1), 10), (65_535, 2), (262_140, 9)]
-            {
+            for (start, length) in [
+                (0, 1),
+                (size / 2, 70_000),
+                (size.saturating_sub(1), 10),
+                (65_535, 2),
+                (262_140, 9),
+                (300_000, 1_400_000),
+            ] {
                 let range = start.min(size)..(start + length).min(size);
                 let got = get_range(store, &name, range.start as u64..range.end as u64).await.expect("reads");
                 assert_eq!(got.as_deref(), Some(&want[range.clone()]), "{range:?} of {size} without {cut:?}");

@@ -1,5 +1,6 @@
 //! Reed-Solomon over the units of a stripe.
 
+use bytes::Bytes;
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
 use super::layout::Layout;
@@ -19,52 +20,57 @@ impl Coder {
         Self { data, parity, encoder: None, decoder: None }
     }
 
-    /// The parity units of a stripe; `stripe` is its data units one behind the other.
-    pub(super) fn encode(&mut self, stripe: &[u8], unit: usize) -> Result<Vec<Vec<u8>>> {
-        let (data, parity) = (self.data, self.parity);
+    /// The parity units of a stripe's data units. All units are of one length; several stripes' may stand behind each
+    /// other where that is a multiple of 64 bytes for each: they are computed 64 bytes by 64.
+    pub(super) fn encode<'a>(&mut self, units: impl Iterator<Item = &'a [u8]>, length: usize) -> Result<Vec<Vec<u8>>> {
         let mut encoder = match self.encoder.take() {
             Some(mut encoder) => {
-                encoder.reset(data, parity, unit).map_err(refused)?;
+                encoder.reset(self.data, self.parity, length).map_err(refused)?;
                 encoder
             }
-            None => ReedSolomonEncoder::new(data, parity, unit).map_err(refused)?,
+            None => ReedSolomonEncoder::new(self.data, self.parity, length).map_err(refused)?,
         };
-        stripe.chunks(unit).try_for_each(|unit| encoder.add_original_shard(unit)).map_err(refused)?;
-        let units = encoder.encode().map_err(refused)?.recovery_iter().map(<[u8]>::to_vec).collect();
+        for unit in units {
+            encoder.add_original_shard(unit).map_err(refused)?;
+        }
+        let parity = encoder.encode().map_err(refused)?.recovery_iter().map(<[u8]>::to_vec).collect();
         self.encoder = Some(encoder);
-        Ok(units)
+        Ok(parity)
     }
 
-    /// A stripe's data units one behind the other, from as many units of any index.
-    pub(super) fn decode(&mut self, units: &[(usize, Vec<u8>)], unit: usize) -> Result<Vec<u8>> {
-        let (data, parity) = (self.data, self.parity);
-        let mut stripe = vec![0; data * unit];
-        let is_data = |index: usize| index < data;
-        for (index, bytes) in units.iter().filter(|(index, _)| is_data(*index)) {
-            stripe[index * unit..][..unit].copy_from_slice(bytes);
+    /// The data units in order, from as many units of any index.
+    pub(super) fn decode(&mut self, mut units: Vec<(usize, Bytes)>) -> Result<Vec<Bytes>> {
+        let data = self.data;
+        if units.iter().any(|(index, _)| *index >= data) {
+            let restored = self.restored(&units)?;
+            units.retain(|(index, _)| *index < data);
+            units.extend(restored);
         }
-        if units.iter().all(|(index, _)| is_data(*index)) {
-            return Ok(stripe);
-        }
+        units.sort_unstable_by_key(|(index, _)| *index);
+        Ok(units.into_iter().map(|(_, unit)| unit).collect())
+    }
+
+    /// The data units that are not among these.
+    fn restored(&mut self, units: &[(usize, Bytes)]) -> Result<Vec<(usize, Bytes)>> {
+        let length = units.first().map_or(0, |(_, unit)| unit.len());
         let mut decoder = match self.decoder.take() {
             Some(mut decoder) => {
-                decoder.reset(data, parity, unit).map_err(refused)?;
+                decoder.reset(self.data, self.parity, length).map_err(refused)?;
                 decoder
             }
-            None => ReedSolomonDecoder::new(data, parity, unit).map_err(refused)?,
+            None => ReedSolomonDecoder::new(self.data, self.parity, length).map_err(refused)?,
         };
-        for (index, bytes) in units {
-            let added = match index.checked_sub(data) {
-                None => decoder.add_original_shard(*index, bytes),
-                Some(index) => decoder.add_recovery_shard(index, bytes),
+        for (index, unit) in units {
+            let added = match index.checked_sub(self.data) {
+                None => decoder.add_original_shard(*index, unit),
+                Some(index) => decoder.add_recovery_shard(index, unit),
             };
             added.map_err(refused)?;
         }
-        for (index, bytes) in decoder.decode().map_err(refused)?.restored_original_iter() {
-            stripe[index * unit..][..unit].copy_from_slice(bytes);
-        }
+        let copied = |(index, unit)| (index, Bytes::copy_from_slice(unit));
+        let restored = decoder.decode().map_err(refused)?.restored_original_iter().map(copied).collect();
         self.decoder = Some(decoder);
-        Ok(stripe)
+        Ok(restored)
     }
 }
 
@@ -77,32 +83,53 @@ mod tests {
     use super::*;
     use crate::key::KeyHash;
 
+    fn coder(data: u8, parity: u8) -> Coder {
+        Coder::new(&Layout { policy: 1, data, parity, length: 0, object: KeyHash([0; 16]), id: [0; 16] })
+    }
+
+    fn data_units(data: u8, length: usize) -> Vec<Bytes> {
+        let unit = |unit: usize| (0..length).map(|at| ((at + unit * length) * 7 % 251) as u8).collect();
+        (0..usize::from(data)).map(unit).collect()
+    }
+
+    fn parity_of(coder: &mut Coder, units: &[Bytes]) -> Vec<Bytes> {
+        let parity = coder.encode(units.iter().map(|unit| &unit[..]), units[0].len()).expect("encodes");
+        parity.into_iter().map(Bytes::from).collect()
+    }
+
     #[test]
     fn any_units_that_are_enough_give_the_stripe_back() {
         for (data, parity) in [(1, 1), (2, 1), (4, 2), (3, 3), (8, 4)] {
-            let layout = Layout { policy: 1, data, parity, length: 0, object: KeyHash([0; 16]), id: [0; 16] };
-            let mut coder = Coder::new(&layout);
-            for unit in [2, 66, 4096] {
-                let stripe: Vec<u8> = (0..usize::from(data) * unit).map(|at| (at * 7 % 251) as u8).collect();
-                let all: Vec<Vec<u8>> = stripe
-                    .chunks(unit)
-                    .map(<[u8]>::to_vec)
-                    .chain(coder.encode(&stripe, unit).expect("encodes"))
-                    .collect();
-                assert_eq!(all.len(), layout.fragments());
-                for missing in 0..1u32 << layout.fragments() {
-                    if missing.count_ones() != u32::from(parity) {
-                        continue;
-                    }
-                    let left: Vec<_> =
-                        all.iter().cloned().enumerate().filter(|(at, _)| missing & (1 << at) == 0).collect();
-                    assert_eq!(
-                        coder.decode(&left, unit).expect("decodes"),
-                        stripe,
-                        "{data}+{parity} without {missing:b}"
-                    );
+            let mut coder = coder(data, parity);
+            for length in [2, 66, 4096] {
+                let stripe = data_units(data, length);
+                let all = [stripe.clone(), parity_of(&mut coder, &stripe)].concat();
+                assert_eq!(all.len(), usize::from(data + parity));
+                for missing in (0..1u32 << all.len()).filter(|missing| missing.count_ones() == u32::from(parity)) {
+                    let left = all.iter().cloned().enumerate().filter(|(at, _)| missing & (1 << at) == 0);
+                    let decoded = coder.decode(left.collect()).expect("decodes");
+                    assert_eq!(decoded, stripe, "{data}+{parity} without {missing:b}");
                 }
             }
         }
+    }
+
+    /// Without this what is computed of several stripes at once is something else than was written one by one.
+    #[test]
+    fn stripes_that_are_computed_together_are_what_each_is_alone() {
+        let (mut coder, length) = (coder(4, 2), 64 * 5);
+        let stripes = data_units(12, length);
+        let parity: Vec<_> = stripes.chunks(4).map(|stripe| parity_of(&mut coder, stripe)).collect();
+        let unit = |index: usize| -> Bytes {
+            let of = |stripe: usize| match index.checked_sub(4) {
+                None => &stripes[stripe * 4 + index],
+                Some(index) => &parity[stripe][index],
+            };
+            (0..3).flat_map(of).copied().collect()
+        };
+        let units: Vec<Bytes> = (0..4).map(unit).collect();
+        assert_eq!(parity_of(&mut coder, &units), [unit(4), unit(5)]);
+        let left = [1, 3, 4, 5].map(|index| (index, unit(index)));
+        assert_eq!(coder.decode(left.into()).expect("decodes"), units);
     }
 }

@@ -83,7 +83,7 @@ impl Cutter {
     /// Keeps the units of a stripe, whose length is a multiple of theirs.
     async fn cut(&mut self, stripe: Bytes) -> Result<()> {
         let unit = stripe.len() / usize::from(self.layout.data);
-        let parity = self.coder.encode(&stripe, unit)?;
+        let parity = self.coder.encode(stripe.chunks(unit), unit)?;
         let data = (0..usize::from(self.layout.data)).map(|index| stripe.slice(index * unit..(index + 1) * unit));
         let units: Vec<Bytes> = data.chain(parity.into_iter().map(Bytes::from)).collect();
         match &mut self.kept {

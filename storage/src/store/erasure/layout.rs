@@ -14,6 +14,10 @@ use crate::model::Metadata;
 /// Bytes of a stripe in one fragment: what a fragment's checksums cover, so that a read of one unit reads no other.
 pub(super) const UNIT_BYTES: u64 = BLOCK_BYTES;
 
+/// Bytes of whole stripes that are computed at once: making up for what is missing takes a quarter of a millisecond
+/// before its first byte.
+const TOGETHER_BYTES: u64 = 1 << 20;
+
 /// The coder takes words of two bytes.
 const WORD_BYTES: u64 = 2;
 
@@ -59,6 +63,12 @@ impl Layout {
     pub(super) fn stripe(&self, stripe: u64) -> Range<u64> {
         let start = stripe * self.stripe_bytes();
         start..(start + self.stripe_bytes()).min(self.length)
+    }
+
+    /// Stripes from this one on, and before `end`, that are computed at once.
+    pub(super) fn together(&self, first: u64, end: u64) -> Range<u64> {
+        let (whole, most) = (self.length / self.stripe_bytes(), TOGETHER_BYTES / self.stripe_bytes());
+        first..end.min(whole).min(first + most).max(first + 1)
     }
 
     /// The stripe that this byte is in.
@@ -182,6 +192,24 @@ mod tests {
             assert_eq!(end, length);
             assert!(layout.fragment_bytes() * 4 >= length && layout.fragment_bytes() * 4 < length + 4 * 4);
         }
+    }
+
+    /// Without this a stripe is left out, or computed with one of another length.
+    #[test]
+    fn stripes_that_are_computed_together_cover_the_object_and_are_of_one_length() {
+        let stripe = 4 * UNIT_BYTES;
+        for (length, ends) in
+            [(1, &[1][..]), (stripe, &[1]), (stripe + 1, &[1, 2]), (4 * stripe, &[4]), (9 * stripe + 5, &[4, 8, 9, 10])]
+        {
+            let (layout, mut next) = (layout(length), 0);
+            for end in ends {
+                assert_eq!(layout.together(next, layout.stripes()), next..*end, "{length}");
+                next = *end;
+            }
+            assert_eq!(next, layout.stripes(), "{length}");
+        }
+        assert_eq!(layout(9 * stripe).together(2, 4), 2..4);
+        assert_eq!(Layout { data: 64, ..layout(u64::MAX / 2) }.together(3, 9), 3..4, "one is too much already");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::node::{Data, Source};
 use crate::store::Store;
 use crate::store::placement::Slot;
+use crate::store::streams::join;
 
 /// How long a reader that has enough fragments waits for the data fragments, which cost no computing.
 const GRACE: Duration = Duration::from_millis(20);
@@ -91,21 +92,18 @@ impl FragmentsReader {
 
     /// Makes what is wanted of a stripe ready, whatever fails as long as enough are left.
     async fn gather(&mut self, stripe: u64) -> Result<()> {
-        let bytes = self.layout.stripe(stripe);
-        let wanted = self.range.start..self.range.end.min(bytes.end);
+        let wanted = self.range.start..self.range.end.min(self.layout.stripe(stripe).end);
         loop {
             self.look().await?;
             let read = if self.has_data(stripe, &wanted) {
-                self.read_data(stripe, &wanted).await
+                self.read_data(stripe, &wanted).await.map(|pieces| (pieces, wanted.end))
             } else {
-                let whole = self.read_stripe(stripe).await;
-                let cut = (wanted.start - bytes.start) as usize..(wanted.end - bytes.start) as usize;
-                whole.map(|whole| vec![whole.slice(cut)])
+                self.read_computed(stripe).await
             };
             match read {
-                Ok(pieces) => {
+                Ok((pieces, end)) => {
                     self.ready.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
-                    self.range.start = wanted.end;
+                    self.range.start = end;
                     return Ok(());
                 }
                 Err(Failed(index, error)) => self.leave(index, error),
@@ -113,15 +111,18 @@ impl FragmentsReader {
         }
     }
 
-    /// A whole stripe, padding included.
-    pub(super) async fn stripe(&mut self, stripe: u64) -> Result<Bytes> {
-        loop {
+    /// What fragment `index` has of some [stripes](Layout::together), made from the others.
+    pub(super) async fn unit(&mut self, stripes: Range<u64>, index: usize) -> Result<Bytes> {
+        let mut units = loop {
             self.look().await?;
-            match self.read_stripe(stripe).await {
-                Ok(bytes) => return Ok(bytes),
+            match self.read_stripes(&stripes).await {
+                Ok(units) => break units,
                 Err(Failed(index, error)) => self.leave(index, error),
             }
-        }
+        };
+        let Some(parity) = index.checked_sub(self.needed()) else { return Ok(units.swap_remove(index)) };
+        let mut made = self.coder.encode(units.iter().map(|unit| &unit[..]), units[0].len())?;
+        Ok(made.swap_remove(parity).into())
     }
 
     fn leave(&mut self, index: usize, error: Error) {
@@ -227,26 +228,31 @@ impl FragmentsReader {
         Ok(pieces.into_iter().flat_map(|(_, pieces)| pieces).collect())
     }
 
-    async fn read_stripe(&mut self, stripe: u64) -> Result<Bytes, Failed> {
-        let there = self.sources.iter().enumerate().filter(|(_, source)| source.is_some());
-        let chosen: Vec<usize> = there.map(|(index, _)| index).take(self.needed()).collect();
-        let (starts, unit) = (Layout::unit_start(stripe), self.layout.unit(stripe));
-        let end = self.layout.fragment_bytes();
-        let wanted = |index: usize| chosen.contains(&index).then_some((starts..starts + unit, end));
-        let pieces = pull(&self.sources, &mut self.streams, wanted).await?;
-        let units: Vec<(usize, Vec<u8>)> = pieces.into_iter().map(|(index, pieces)| (index, pieces.concat())).collect();
-        let first = chosen.first().copied().unwrap_or(0);
-        let stripe = self.coder.decode(&units, unit as usize).map_err(|error| Failed(first, error))?;
-        Ok(Bytes::from(stripe))
+    /// What is wanted of a stripe, and of those behind it that are computed with it; and up to which byte that is.
+    async fn read_computed(&mut self, stripe: u64) -> Result<(Vec<Bytes>, u64), Failed> {
+        let stripes = self.layout.together(stripe, self.layout.stripe_of(self.range.end - 1) + 1);
+        let units = self.read_stripes(&stripes).await?;
+        let wanted = self.range.start..self.range.end.min(self.layout.stripe(stripes.end - 1).end);
+        let piece = |at: u64, (index, part): (usize, Range<u64>)| {
+            let start = Layout::unit_start(at - stripe);
+            units[index].slice((start + part.start) as usize..(start + part.end) as usize)
+        };
+        let of = |at: u64| self.touched(at, &wanted).into_iter().map(move |part| (at, part));
+        Ok((stripes.flat_map(of).map(|(at, part)| piece(at, part)).collect(), wanted.end))
     }
 
-    /// Unit `index` of a stripe that [`FragmentsReader::stripe`] gave.
-    pub(super) fn unit_of(&mut self, stripe: &Bytes, index: usize) -> Result<Bytes> {
-        let unit = stripe.len() / self.needed();
-        match index.checked_sub(self.needed()) {
-            None => Ok(stripe.slice(index * unit..(index + 1) * unit)),
-            Some(parity) => Ok(Bytes::from(self.coder.encode(stripe, unit)?.swap_remove(parity))),
-        }
+    /// The data units of some stripes, padding included; those of one index stand behind each other.
+    async fn read_stripes(&mut self, stripes: &Range<u64>) -> Result<Vec<Bytes>, Failed> {
+        let there = self.sources.iter().enumerate().filter(|(_, source)| source.is_some());
+        let chosen: Vec<usize> = there.map(|(index, _)| index).take(self.needed()).collect();
+        let last = stripes.end - 1;
+        let range = Layout::unit_start(stripes.start)..Layout::unit_start(last) + self.layout.unit(last);
+        let end = self.layout.fragment_bytes();
+        let wanted = |index: usize| chosen.contains(&index).then_some((range.clone(), end));
+        let pieces = pull(&self.sources, &mut self.streams, wanted).await?;
+        let units = pieces.into_iter().map(|(index, pieces)| (index, join(pieces))).collect();
+        let first = chosen.first().copied().unwrap_or(0);
+        self.coder.decode(units).map_err(|error| Failed(first, error))
     }
 }
 

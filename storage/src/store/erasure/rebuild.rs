@@ -82,9 +82,11 @@ impl Store {
         let mut reader = FragmentsReader::without(self, *layout, index);
         let is_small = layout.fragment_bytes() <= INLINE_BYTES_MAX;
         let (mut gathered, mut upload) = (Vec::<Bytes>::new(), None);
-        for at in 0..layout.stripes() {
-            let stripe = reader.stripe(at).await?;
-            let unit = reader.unit_of(&stripe, index)?;
+        let mut next = 0;
+        while next < layout.stripes() {
+            let stripes = layout.together(next, layout.stripes());
+            next = stripes.end;
+            let unit = reader.unit(stripes, index).await?;
             for device in self.devices() {
                 device.precedence().after_clients(unit.len()).await;
             }
