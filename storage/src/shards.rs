@@ -204,7 +204,17 @@ pub(crate) fn shards_of(account: &str) -> String {
 
 /// The version before which rows are refused.
 pub(crate) fn fence(items: &Metadata) -> Option<Timestamp> {
-    item(items, FENCE_ITEM)?.parse().ok().and_then(Timestamp::from_bits)
+    fence_of(item(items, FENCE_ITEM)?)
+}
+
+/// The same from its item's value.
+pub(crate) fn fence_of(value: &str) -> Option<Timestamp> {
+    Timestamp::from_bits(value.parse().ok()?)
+}
+
+/// The item that makes a version the fence.
+pub(crate) fn fence_item(version: Timestamp) -> (String, String) {
+    (FENCE_ITEM.to_owned(), version.to_bits().to_string())
 }
 
 /// What a container and its shards come to, given what it counts itself.

@@ -37,8 +37,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Timestamp, Malformed> {
     };
     let (expected, found) = (crc32fast::hash(body), u32::from_le_bytes(*crc));
     match body.split_first_chunk::<4>() {
-        Some((magic, ticks)) if expected == found && *magic == MAGIC => {
-            time_from(ticks.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), "promises' floor")
+        Some((magic, bits)) if expected == found && *magic == MAGIC => {
+            time_from(bits.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), "promises' floor")
         }
         _ => Err(Malformed::mismatch("checksum of the promises' floor", expected, found)),
     }

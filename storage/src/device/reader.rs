@@ -193,7 +193,7 @@ fn check_place(bytes: &[u8], hash: Option<KeyHash>, row: &ObjectRow, location: L
         return Err(Malformed::mismatch("record length", location.length, header.length));
     }
     if header.timestamp != row.info.timestamp {
-        return Err(Malformed::mismatch("record version", row.info.timestamp.ticks(), header.timestamp.ticks()));
+        return Err(Malformed::mismatch("record version", row.info.timestamp.to_bits(), header.timestamp.to_bits()));
     }
     if hash.is_some_and(|hash| hash != header.hash) {
         return Err(Malformed::plain("record key"));

@@ -96,11 +96,11 @@ impl Superblock {
         }
         let cluster_id = std::str::from_utf8(&copy[OFFSET_CLUSTER..OFFSET_CLUSTER + length])
             .map_err(|_| Malformed::plain("superblock's cluster id"))?;
-        let mut ticks = [0; 8];
-        ticks.copy_from_slice(&copy[OFFSET_CREATED..OFFSET_DEVICE]);
+        let mut created = [0; 8];
+        created.copy_from_slice(&copy[OFFSET_CREATED..OFFSET_DEVICE]);
         let mut device_id = [0; 16];
         device_id.copy_from_slice(&copy[OFFSET_DEVICE..OFFSET_CLUSTER_LENGTH]);
-        let created = time_from(u64::from_le_bytes(ticks), "superblock's time")?;
+        let created = time_from(u64::from_le_bytes(created), "superblock's time")?;
         Ok(Self { cluster_id: cluster_id.to_owned(), device_id, created })
     }
 }

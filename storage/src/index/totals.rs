@@ -105,8 +105,7 @@ impl Container {
 
     /// Whether it takes a row that comes by the map of shards of this version.
     pub(super) fn gate(&self, map: Timestamp) -> RowGate {
-        let fence = self.history.item(FENCE_ITEM).and_then(|bits| Timestamp::from_bits(bits.parse().ok()?));
-        match fence {
+        match self.history.item(FENCE_ITEM).and_then(shards::fence_of) {
             Some(fence) if fence > map && self.history.exists() => RowGate::OldShards,
             _ if self.history.deleted.is_some() && !self.history.exists() => RowGate::Deleted,
             _ => RowGate::Open,

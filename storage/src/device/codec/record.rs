@@ -187,8 +187,8 @@ pub(crate) fn check_head(bytes: &[u8]) -> Result<Header, Malformed> {
     if bytes[OFFSET_RESERVED] != 0 || flags & !FLAGS_KNOWN != 0 {
         return Err(Malformed::mismatch("record flags", FLAGS_KNOWN, flags));
     }
-    let mut ticks = [0; 8];
-    ticks.copy_from_slice(&bytes[OFFSET_TIMESTAMP..OFFSET_HASH]);
+    let mut timestamp = [0; 8];
+    timestamp.copy_from_slice(&bytes[OFFSET_TIMESTAMP..OFFSET_HASH]);
     let mut hash = [0; 16];
     hash.copy_from_slice(&bytes[OFFSET_HASH..OFFSET_CRC]);
     Ok(Header {
@@ -200,7 +200,7 @@ pub(crate) fn check_head(bytes: &[u8]) -> Result<Header, Malformed> {
         },
         length,
         data_start,
-        timestamp: time_from(u64::from_le_bytes(ticks), "record timestamp")?,
+        timestamp: time_from(u64::from_le_bytes(timestamp), "record timestamp")?,
         hash: KeyHash(hash),
     })
 }

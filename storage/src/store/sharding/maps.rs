@@ -17,7 +17,7 @@ use crate::key::{KeyHash, ObjectPath};
 use crate::model::{ContainerInfo, Etags, Known, Metadata, Precondition};
 use crate::mutation::PathHashes;
 use crate::node::Node;
-use crate::shards::{FENCE_ITEM, ITSELF, MAP_ITEM, ShardMap, fence, hide, shards_of};
+use crate::shards::{ITSELF, MAP_ITEM, ShardMap, fence, fence_item, hide, shards_of};
 
 /// Where the maps of an account's containers are, beside their shards.
 const MAPS: &str = "maps";
@@ -169,7 +169,7 @@ impl Store {
     pub(super) async fn publish(&self, account: &str, container: &str, mut kept: Kept) -> Result<Kept> {
         loop {
             let version = kept.map.version;
-            let fence = (FENCE_ITEM.to_owned(), version.to_bits().to_string());
+            let fence = fence_item(version);
             let map = (MAP_ITEM.to_owned(), kept.map.encode()?);
             let mut outcome = self.publish_items(account, container, version, vec![fence.clone(), map]).await?;
             for shard in kept.map.fenced().into_iter().filter(|shard| *shard != ITSELF) {
